@@ -1,0 +1,25 @@
+//! What can be computed about a text or a tensor without a machine around it?
+//!
+//! Pure functions only: no files, no clock, no environment, no threads, no randomness without a seed. The engine
+//! hands text and numbers in and takes text ranges and numbers out, so every module also runs under wasm32.
+//!
+//! | module | question |
+//! |---|---|
+//! | [`tokenize`] | how many tokens is this text, and where do they begin and end? |
+//! | [`spans`] | which bytes of the source stand where in an output? |
+//! | [`words`] | which words count when two texts are compared? |
+//! | [`markdown`] | which blocks does a Markdown text have? |
+//! | [`chunk`] | where is a long text cut for an index? |
+//! | [`embed`] | which vector stands for this text without a trained model? |
+//! | [`dedup`] | which blocks or rows say the same as an earlier one? |
+//! | [`compress`] | which parts of a text are worth their tokens, given a query? |
+#![forbid(unsafe_code)]
+
+pub mod chunk;
+pub mod compress;
+pub mod dedup;
+pub mod embed;
+pub mod markdown;
+pub mod spans;
+pub mod tokenize;
+pub mod words;
