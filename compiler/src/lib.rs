@@ -1,0 +1,12 @@
+//! Is this program right, and what exactly has to be computed? Text in, diagnostics and a plan out.
+//!
+//! ```text
+//! text --parse--> Ast --resolve, check--> Hir --lower--> Graph --optimize--> Graph --plan--> Plan
+//! ```
+//!
+//! The crate is pure: no files, clock, environment, threads or printing. Texts of imports are handed in by the caller.
+#![forbid(unsafe_code)]
+
+pub mod diagnostic;
+pub mod source;
+pub mod syntax;
