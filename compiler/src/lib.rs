@@ -8,5 +8,9 @@
 #![forbid(unsafe_code)]
 
 pub mod diagnostic;
+pub mod graph;
+pub mod hir;
+pub mod op;
 pub mod source;
 pub mod syntax;
+pub mod types;

@@ -335,7 +335,8 @@ pub enum ExprKind {
 }
 
 /// Binary operators, loosest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each variant is the operator of its name")]
 pub enum BinaryOp {
     Or,
@@ -355,7 +356,8 @@ pub enum BinaryOp {
 }
 
 /// Unary operators.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each variant is the operator of its name")]
 pub enum UnaryOp {
     Not,
