@@ -1,0 +1,1 @@
+//! Read-only check of a store directory, and what garbage collection may remove.

@@ -1,0 +1,1 @@
+//! Named streams as Parquet files.

@@ -1,0 +1,1 @@
+//! RocksDB: the row cache and the ledger of builds.

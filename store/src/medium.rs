@@ -1,0 +1,1 @@
+//! Files that replace others in one step.

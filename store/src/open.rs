@@ -1,0 +1,1 @@
+//! A store directory: its version, its lock, its folders.

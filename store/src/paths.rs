@@ -1,0 +1,1 @@
+//! Output paths that stay inside their folder.

@@ -1,0 +1,1 @@
+//! Rows of a stream to the user's output files.
