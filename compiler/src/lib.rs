@@ -7,6 +7,7 @@
 //! The crate is pure: no files, clock, environment, threads or printing. Texts of imports are handed in by the caller.
 #![forbid(unsafe_code)]
 
+pub mod canonical;
 pub mod diagnostic;
 pub mod graph;
 pub mod hir;
