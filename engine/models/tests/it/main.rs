@@ -1,4 +1,4 @@
 //! Integration tests of the models crate: one binary, one file per subject.
 #![allow(clippy::unwrap_used, missing_docs)]
-
-mod tokenize;
+mod data;
+mod reproduction;
