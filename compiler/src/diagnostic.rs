@@ -1,13 +1,18 @@
 //! Diagnostics as plain data: what was found, where, why, and what to do.
 //!
 //! Passes push [`Diagnostic`]s into a list; nothing here prints. Renderers stand in `diagnostic/`, one file each:
-//! human text, JSON lines and SARIF. The closed list of codes is in `diagnostic/codes.rs`.
+//! human text, JSON lines and SARIF;
+//! applying edits is `diagnostic/edits.rs`. The closed list of codes is in `diagnostic/codes.rs`.
 
 use serde::Serialize;
 
 use crate::source::Span;
 
 pub mod codes;
+pub mod edits;
+pub mod json;
+pub mod render;
+pub mod sarif;
 
 pub use codes::Code;
 

@@ -71,6 +71,12 @@ impl SourceFile {
         (line_idx as u32 + 1, column as u32 + 1)
     }
 
+    /// The byte offset at which a line counted from 1 begins; the length of the text if there is no such line.
+    #[must_use]
+    pub fn line_start(&self, line: u32) -> u32 {
+        self.line_starts.get((line as usize).wrapping_sub(1)).copied().unwrap_or(self.text.len() as u32)
+    }
+
     /// The text of a line counted from 1, without its line break; empty if there is no such line.
     #[must_use]
     pub fn line(&self, line: u32) -> &str {
