@@ -1,4 +1,5 @@
 //! Integration tests of the models crate: one binary, one file per subject.
 #![allow(clippy::unwrap_used, missing_docs)]
-mod data;
-mod reproduction;
+mod embed;
+mod dedup;
+mod tokenize;
