@@ -12,6 +12,8 @@
 //! | [`chunk`] | where is a long text cut for an index? |
 //! | [`embed`] | which vector stands for this text without a trained model? |
 //! | [`dedup`] | which blocks or rows say the same as an earlier one? |
+//! | [`fusion`] | which ranking comes from the candidates of several indexes? |
+//! | [`metrics`] | how good is an answer or a ranking? |
 //! | [`compress`] | which parts of a text are worth their tokens, given a query? |
 #![forbid(unsafe_code)]
 
@@ -19,7 +21,9 @@ pub mod chunk;
 pub mod compress;
 pub mod dedup;
 pub mod embed;
+pub mod fusion;
 pub mod markdown;
+pub mod metrics;
 pub mod spans;
 pub mod tokenize;
 pub mod words;
