@@ -9,6 +9,9 @@ use crate::op::Op;
 use crate::source::Span;
 use crate::types::Column;
 
+#[cfg(test)]
+pub(crate) mod test_graphs;
+
 /// Index of a node in [`Graph::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct NodeId(pub u32);

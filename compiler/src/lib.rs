@@ -9,6 +9,7 @@
 
 pub mod canonical;
 pub mod diagnostic;
+pub mod fingerprint;
 pub mod graph;
 pub mod hir;
 pub mod op;
