@@ -1,1 +1,232 @@
 //! RocksDB: the row cache and the ledger of builds.
+//!
+//! | Family | Key | Value | Durable |
+//! |---|---|---|---|
+//! | `rows` | 32 bytes, the row key | generation, checksum, bytes | after a process kill |
+//! | `ledger` | text | checksum, bytes | after a power cut, when the call returns |
+//! | `meta` | text | integers of the cache | after a process kill |
+//!
+//! Every value carries a checksum over its key and its bytes, so that neither a flipped bit nor a value under a foreign
+//! key is ever answered. The byte layouts are in `FORMAT.md`. Handles are cheap to clone and may be used from any thread.
+//!
+//! # Decisions
+//! *Memory.* The machine may have two cores and little memory: block cache 64 MiB with index and filter blocks inside it,
+//! at most 32 MiB of write buffers over all families, 256 open files. `lz4` on all levels: rows are short texts.
+//! *Log.* The write-ahead log stays on for the cache as well: a killed run must not compute its rows again.
+//! *Start.* Write buffers over 1 MiB are flushed when the store closes, so that the next open replays almost nothing.
+
+pub mod ledger;
+pub mod rows;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, LogLevel, Options,
+};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use ledger::Ledger;
+pub use rows::{CacheCounts, RowCache};
+
+/// Bytes of the block cache over all families, index and filter blocks included.
+const BLOCK_CACHE_BYTES: usize = 64 << 20;
+/// Bytes of all write buffers together.
+const WRITE_BUFFERS_BYTES: usize = 32 << 20;
+/// Bytes of one write buffer; two may wait for their flush.
+const WRITE_BUFFER_BYTES: usize = 16 << 20;
+/// Files that RocksDB keeps open; far below the usual limit of 1,024 that Lance and Tantivy share.
+const OPEN_FILES_MAX: i32 = 256;
+/// Write buffers below this are left to the log at close: replaying them costs less than a file.
+const FLUSH_AT_CLOSE_BYTES: u64 = 1 << 20;
+
+const FAMILIES: [&str; 3] = [ROWS, LEDGER, META];
+const ROWS: &str = "rows";
+const LEDGER: &str = "ledger";
+const META: &str = "meta";
+
+/// Bytes of the checksum in front of every value.
+const CHECKSUM_BYTES: usize = 8;
+
+/// What went wrong in the key-value store.
+#[derive(Debug, thiserror::Error)]
+pub enum KvError {
+    /// Bytes on disk are not what was written (E1003).
+    #[error("damaged data in {path}: {detail}")]
+    Damaged {
+        /// The database folder.
+        path: PathBuf,
+        /// Key, file or block, as far as known.
+        detail: String,
+    },
+    /// The device has no room (E1004).
+    #[error("no space left for {path}: {detail}")]
+    Full {
+        /// The database folder.
+        path: PathBuf,
+        /// The library's answer.
+        detail: String,
+    },
+    /// Another process has the database open (E1001).
+    #[error("{path} is open in another process: {detail}")]
+    Locked {
+        /// The database folder.
+        path: PathBuf,
+        /// The library's answer.
+        detail: String,
+    },
+    /// The store was opened for reading only.
+    #[error("{path} was opened for reading only")]
+    ReadOnly {
+        /// The database folder.
+        path: PathBuf,
+    },
+    /// Anything else that the library reports.
+    #[error("key-value store {path}: {source}")]
+    Library {
+        /// The database folder.
+        path: PathBuf,
+        /// The library's error.
+        source: rocksdb::Error,
+    },
+}
+
+impl KvError {
+    fn new(path: &Path, source: rocksdb::Error) -> Self {
+        let path = path.to_path_buf();
+        let detail = source.to_string();
+        match source.kind() {
+            rocksdb::ErrorKind::Corruption => Self::Damaged { path, detail },
+            _ if detail.contains("No space left") || detail.contains("Disk quota") => Self::Full { path, detail },
+            rocksdb::ErrorKind::IOError if detail.contains("lock") => Self::Locked { path, detail },
+            _ => Self::Library { path, source },
+        }
+    }
+
+    /// The code of the diagnostic.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Damaged { .. } => "E1003",
+            Self::Full { .. } => "E1004",
+            Self::Locked { .. } => "E1001",
+            Self::ReadOnly { .. } | Self::Library { .. } => "E2001",
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Damaged { path, .. } => format!(
+                "remove {} and run again: everything in it is computed anew from the sources",
+                path.parent().unwrap_or(path).display()
+            ),
+            Self::Full { .. } => "free some space, or lower `cache_bytes`; nothing that was there is lost".into(),
+            Self::Locked { .. } => "wait for the other process to end".into(),
+            Self::ReadOnly { .. } | Self::Library { .. } => "this is a fault of promptc or of its disk; please report it".into(),
+        }
+    }
+}
+
+/// The open database. Shared by [`RowCache`] and [`Ledger`]; the directory's lock lives as long as the last of them.
+pub(crate) struct Kv {
+    db: DB,
+    path: PathBuf,
+    is_read_only: bool,
+    /// Released after `db` is closed, because fields are dropped in order.
+    _lock: Option<File>,
+}
+
+impl std::fmt::Debug for Kv {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Kv").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Kv {
+    /// Opens or creates the database in `path`; `lock` is held until it is closed.
+    pub(crate) fn open(path: &Path, is_read_only: bool, lock: Option<File>) -> Result<Arc<Self>, KvError> {
+        let options = database_options();
+        let families = || {
+            let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+            FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)))
+        };
+        let db = if is_read_only {
+            DB::open_cf_descriptors_read_only(&options, path, families(), false)
+        } else {
+            DB::open_cf_descriptors(&options, path, families())
+        };
+        let db = db.map_err(|source| KvError::new(path, source))?;
+        Ok(Arc::new(Self { db, path: path.to_path_buf(), is_read_only, _lock: lock }))
+    }
+
+    fn family(&self, name: &'static str) -> &ColumnFamily {
+        self.db.cf_handle(name).expect("invariant: every family is opened with the database")
+    }
+
+    fn error(&self, source: rocksdb::Error) -> KvError {
+        KvError::new(&self.path, source)
+    }
+
+    fn check_writable(&self) -> Result<(), KvError> {
+        if self.is_read_only { Err(KvError::ReadOnly { path: self.path.clone() }) } else { Ok(()) }
+    }
+}
+
+impl Drop for Kv {
+    fn drop(&mut self) {
+        if self.is_read_only {
+            return;
+        }
+        for name in FAMILIES {
+            let family = self.family(name);
+            let buffered = self.db.property_int_value_cf(family, "rocksdb.cur-size-all-mem-tables");
+            if buffered.ok().flatten().unwrap_or(0) > FLUSH_AT_CLOSE_BYTES {
+                // A failed flush loses nothing: the log still holds the writes.
+                let _ = self.db.flush_cf(family);
+            }
+        }
+    }
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES);
+    options.set_max_total_wal_size(WRITE_BUFFERS_BYTES as u64 * 2);
+    options.set_max_background_jobs(2);
+    options.set_bytes_per_sync(1 << 20);
+    options.set_paranoid_checks(true);
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(1 << 20);
+    options.set_log_level(LogLevel::Warn);
+    options
+}
+
+fn family_options(name: &str, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_block_size(16 << 10);
+    table.set_bloom_filter(10.0, false);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_max_write_buffer_number(2);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    if name == ROWS {
+        // Evictions delete long stretches of entries; compact a file once a quarter of a window of it is deletions.
+        options.add_compact_on_deletion_collector_factory(16_384, 4_096, 0.25);
+    }
+    options
+}
+
+/// Checksum of a value under its key: the first eight bytes of blake3 over key length, key and bytes.
+fn checksum(key: &[u8], bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(key.len() as u64).to_le_bytes()).update(key).update(bytes);
+    let mut sum = [0; CHECKSUM_BYTES];
+    sum.copy_from_slice(&hasher.finalize().as_bytes()[..CHECKSUM_BYTES]);
+    sum
+}

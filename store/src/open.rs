@@ -1,1 +1,333 @@
 //! A store directory: its version, its lock, its folders.
+//!
+//! ```text
+//! .promptc/
+//!   FORMAT    version of the layout and of the libraries that wrote it      LOCK   process that has it open
+//!   kv/       RocksDB      flows/  Parquet      vectors/  Lance      text/  Tantivy      tmp/  emptied on open
+//! ```
+//!
+//! One process writes at a time; several may read together while none writes. The lock is the system's (it ends with the
+//! process), the process id in the file is for the message only.
+
+use crate::kv::{Kv, KvError, Ledger, RowCache};
+use crate::medium::{self, MediumError};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// Version of the directory's layout. A store of another version is refused (E1002).
+pub const FORMAT_VERSION: u32 = 1;
+
+/// First word of the file `FORMAT`.
+const FORMAT_MAGIC: &str = "promptc-store";
+/// Longest `FORMAT` that is read.
+const FORMAT_BYTES_MAX: u64 = 4_096;
+
+/// Bound of the row cache where the program gives none: 4 GiB.
+pub const CACHE_BYTES_DEFAULT: u64 = 4 << 30;
+
+/// How to open a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Bound of the row cache in bytes of keys and values. [`CACHE_BYTES_DEFAULT`] if the user gives none.
+    pub cache_bytes: u64,
+    /// Neither creates nor changes anything; several such stores may be open at once.
+    pub read_only: bool,
+}
+
+/// Why a store does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open (E1001).
+    #[error("store {path} is open in {holder}")]
+    Locked {
+        /// The store's folder.
+        path: PathBuf,
+        /// "process 123", or "another process" if its id is not in the file.
+        holder: String,
+    },
+    /// Written by another version (E1002).
+    #[error("store {path} has format {found}, this build reads format {expected}")]
+    OtherVersion {
+        /// The store's folder.
+        path: PathBuf,
+        /// Version in the file, as written there.
+        found: String,
+        /// [`FORMAT_VERSION`].
+        expected: u32,
+    },
+    /// `FORMAT` holds something else (E1003).
+    #[error("{path} does not hold a format version but {found:?}")]
+    DamagedFormat {
+        /// The file `FORMAT`.
+        path: PathBuf,
+        /// Its first bytes.
+        found: String,
+    },
+    /// A folder with files in it that is not a store (E2501).
+    #[error("{path} holds `{entry}` and no FORMAT file: it is not a store")]
+    NotAStore {
+        /// The folder.
+        path: PathBuf,
+        /// One of the names in it.
+        entry: String,
+    },
+    /// Opened for reading only, and there is nothing (E2101).
+    #[error("there is no store in {path}")]
+    Missing {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file or folder of the store cannot be made, read or written.
+    #[error("{action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// `FORMAT` cannot be written.
+    #[error(transparent)]
+    Medium(#[from] MediumError),
+    /// The key-value store does not open.
+    #[error(transparent)]
+    Kv(#[from] KvError),
+}
+
+impl OpenError {
+    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        match MediumError::new(action, path, source) {
+            MediumError::Io { action, path, source } => Self::Io { action, path, source },
+            full @ MediumError::Full { .. } => Self::Medium(full),
+        }
+    }
+
+    /// The code of the diagnostic.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Locked { .. } => "E1001",
+            Self::OtherVersion { .. } => "E1002",
+            Self::DamagedFormat { .. } => "E1003",
+            Self::NotAStore { .. } | Self::Io { .. } => "E2501",
+            Self::Missing { .. } => "E2101",
+            Self::Medium(error) => error.code(),
+            Self::Kv(error) => error.code(),
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Locked { .. } => "wait for that process to end, or give this run a store of its own".into(),
+            Self::OtherVersion { path, .. } | Self::DamagedFormat { path, .. } => format!(
+                "remove {} and run again: everything in a store is computed from the sources; or use the version of promptc \
+                 that wrote it",
+                path.display()
+            ),
+            Self::NotAStore { .. } => "name an empty or a new folder for the store".into(),
+            Self::Missing { .. } => "run the program once, which makes its store".into(),
+            Self::Io { path, .. } => format!("check that {} may be written by this user", path.display()),
+            Self::Medium(error) => error.help(),
+            Self::Kv(error) => error.help(),
+        }
+    }
+}
+
+/// An open store directory. The lock is held until the store and every handle taken from it are dropped.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    rows: RowCache,
+    ledger: Ledger,
+    read_only: bool,
+}
+
+impl Store {
+    /// Opens the store in `dir`, or makes one if the folder is missing or empty. Empties `tmp/`.
+    ///
+    /// Errors: E1001 another process has it; E1002 another version; E1003 damaged; E1004 disk full; E2501 a folder that is
+    /// not a store or may not be written. Cost: a few milliseconds and the replay of RocksDB's log.
+    pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self, OpenError> {
+        let lock = if options.read_only { enter_to_read(dir)? } else { enter_to_write(dir)? };
+        if !options.read_only {
+            for folder in [Folder::Flows, Folder::Vectors, Folder::Text] {
+                make_folder(&dir.join(folder.name()))?;
+            }
+            empty_tmp(&dir.join("tmp"))?;
+        }
+        let kv = Kv::open(&dir.join("kv"), options.read_only, Some(lock))?;
+        let rows = RowCache::open(kv.clone(), options.cache_bytes)?;
+        let ledger = Ledger::open(kv);
+        Ok(Self { dir: dir.to_path_buf(), rows, ledger, read_only: options.read_only })
+    }
+
+    /// The store's folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The row cache.
+    pub fn rows(&self) -> &RowCache {
+        &self.rows
+    }
+
+    /// Build records and memory of file hashes.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Whether the store was opened for reading only.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Folder of the flow files.
+    pub fn flows_dir(&self) -> PathBuf {
+        self.dir.join(Folder::Flows.name())
+    }
+
+    /// Folder of the Lance datasets.
+    pub fn vectors_dir(&self) -> PathBuf {
+        self.dir.join(Folder::Vectors.name())
+    }
+
+    /// Folder of the Tantivy indexes.
+    pub fn text_dir(&self) -> PathBuf {
+        self.dir.join(Folder::Text.name())
+    }
+
+    /// Folder for files that are not yet published, and for spills. On the same file system as the others; emptied by the
+    /// next open.
+    pub fn tmp_dir(&self) -> PathBuf {
+        self.dir.join("tmp")
+    }
+}
+
+/// Folders of the store that hold named files which a build may stand on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Folder {
+    Flows,
+    Vectors,
+    Text,
+}
+
+impl Folder {
+    pub(crate) const ALL: [Self; 3] = [Self::Flows, Self::Vectors, Self::Text];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Flows => "flows",
+            Self::Vectors => "vectors",
+            Self::Text => "text",
+        }
+    }
+}
+
+fn enter_to_write(dir: &Path) -> Result<File, OpenError> {
+    fs::create_dir_all(dir).map_err(|source| OpenError::io("make folder", dir, source))?;
+    refuse_foreign(dir)?;
+    let path = dir.join("LOCK");
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|source| OpenError::io("open", &path, source))?;
+    take(dir, &path, lock.try_lock())?;
+    let named = lock
+        .set_len(0)
+        .and_then(|()| lock.seek(SeekFrom::Start(0)))
+        .and_then(|_| writeln!(lock, "{}", std::process::id()));
+    named.map_err(|source| OpenError::io("write", &path, source))?;
+    check_or_write_format(dir)?;
+    Ok(lock)
+}
+
+fn enter_to_read(dir: &Path) -> Result<File, OpenError> {
+    if !dir.join("FORMAT").is_file() {
+        if dir.is_dir() {
+            refuse_foreign(dir)?;
+        }
+        return Err(OpenError::Missing { path: dir.to_path_buf() });
+    }
+    let path = dir.join("LOCK");
+    let lock = File::open(&path).map_err(|source| OpenError::io("open", &path, source))?;
+    take(dir, &path, lock.try_lock_shared())?;
+    check_format(dir)?;
+    Ok(lock)
+}
+
+fn take(dir: &Path, path: &Path, result: Result<(), TryLockError>) -> Result<(), OpenError> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u32>().ok());
+            let holder = holder.map_or("another process".into(), |process| format!("process {process}"));
+            Err(OpenError::Locked { path: dir.to_path_buf(), holder })
+        }
+        Err(TryLockError::Error(source)) => Err(OpenError::io("lock", path, source)),
+    }
+}
+
+/// A folder without `FORMAT` may hold only what a store killed while it was made leaves behind.
+fn refuse_foreign(dir: &Path) -> Result<(), OpenError> {
+    if dir.join("FORMAT").exists() {
+        return Ok(());
+    }
+    let entries = fs::read_dir(dir).map_err(|source| OpenError::io("read folder", dir, source))?;
+    for entry in entries {
+        let entry = entry.map_err(|source| OpenError::io("read folder", dir, source))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != "LOCK" && !name.starts_with(".FORMAT.tmp-") {
+            return Err(OpenError::NotAStore { path: dir.to_path_buf(), entry: name });
+        }
+    }
+    Ok(())
+}
+
+fn check_or_write_format(dir: &Path) -> Result<(), OpenError> {
+    let path = dir.join("FORMAT");
+    if path.exists() {
+        return check_format(dir);
+    }
+    let text = format!(
+        "{FORMAT_MAGIC} {FORMAT_VERSION}\npromptc {}\nrocksdb 11.8\nparquet 58\nlance 14.0.2\ntantivy 0.27\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    medium::replace(&path, text.as_bytes())?;
+    Ok(())
+}
+
+/// Checks the first line of `FORMAT`: the version that decides. The lines below it are for people.
+pub(crate) fn check_format(dir: &Path) -> Result<(), OpenError> {
+    let path = dir.join("FORMAT");
+    let mut bytes = Vec::new();
+    File::open(&path)
+        .and_then(|file| file.take(FORMAT_BYTES_MAX).read_to_end(&mut bytes))
+        .map_err(|source| OpenError::io("read", &path, source))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let line = text.lines().next().unwrap_or_default();
+    let version = line.strip_prefix(FORMAT_MAGIC).map(str::trim).filter(|version| !version.is_empty());
+    match version {
+        Some(version) if version == FORMAT_VERSION.to_string() => Ok(()),
+        Some(version) => {
+            let found = version.chars().take(40).collect();
+            Err(OpenError::OtherVersion { path: dir.to_path_buf(), found, expected: FORMAT_VERSION })
+        }
+        None => Err(OpenError::DamagedFormat { path, found: line.chars().take(40).collect() }),
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), OpenError> {
+    fs::create_dir_all(path).map_err(|source| OpenError::io("make folder", path, source))
+}
+
+fn empty_tmp(path: &Path) -> Result<(), OpenError> {
+    match fs::remove_dir_all(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(OpenError::io("empty", path, source)),
+        _ => make_folder(path),
+    }
+}
