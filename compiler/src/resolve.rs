@@ -1,0 +1,14 @@
+//! Names: which texts belong to a program, what each declares, and what a path means there.
+//!
+//! ```text
+//! main text --imports--> modules --collect--> declarations (one name space per file)
+//! ```
+//!
+//! Nothing is typed here. Imports are handed in as texts by the caller; they are not transitive.
+
+pub(crate) mod imports;
+pub(crate) mod scope;
+pub(crate) mod suggest;
+
+pub(crate) use imports::{Module, Program};
+pub(crate) use scope::{DeclKind, Declaration, DeclarationId};
