@@ -88,6 +88,7 @@ pub struct Item {
 
 /// The forms of declarations; the groups follow the grammar.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the line above each variant names its fields")]
 pub enum ItemKind {
     /// `import "path" as name`
     Import { path: Text, alias: Option<Ident> },
@@ -223,6 +224,7 @@ pub enum Role {
 
 /// A stage of a pipeline.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the line above each variant names its fields")]
 pub enum Stage {
     /// `operand |> step ... -> name : type`
     Flow(Flow),
@@ -315,6 +317,7 @@ pub struct Expr {
 
 /// The forms of expressions.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the line above each variant names its fields")]
 pub enum ExprKind {
     /// `a or b` and all other binary operators
     Binary { op: BinaryOp, op_span: Span, left: Box<Expr>, right: Box<Expr> },
@@ -450,6 +453,7 @@ pub struct Type {
 
 /// The forms of types.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the line above each variant names its fields")]
 pub enum TypeKind {
     /// `stream<T>`
     Stream(Box<Type>),
