@@ -3,3 +3,4 @@
 mod embed;
 mod dedup;
 mod tokenize;
+mod chunk;
