@@ -12,11 +12,13 @@
 //! |---|---|
 //! | [`structural`] | blanks, comments, badges, link targets, repeated headers |
 //! | [`units`] | sentences, clauses, passages |
+//! | `layout` | the units of a row and how levels relate |
 //! | [`score`] | lexical scores against a query |
 //! | [`scorer`] | the linear scorer: features, weights, fit |
 //! | [`agnostic`] | TextRank, MMR and lead, without a query |
 //! | [`keep`] | constraints and their checker |
 //! | [`select`] | first-fit under a hard cap |
+//! | `rank` | one scoring pass, whose cut can be moved |
 //! | [`token`] | dropping tokens by self-information, up to 1.25x |
 //!
 //! A ratio is a hard cap: `tokens_out <= floor(tokens_in / ratio)`, or the result says that it is not
@@ -29,6 +31,7 @@
 
 pub mod agnostic;
 pub mod keep;
+mod layout;
 mod rank;
 pub mod score;
 pub mod scorer;
@@ -38,9 +41,9 @@ pub mod token;
 pub mod units;
 
 pub use keep::KeepSet;
-pub use rank::{Ranking, Row};
+pub use rank::{Ranking, Row, SentenceFeatures, example, sentence_features};
 pub use score::{CorpusStats, TextStats};
-pub use scorer::Scorer;
+pub use scorer::{Example, Fit, Scorer, fit};
 pub use structural::Links;
 
 use crate::spans::Piece;

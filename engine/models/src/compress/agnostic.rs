@@ -1,10 +1,11 @@
 //! Ranking without a query: TextRank, maximal marginal relevance, lead.
 //!
 //! For summaries and diversity; none of them keeps the answers to a question. Vectors are idf-weighted word counts,
-//! idf over the units at hand.
+//! idf from the corpus statistics if given, else over the units at hand.
 
 use std::collections::BTreeMap;
 
+use super::score::CorpusStats;
 use crate::words;
 
 /// Damping of TextRank.
@@ -23,8 +24,8 @@ pub fn lead(units: usize) -> Vec<f64> {
 
 /// TextRank (Mihalcea and Tarau 2004) over the graph of unit similarities: cosine of idf-weighted word vectors,
 /// damping 0.85, 25 iterations. Cost: O(words · 60²) for the graph, then 25 passes over its edges.
-pub fn textrank(units: &[&str]) -> Vec<f64> {
-    let edges = similarities(&vectors(units));
+pub fn textrank(units: &[&str], stats: Option<&dyn CorpusStats>) -> Vec<f64> {
+    let edges = similarities(&vectors(units, stats));
     let totals: Vec<f64> = edges.iter().map(|edges| edges.iter().map(|(_, weight)| weight).sum()).collect();
     let count = units.len().max(1) as f64;
     let mut ranks = vec![1.0 / count; units.len()];
@@ -42,8 +43,8 @@ pub fn textrank(units: &[&str]) -> Vec<f64> {
 
 /// Maximal marginal relevance (Carbonell and Goldstein 1998) to the centroid, lambda 0.7: the score of a unit is the
 /// reverse of the place at which it is picked. Cost: O(units²).
-pub fn mmr(units: &[&str]) -> Vec<f64> {
-    let vectors = vectors(units);
+pub fn mmr(units: &[&str], stats: Option<&dyn CorpusStats>) -> Vec<f64> {
+    let vectors = vectors(units, stats);
     let edges = similarities(&vectors);
     let relevance = centroid_similarities(&vectors);
     let mut redundancy = vec![0.0_f64; units.len()];
@@ -68,7 +69,7 @@ pub fn mmr(units: &[&str]) -> Vec<f64> {
 }
 
 /// Unit-length word vectors, as sorted `(word id, weight)`; ids count from 0 in order of the words.
-fn vectors(units: &[&str]) -> Vec<Vec<(u32, f64)>> {
+fn vectors(units: &[&str], stats: Option<&dyn CorpusStats>) -> Vec<Vec<(u32, f64)>> {
     let mut ids: BTreeMap<String, u32> = BTreeMap::new();
     let mut frequencies: Vec<u32> = Vec::new();
     let mut rows: Vec<BTreeMap<u32, u32>> = Vec::with_capacity(units.len());
@@ -89,10 +90,16 @@ fn vectors(units: &[&str]) -> Vec<Vec<(u32, f64)>> {
         row.keys().for_each(|&id| frequencies[id as usize] += 1);
         rows.push(row);
     }
+    let mut idf: Vec<f64> = frequencies.iter().map(|&frequency| words::idf(units.len() as u64, u64::from(frequency))).collect();
+    if let Some(stats) = stats {
+        for (word, &id) in &ids {
+            idf[id as usize] = words::idf(stats.document_count(), stats.document_frequency(word));
+        }
+    }
     let weigh = |row: BTreeMap<u32, u32>| {
         let mut vector: Vec<(u32, f64)> = row
             .into_iter()
-            .map(|(id, count)| (id, f64::from(count) * words::idf(units.len() as u64, u64::from(frequencies[id as usize]))))
+            .map(|(id, count)| (id, f64::from(count) * idf[id as usize]))
             .collect();
         let length = vector.iter().map(|(_, weight)| weight * weight).sum::<f64>().sqrt();
         if length > 0.0 {
@@ -153,7 +160,7 @@ mod tests {
     #[test]
     fn the_unit_that_shares_most_is_central() {
         let units = ["red apple tree", "blue ocean wave", "red apple ocean", "unrelated words here"];
-        let ranks = textrank(&units);
+        let ranks = textrank(&units, None);
         let best = (0..4).max_by(|&left, &right| ranks[left].total_cmp(&ranks[right])).unwrap();
         assert_eq!(best, 2);
         let total: f64 = ranks.iter().sum();
@@ -163,13 +170,13 @@ mod tests {
     #[test]
     fn mmr_prefers_a_new_unit_to_a_repeated_one() {
         let units = ["red apple tree house", "red apple tree house", "blue ocean wave house"];
-        let scores = mmr(&units);
+        let scores = mmr(&units, None);
         assert!(scores[2] > scores[1] && scores[0] > scores[1], "{scores:?}");
     }
 
     #[test]
     fn no_units_no_scores() {
-        assert!(textrank(&[]).is_empty() && mmr(&[]).is_empty() && lead(0).is_empty());
-        assert_eq!(textrank(&["", ""]).len(), 2);
+        assert!(textrank(&[], None).is_empty() && mmr(&[], None).is_empty() && lead(0).is_empty());
+        assert_eq!(textrank(&["", ""], None).len(), 2);
     }
 }

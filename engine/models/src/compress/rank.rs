@@ -3,21 +3,21 @@
 //! [`Ranking::new`] cleans, splits and scores; [`Ranking::cut`] selects under a cap and writes the output with its
 //! map. A prompt message that must shrink again only calls `cut` again.
 
-use super::keep::{self, Required, Subject};
-use super::score::{self, Counts, CorpusStats, QueryWords};
-use super::scorer::{self, Scorer};
+use super::keep::Required;
+use super::layout::Layout;
+use super::score::{self, CorpusStats};
+use super::scorer::{Example, FEATURE_COUNT};
 use super::select::{self, Selection, Unit as Part};
 use super::structural::{self, Clean};
 use super::token::{self, TokenScores};
-use super::units::{self, Kind, Sentence};
 use super::{Compressed, Options, Select, Target, Unit, agnostic};
 use crate::spans::{self, Piece};
 use crate::tokenize::Tokenizer;
 
 /// Gap mark between sentences and clauses.
-pub const GAP: &str = " … ";
+const GAP: &str = " … ";
 /// Gap mark between passages.
-pub const PASSAGE_GAP: &str = "\n";
+const PASSAGE_GAP: &str = "\n";
 
 /// One row to compress.
 #[derive(Clone, Copy)]
@@ -48,14 +48,7 @@ pub struct Ranking {
 impl Ranking {
     /// Cleans, splits and scores a row.
     pub fn new(row: &Row<'_>, options: &Options, tokenizer: &dyn Tokenizer, stats: Option<&dyn CorpusStats>) -> Self {
-        let cleans: Vec<Clean> = row
-            .texts
-            .iter()
-            .map(|text| match options.stages.structural {
-                true => structural::clean(text, options.links),
-                false => Clean { text: (*text).to_owned(), pieces: spans::identity_pieces(text), links: Vec::new() },
-            })
-            .collect();
+        let cleans = clean_all(row.texts, options);
         let tokens_in = row.texts.iter().map(|text| tokenizer.count(text)).sum();
         let default_gap = if options.finest() == Unit::Passage { PASSAGE_GAP } else { GAP };
         let gap = options.gap.clone().unwrap_or_else(|| default_gap.to_owned());
@@ -242,8 +235,8 @@ impl Ranking {
                     .map(|part| &self.cleans[part.text as usize].text[part.start as usize..part.end as usize])
                     .collect();
                 match select {
-                    Some(Select::TextRank) => agnostic::textrank(&texts),
-                    Some(Select::Mmr) => agnostic::mmr(&texts),
+                    Some(Select::TextRank) => agnostic::textrank(&texts, stats),
+                    Some(Select::Mmr) => agnostic::mmr(&texts, stats),
                     Some(Select::Lead) | None => agnostic::lead(texts.len()),
                 }
             }
@@ -253,6 +246,72 @@ impl Ranking {
         self.required = layout.required(&self.cleans, options);
         self.parts = layout.parts;
     }
+}
+
+/// The features of a row's sentences, one row of numbers each, with the text and byte range of each sentence in the
+/// input as far as the structural stage left it ([`Ranking::cleaned`] text). Empty without a query.
+pub fn sentence_features(
+    row: &Row<'_>,
+    options: &Options,
+    tokenizer: &dyn Tokenizer,
+    stats: Option<&dyn CorpusStats>,
+) -> Vec<SentenceFeatures> {
+    let Some(query) = row.query else { return Vec::new() };
+    let options = Options { unit: Unit::Sentence, ..options.clone() };
+    let cleans = clean_all(row.texts, &options);
+    let layout = Layout::new(&cleans, &options, tokenizer);
+    let features = layout.features(&cleans, row, query, stats);
+    let sentences = layout.sentence_texts.iter().zip(&layout.sentences);
+    sentences
+        .zip(features)
+        .map(|((&text, sentence), features)| SentenceFeatures {
+            text,
+            source: spans::compose_pieces(
+                &cleans[text as usize].pieces,
+                &[Piece { start: sentence.start, end: sentence.end, at: 0 }],
+            ),
+            features,
+        })
+        .collect()
+}
+
+/// A sentence of a row as the linear scorer sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SentenceFeatures {
+    /// Index of its text.
+    pub text: u32,
+    /// Its bytes in the input text.
+    pub source: Vec<Piece>,
+    /// Its features.
+    pub features: [f64; FEATURE_COUNT],
+}
+
+/// A training example: the row's sentences, with those as gold that contain one of `answers` (case-folded). `None`
+/// if no sentence does, or without a query: such rows are skipped and counted by the caller.
+pub fn example(
+    row: &Row<'_>,
+    answers: &[&str],
+    options: &Options,
+    tokenizer: &dyn Tokenizer,
+    stats: Option<&dyn CorpusStats>,
+) -> Option<Example> {
+    let folded: Vec<String> = answers.iter().map(|answer| answer.to_lowercase()).filter(|answer| !answer.is_empty()).collect();
+    let sentences = sentence_features(row, options, tokenizer, stats);
+    let is_gold = |sentence: &SentenceFeatures| {
+        let text = spans::copy_pieces(row.texts[sentence.text as usize], &sentence.source).to_lowercase();
+        folded.iter().any(|answer| text.contains(answer))
+    };
+    let gold: Vec<usize> = (0..sentences.len()).filter(|&idx| is_gold(&sentences[idx])).collect();
+    let features = sentences.into_iter().map(|sentence| sentence.features).collect();
+    (!gold.is_empty()).then_some(Example { features, gold })
+}
+
+fn clean_all(texts: &[&str], options: &Options) -> Vec<Clean> {
+    let clean = |text: &&str| match options.stages.structural {
+        true => structural::clean(text, options.links),
+        false => Clean { text: (*text).to_owned(), pieces: spans::identity_pieces(text), links: Vec::new() },
+    };
+    texts.iter().map(clean).collect()
 }
 
 /// A kept range of a cleaned text and what stands before it.
@@ -285,244 +344,4 @@ fn move_links(links: &[(u32, String)], pieces: &[Piece]) -> Vec<(u32, String)> {
         Some(piece.at + (at - piece.start))
     };
     links.iter().filter_map(|(at, target)| Some((moved(*at)?, target.clone()))).collect()
-}
-
-/// The units of a row on every level.
-struct Layout {
-    sentences: Vec<Sentence>,
-    sentence_texts: Vec<u32>,
-    sentence_passages: Vec<u32>,
-    passage_texts: Vec<u32>,
-    /// First part of every sentence (or the parts are passages).
-    first_parts: Vec<u32>,
-    parts: Vec<Part>,
-    unit: Unit,
-}
-
-impl Layout {
-    fn new(cleans: &[Clean], options: &Options, tokenizer: &dyn Tokenizer) -> Self {
-        let unit = options.finest();
-        let mut layout = Self {
-            sentences: Vec::new(),
-            sentence_texts: Vec::new(),
-            sentence_passages: Vec::new(),
-            passage_texts: Vec::new(),
-            first_parts: Vec::new(),
-            parts: Vec::new(),
-            unit,
-        };
-        for (text_idx, clean) in cleans.iter().enumerate() {
-            units::sentences(&clean.text, &mut layout.sentences);
-            layout.sentence_texts.resize(layout.sentences.len(), text_idx as u32);
-        }
-        let mut clauses = Vec::new();
-        let mut sentence_tokens = Vec::with_capacity(layout.sentences.len());
-        for (idx, sentence) in layout.sentences.iter().enumerate() {
-            let text_idx = layout.sentence_texts[idx];
-            let text = &cleans[text_idx as usize].text;
-            layout.first_parts.push(layout.parts.len() as u32);
-            let part = |start: u32, end: u32, tokens: u32| Part {
-                text: text_idx,
-                start,
-                end,
-                tokens,
-                sentence: idx as u32,
-                block: sentence.kind.is_block(),
-            };
-            let count = |start: u32, end: u32| tokenizer.count(&text[start as usize..end as usize]) as u32;
-            match sentence.kind {
-                Kind::Prose if unit == Unit::Clause => {
-                    clauses.clear();
-                    units::clauses(text, sentence.start, sentence.end, options.keep.code, tokenizer, &mut clauses);
-                    layout.parts.extend(clauses.iter().map(|clause| part(clause.start, clause.end, clause.tokens)));
-                }
-                Kind::Table if options.keep.tables => {
-                    let rows = keep::table_rows(text, *sentence);
-                    layout.parts.extend(rows.iter().map(|&(start, end)| part(start, end, count(start, end))));
-                }
-                _ => layout.parts.push(part(sentence.start, sentence.end, count(sentence.start, sentence.end))),
-            }
-            let first = *layout.first_parts.last().expect("invariant: pushed above") as usize;
-            sentence_tokens.push(layout.parts[first..].iter().map(|part| part.tokens).sum::<u32>());
-        }
-        layout.group(cleans.len(), &sentence_tokens);
-        if unit == Unit::Passage {
-            layout.parts = layout.passage_parts(&sentence_tokens);
-        }
-        layout
-    }
-
-    /// Passages: the texts of a list, or packed sentences of a single text.
-    fn group(&mut self, texts: usize, sentence_tokens: &[u32]) {
-        if texts == 1 {
-            let starts = units::passages(sentence_tokens.iter().copied());
-            self.passage_texts = vec![0; starts.len()];
-            self.sentence_passages = (0..self.sentences.len())
-                .map(|idx| (starts.partition_point(|&start| start <= idx) - 1) as u32)
-                .collect();
-        } else {
-            self.passage_texts = (0..texts as u32).collect();
-            self.sentence_passages = self.sentence_texts.clone();
-        }
-    }
-
-    fn passage_parts(&self, sentence_tokens: &[u32]) -> Vec<Part> {
-        let mut parts: Vec<Part> = Vec::new();
-        for (idx, sentence) in self.sentences.iter().enumerate() {
-            let passage = self.sentence_passages[idx];
-            match parts.last_mut() {
-                Some(last) if last.sentence == passage => {
-                    last.end = sentence.end;
-                    last.tokens += sentence_tokens[idx];
-                }
-                _ => parts.push(Part {
-                    text: self.sentence_texts[idx],
-                    start: sentence.start,
-                    end: sentence.end,
-                    tokens: sentence_tokens[idx],
-                    sentence: passage,
-                    block: false,
-                }),
-            }
-        }
-        parts
-    }
-
-    fn required(&self, cleans: &[Clean], options: &Options) -> Required {
-        if options.keep.is_empty() || self.unit == Unit::Passage {
-            return Required::default();
-        }
-        let ranges: Vec<(u32, u32)> = self.parts.iter().map(|part| (part.start, part.end)).collect();
-        let subjects = self.sentences.iter().enumerate().map(|(idx, sentence)| {
-            let (first, end) = self.parts_of(idx);
-            Subject {
-                text: &cleans[self.sentence_texts[idx] as usize].text,
-                text_idx: self.sentence_texts[idx],
-                sentence: *sentence,
-                first_unit: first as u32,
-                units: &ranges[first..end],
-            }
-        });
-        keep::required(subjects, options.keep)
-    }
-
-    /// The parts of a sentence.
-    fn parts_of(&self, sentence: usize) -> (usize, usize) {
-        let end = self.first_parts.get(sentence + 1).map_or(self.parts.len(), |&end| end as usize);
-        (self.first_parts[sentence] as usize, end)
-    }
-
-    /// Scores of the parts against a query.
-    fn query_scores(
-        &self,
-        cleans: &[Clean],
-        row: &Row<'_>,
-        query: &str,
-        options: &Options,
-        stats: Option<&dyn CorpusStats>,
-    ) -> Vec<f64> {
-        let query_words = QueryWords::new(query);
-        let width = query_words.words().len();
-        let slice = |text: u32, start: u32, end: u32| &cleans[text as usize].text[start as usize..end as usize];
-
-        let mut part_counts = Counts::new(width);
-        let mut sentence_counts = Counts::new(width);
-        if self.unit == Unit::Passage {
-            for (sentence, &text) in self.sentences.iter().zip(&self.sentence_texts) {
-                sentence_counts.push_text(&query_words, slice(text, sentence.start, sentence.end));
-            }
-        } else {
-            for part in &self.parts {
-                part_counts.push_text(&query_words, slice(part.text, part.start, part.end));
-            }
-            for idx in 0..self.sentences.len() {
-                let (first, end) = self.parts_of(idx);
-                sentence_counts.push_empty();
-                sentence_counts.extend_parts(&part_counts, first..end);
-            }
-        }
-        let passages = self.passage_scores(&query_words, &sentence_counts, row, stats);
-        if self.unit == Unit::Passage {
-            return self.parts.iter().map(|part| passages[part.sentence as usize]).collect();
-        }
-
-        let idf = sentence_counts.idf(&query_words, stats);
-        let bm25 = sentence_counts.bm25(&idf, score::SENTENCE_K1, score::SENTENCE_B);
-        let coverage = sentence_counts.coverage(&idf);
-        let mut scores = match &options.scorer {
-            Scorer::Lexical => {
-                let mut scores = score::lexical(&bm25, &coverage, &self.sentence_texts);
-                if options.stages.passage && self.passage_texts.len() > 1 {
-                    for (score, &passage) in scores.iter_mut().zip(&self.sentence_passages) {
-                        *score += score::PASSAGE_WEIGHT * passages[passage as usize];
-                    }
-                }
-                scores
-            }
-            Scorer::Linear(weights) => {
-                let context = scorer::Context {
-                    query,
-                    query_words: &query_words,
-                    idf: &idf,
-                    bm25: &bm25,
-                    coverage: &coverage,
-                    counts: &sentence_counts,
-                    passages: &passages,
-                    sentence_passages: &self.sentence_passages,
-                    sentence_texts: &self.sentence_texts,
-                    titles: &self.passage_titles(row),
-                };
-                let texts = self.sentences.iter().zip(&self.sentence_texts);
-                let scored: Vec<(&str, u32)> = texts
-                    .enumerate()
-                    .map(|(idx, (sentence, &text))| {
-                        let (first, end) = self.parts_of(idx);
-                        let tokens = self.parts[first..end].iter().map(|part| part.tokens).sum();
-                        (slice(text, sentence.start, sentence.end), tokens)
-                    })
-                    .collect();
-                let values = scorer::scores(&scorer::features(&context, &scored), weights);
-                if self.unit == Unit::Clause { scorer::min_max(&values) } else { values }
-            }
-        };
-        if self.unit == Unit::Clause {
-            let bm25 = score::norm(&part_counts.bm25(&idf, score::SENTENCE_K1, score::SENTENCE_B));
-            let texts: Vec<u32> = self.parts.iter().map(|part| part.text).collect();
-            let own = score::smooth(&bm25, &texts, score::CLAUSE_SMOOTHING);
-            return self.parts.iter().zip(&own).map(|(part, own)| scores[part.sentence as usize] + score::CLAUSE_WEIGHT * own).collect();
-        }
-        if self.parts.len() != scores.len() {
-            scores = self.parts.iter().map(|part| scores[part.sentence as usize]).collect();
-        }
-        scores
-    }
-
-    /// Title of every passage.
-    fn passage_titles<'a>(&self, row: &Row<'a>) -> Vec<&'a str> {
-        let title = |text: &u32| row.titles.and_then(|titles| titles.get(*text as usize)).copied().unwrap_or("");
-        self.passage_texts.iter().map(title).collect()
-    }
-
-    /// Normalised passage scores.
-    fn passage_scores(&self, query: &QueryWords, sentences: &Counts, row: &Row<'_>, stats: Option<&dyn CorpusStats>) -> Vec<f64> {
-        let mut counts = Counts::new(query.words().len());
-        let mut next = 0;
-        for (passage, title) in self.passage_titles(row).into_iter().enumerate() {
-            let first = next;
-            while self.sentence_passages.get(next).is_some_and(|&other| other as usize == passage) {
-                next += 1;
-            }
-            counts.push_empty();
-            counts.extend_parts(sentences, first..next);
-            counts.extend_text(query, title, score::TITLE_WEIGHT);
-        }
-        let idf = counts.idf(query, stats);
-        let scores = counts.bm25(&idf, score::PASSAGE_K1, counts.passage_b());
-        match row.similarities {
-            Some(similarities) if similarities.len() == scores.len() && row.texts.len() == scores.len() => {
-                score::norm(&score::fuse(&scores, similarities))
-            }
-            _ => score::norm(&scores),
-        }
-    }
 }
