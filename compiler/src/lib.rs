@@ -13,6 +13,7 @@ pub mod fingerprint;
 pub mod graph;
 pub mod hir;
 pub mod op;
+pub mod optimize;
 pub mod source;
 pub mod syntax;
 pub mod types;
