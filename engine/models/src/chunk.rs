@@ -217,8 +217,11 @@ impl TokenIndex {
         self.bounds.partition_point(|(start, _)| (*start as usize) < byte)
     }
 
-    /// Tokens that share a byte with the range.
+    /// Tokens that share a byte with the range; 0 for an empty one.
     fn count(&self, range: &Range<usize>) -> u64 {
+        if range.is_empty() {
+            return 0;
+        }
         self.count_before(range.end).saturating_sub(self.first_after(range.start)) as u64
     }
 }

@@ -181,36 +181,45 @@ const EXACT_KEY: &[u8; 32] = b"promptc dedup exact block key 01";
 /// Hash of the text with letters in lower case and runs of blanks as one; `buffer` is reused.
 fn exact_hash(text: &str, buffer: &mut Vec<u8>) -> [u8; 16] {
     buffer.clear();
-    let mut blank = false;
-    for character in text.chars() {
-        if character.is_ascii() {
-            let byte = character as u8;
-            if byte == b' ' || byte.wrapping_sub(9) < 5 {
-                blank = true;
-                continue;
-            }
-            push_blank(buffer, &mut blank);
-            buffer.push(byte.to_ascii_lowercase());
-        } else if character.is_whitespace() {
-            blank = true;
-        } else {
-            push_blank(buffer, &mut blank);
+    let bytes = text.as_bytes();
+    let mut blank = true;
+    let mut idx = 0;
+    while idx < bytes.len() {
+        let ascii = bytes[idx..].iter().position(|byte| !byte.is_ascii()).unwrap_or(bytes.len() - idx);
+        blank = push_ascii(&bytes[idx..idx + ascii], blank, buffer);
+        idx += ascii;
+        let Some(character) = text[idx..].chars().next() else { break };
+        idx += character.len_utf8();
+        if !character.is_whitespace() {
+            blank = false;
             for lower in character.to_lowercase() {
                 buffer.extend_from_slice(lower.encode_utf8(&mut [0; 4]).as_bytes());
             }
+        } else if !std::mem::replace(&mut blank, true) {
+            buffer.push(b' ');
         }
+    }
+    if buffer.last() == Some(&b' ') {
+        buffer.pop();
     }
     let mut hash = [0; 16];
     hash.copy_from_slice(&blake3::keyed_hash(EXACT_KEY, buffer).as_bytes()[..16]);
     hash
 }
 
-/// One blank before the next character, unless nothing stands before it.
-#[inline]
-fn push_blank(buffer: &mut Vec<u8>, blank: &mut bool) {
-    if std::mem::take(blank) && !buffer.is_empty() {
-        buffer.push(b' ');
+/// Appends ASCII bytes in lower case with runs of blanks as one; `blank` tells whether one stands before, and the
+/// result whether one stands at the end. Every byte is written and the place moves on or not, without a branch.
+fn push_ascii(bytes: &[u8], mut blank: bool, buffer: &mut Vec<u8>) -> bool {
+    let mut place = buffer.len();
+    buffer.resize(place + bytes.len(), 0);
+    for byte in bytes {
+        let here = (*byte == b' ') | (byte.wrapping_sub(9) < 5);
+        buffer[place] = if here { b' ' } else { byte.to_ascii_lowercase() };
+        place += usize::from(!(here & blank));
+        blank = here;
     }
+    buffer.truncate(place);
+    blank
 }
 
 /// Version of the stored form.
@@ -286,6 +295,8 @@ mod tests {
     fn exact_hash_folds_case_and_blanks_only() {
         let hash = |text: &str| exact_hash(text, &mut Vec::new());
         assert_eq!(hash("The  Cache\n holds É"), hash(" the cache holds é\t"));
+        assert_eq!(hash("a\u{a0} \u{2003}b\u{a0}"), hash("A b"));
+        assert_eq!(hash(" \u{a0} "), hash(""));
         assert_ne!(hash("the cache"), hash("thecache"));
         assert_ne!(hash("the cache."), hash("the cache"));
     }

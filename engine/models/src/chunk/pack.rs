@@ -99,7 +99,7 @@ impl<'a> Packer<'a> {
         while idx < atoms.len() {
             let start = atoms[idx].start;
             let reserved = self.tokens.count(&(self.overlap_start(start, self.overlap_tokens)..start));
-            let room = self.max_tokens - reserved;
+            let room = self.max_tokens.saturating_sub(reserved).max(1);
             let mut end = atoms[idx].end;
             let whole = self.tokens.count(&atoms[idx]) > self.max_tokens;
             idx += 1;
@@ -119,7 +119,7 @@ impl<'a> Packer<'a> {
         let (mut start, text_end) = (first.range.start, last.range.end);
         while start < text_end {
             let reserved = self.tokens.count(&(self.overlap_start(start, self.overlap_tokens)..start));
-            let room = usize::try_from(self.max_tokens - reserved).unwrap_or(usize::MAX);
+            let room = usize::try_from(self.max_tokens.saturating_sub(reserved).max(1)).unwrap_or(usize::MAX);
             let token = self.tokens.first_after(start).saturating_add(room);
             let mut end =
                 self.tokens.bounds.get(token).map_or(text_end, |(start, _)| *start as usize).min(text_end);
@@ -192,8 +192,9 @@ impl<'a> Packer<'a> {
             }
             let (first, last) = (self.tokens.first_after(range.start), self.tokens.count_before(range.end));
             let middle = self.tokens.bounds.get(first + last.saturating_sub(first) / 2);
-            let middle = middle.map_or(range.start, |(start, _)| *start as usize);
-            let halves = [range.start..middle.min(range.end), middle.min(range.end)..range.end];
+            let middle =
+                middle.map_or(range.start, |(start, _)| *start as usize).clamp(range.start, range.end);
+            let halves = [range.start..middle, middle..range.end];
             let halves = halves.map(|half| self.splitter.trimmed(half));
             if halves.iter().all(|half| !half.is_empty()) {
                 for half in halves {

@@ -93,30 +93,20 @@ pub fn jaccard(left: &[u64], right: &[u64]) -> f64 {
 
 /// Word count and minima of a text; no minima if it has fewer than `min_words` words.
 pub(super) fn slots(text: &str, options: &ShingleOptions, min_words: u32) -> (u32, Box<[u32]>) {
-    let bins = options.permutations as usize / REPEATS;
-    let bin_bits = bins.trailing_zeros();
-    // The default has a size that the compiler knows, which lets it drop the bound checks in the inner loop.
-    let (word_count, minima) = match bins {
-        16 => minima::<16>(text, options.words as usize, bin_bits),
-        bins => {
-            let (word_count, wide) = minima::<MAX_BINS>(text, options.words as usize, bin_bits);
-            (word_count, wide.chunks(MAX_BINS).flat_map(|row| row[..bins].iter().copied()).collect())
-        }
-    };
-    let word_count = u32::try_from(word_count).unwrap_or(u32::MAX);
-    if word_count < min_words {
-        return (word_count, Box::default());
+    let words = options.words as usize;
+    match options.permutations as usize / REPEATS {
+        // The usual number has a size that the compiler knows: its inner loop has no bound checks or variable shifts.
+        16 => minima::<16>(text, words, min_words, 4),
+        bins => minima::<MAX_BINS>(text, words, min_words, bins.trailing_zeros()),
     }
-    let mut slots = minima.into_boxed_slice();
-    slots.chunks_mut(bins).for_each(fill_empty);
-    (word_count, slots)
 }
 
 /// Marks a bin that no shingle fell into; a real minimum of this value is taken for empty once in 2^32.
 const EMPTY: u32 = u32::MAX;
 
-/// Smallest value per hash and bin.
-fn minima<const BINS: usize>(text: &str, words: usize, bin_bits: u32) -> (usize, Vec<u32>) {
+/// Smallest value per hash and bin, for `2^bin_bits` of at most `BINS` bins.
+#[inline(always)]
+fn minima<const BINS: usize>(text: &str, words: usize, min_words: u32, bin_bits: u32) -> (u32, Box<[u32]>) {
     let mut table = [[EMPTY; BINS]; REPEATS];
     let word_count = for_each_shingle(text, words, |hash| {
         for (row, (mask, factor)) in table.iter_mut().zip(REPEAT_KEYS) {
@@ -125,16 +115,20 @@ fn minima<const BINS: usize>(text: &str, words: usize, bin_bits: u32) -> (usize,
             row[bin] = row[bin].min((value << bin_bits >> 32) as u32);
         }
     });
-    (word_count, table.as_flattened().to_vec())
-}
-
-/// Gives each empty bin the minimum of the nearest occupied one by exclusive or: the minimum under its permutation.
-fn fill_empty(row: &mut [u32]) {
-    let minima: Vec<u32> = row.to_vec();
-    for (bin, slot) in row.iter_mut().enumerate().filter(|(_, slot)| **slot == EMPTY) {
-        let nearest = (1..minima.len()).map(|distance| minima[bin ^ distance]).find(|value| *value != EMPTY);
-        *slot = nearest.unwrap_or(EMPTY);
+    let word_count = u32::try_from(word_count).unwrap_or(u32::MAX);
+    if word_count < min_words {
+        return (word_count, Box::default());
     }
+    let mut slots = Vec::with_capacity(REPEATS << bin_bits);
+    for row in &table {
+        // An empty bin has the minimum of the nearest occupied one by exclusive or: the minimum under its permutation.
+        slots.extend((0..1usize << bin_bits).map(|bin| {
+            let nearest =
+                (0..1usize << bin_bits).map(|distance| row[bin ^ distance]).find(|value| *value != EMPTY);
+            nearest.unwrap_or(EMPTY)
+        }));
+    }
+    (word_count, slots.into_boxed_slice())
 }
 
 /// Number of bands of a signature.
