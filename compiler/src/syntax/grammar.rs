@@ -33,6 +33,7 @@ pub(super) const RULE_NAMES: &[(Rule, &str)] = &[
     (Rule::test, "a declaration"),
     (Rule::write, "a stage"),
     (Rule::flow, "a stage"),
+    (Rule::strict_flow, "a stage"),
     (Rule::message, "a message"),
     (Rule::role, "`system`, `user`, `assistant` or `tool`"),
     (Rule::require, "`require`"),

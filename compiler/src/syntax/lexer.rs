@@ -140,7 +140,7 @@ impl Iterator for Lexer<'_> {
         let first = self.text[self.at..].chars().next()?;
         let (len, kind) = match first {
             '/' if self.rest().starts_with(b"//") => {
-                let len = self.rest().iter().position(|byte| *byte == b'\n').unwrap_or(self.rest().len());
+                let len = self.rest().iter().position(|byte| matches!(byte, b'\n' | 1 | 2)).unwrap_or(self.rest().len());
                 let carriage = usize::from(self.rest()[..len].ends_with(b"\r"));
                 (len - carriage, TokenKind::Comment)
             }

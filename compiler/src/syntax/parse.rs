@@ -49,10 +49,15 @@ fn parse_scanned(source: SourceId, text: &str, scan: &mut Scan, diagnostics: &mu
         diagnostics.append(&mut first.diagnostics);
         return file;
     }
-    repair(source, scan, diagnostics);
+    let left_open = repair(source, scan, diagnostics);
     let mut second = Builder::new(source, text, scan);
     let file = second.file();
     diagnostics.append(&mut second.diagnostics);
+    for (range, diagnostic) in left_open {
+        if !diagnostics.iter().any(|other| other.code <= Code::E0110 && range.contains(&(other.primary.span.start as usize))) {
+            diagnostics.push(diagnostic);
+        }
+    }
     file
 }
 
@@ -96,8 +101,17 @@ impl<'a> Builder<'a> {
                     self.limit(file.items.len(), MAX_ITEMS, "declarations", file.items[file.items.len() - 1].span);
                     after_bad = false;
                 }
+                Rule::bad_item if file.edition.is_none() && pair.as_str().starts_with("edition") && !file.items.is_empty() => {
+                    file.edition = self.late_edition(&pair, &file.items[0]);
+                }
                 Rule::bad_item => {
+                    let said = self.diagnostics.len();
                     let span = self.bad(&pair, Rule::item, after_bad);
+                    if let (Some(edition), Some(last)) = (&file.edition, self.diagnostics.get_mut(said))
+                        && pair.as_str().starts_with("edition")
+                    {
+                        *last = last.clone().label(edition.span, "the edition of this file");
+                    }
                     let doc = self.doc_before(span.start as usize);
                     file.items.push(Item { span, doc, kind: ItemKind::Bad });
                     after_bad = true;
@@ -122,6 +136,24 @@ impl<'a> Builder<'a> {
             );
         }
         Edition { year, span }
+    }
+
+    /// An `edition` after the first declaration still counts, but the declaration before it is reported.
+    fn late_edition(&mut self, pair: &Pair<'_, Rule>, before: &Item) -> Option<Edition> {
+        self.saw_bad = true;
+        let edition = PromptcParser::parse(Rule::edition, pair.as_str()).ok()?.next()?;
+        let start = pair.as_span().start();
+        let span = Span::new(self.source, start, start + edition.as_span().end());
+        let text = &self.text[before.span.range()];
+        let word = text.split(|character: char| !character.is_ascii_alphanumeric()).next().unwrap_or("").len().max(1);
+        let first = Span { end: before.span.start + word as u32, ..before.span };
+        if !self.scan.reported.iter().any(|range| range.contains(&(first.start as usize))) {
+            let message = format!("expected `edition` first, found `{}`", &self.text[first.range()]);
+            let diagnostic = Diagnostic::new(Code::E0101, message, first, "stands before the edition");
+            self.diagnostics.push(diagnostic.label(span, "the edition").help("`edition` is the first item of a file"));
+        }
+        let year = edition.into_inner().next().and_then(|year| year.as_str().parse().ok()).unwrap_or(u64::MAX);
+        Some(Edition { year, span })
     }
 
     /// The span of a pair. Pairs never reach beyond the text, but for the marks appended to it.

@@ -59,7 +59,7 @@ impl Builder<'_> {
     }
 
     fn bad_stage(&mut self, pair: &Pair<'_, Rule>, after_bad: bool) -> Stage {
-        let rule = if pair.as_str().starts_with("write") && pair.as_str()[5..].starts_with([' ', '\n']) { Rule::write } else { Rule::flow };
+        let rule = if pair.as_str().starts_with("write") && pair.as_str()[5..].starts_with([' ', '\n']) { Rule::write } else { Rule::strict_flow };
         let span = self.bad(pair, rule, after_bad);
         Stage::Bad { name: self.name_after_arrow(span), span }
     }

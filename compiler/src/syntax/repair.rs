@@ -5,6 +5,8 @@
 //! deeper than the line that opened a block ends it. A closing brace too many is found the same way: the lines after it
 //! are indented deeper than the block they would belong to.
 
+use std::ops::Range;
+
 use super::lexer::{Lexer, Token, TokenKind};
 use super::scan::Scan;
 use crate::diagnostic::{Code, Diagnostic};
@@ -21,6 +23,8 @@ struct OpenBlock {
     /// Indentation of its first line, if the brace was the last token of its line.
     content: Option<usize>,
     last_on_line: bool,
+    /// The first line that is indented deeper than the first one.
+    deeper: Option<usize>,
 }
 
 /// What is wrong with the braces of a declaration.
@@ -29,10 +33,15 @@ enum Fault {
     Missing { opened: Token, after: usize, before: usize, indent: usize },
     /// This closing brace closes too much.
     Stray { at: usize },
+    /// This closing brace closes too much, since the line at `from` is indented as in a block that nothing opens.
+    Unopened { from: usize, at: usize },
 }
 
-/// Puts the marks into the masked text of `scan`, and reports the braces that do not balance.
-pub(super) fn repair(source: SourceId, scan: &mut Scan, diagnostics: &mut Vec<Diagnostic>) {
+/// Puts the marks into the masked text of `scan`, and reports the braces that do not balance. A block that is open at
+/// the end of its declaration is given back with the range of the declaration: it is worth a diagnostic only if nothing
+/// else there is.
+pub(super) fn repair(source: SourceId, scan: &mut Scan, diagnostics: &mut Vec<Diagnostic>) -> Vec<(Range<usize>, Diagnostic)> {
+    let mut left_open = Vec::new();
     let mut masked = std::mem::take(&mut scan.masked).into_bytes();
     let starts: Vec<usize> = scan.item_starts.iter().copied().filter(|at| *at > 0).collect();
     let ends = starts.iter().copied().chain([masked.len()]);
@@ -44,9 +53,14 @@ pub(super) fn repair(source: SourceId, scan: &mut Scan, diagnostics: &mut Vec<Di
             let stop = match &fault {
                 Fault::Missing { before, .. } => *before,
                 Fault::Stray { at } => *at,
+                Fault::Unopened { from, .. } => *from,
             };
             if !scan.reported.iter().any(|range| range.contains(&(stop.max(begin + 1) - 1)) || range.contains(&begin)) {
-                diagnostics.push(describe(source, &fault, chunk));
+                let diagnostic = describe(source, &fault, chunk);
+                match fault {
+                    Fault::Missing { before, .. } if before == end => left_open.push((begin..end, diagnostic)),
+                    _ => diagnostics.push(diagnostic),
+                }
             }
             match fault {
                 Fault::Missing { after, before, .. } if before < end => {
@@ -55,7 +69,7 @@ pub(super) fn repair(source: SourceId, scan: &mut Scan, diagnostics: &mut Vec<Di
                     masked[line_break] = 2;
                 }
                 Fault::Missing { .. } => break,
-                Fault::Stray { at } => masked[at] = b' ',
+                Fault::Stray { at } | Fault::Unopened { at, .. } => masked[at] = b' ',
             }
         }
     }
@@ -64,6 +78,7 @@ pub(super) fn repair(source: SourceId, scan: &mut Scan, diagnostics: &mut Vec<Di
     }
     masked.push(1);
     scan.masked = String::from_utf8(masked).expect("marks are ASCII");
+    left_open
 }
 
 /// The balance of the braces of a text, and the first fault that indentation shows.
@@ -103,18 +118,22 @@ fn locate(text: &str, begin: usize, missing: bool) -> Option<Fault> {
                     return Some(Fault::Missing { opened: block.token, after, before: token.start, indent: block.indent });
                 }
                 if !missing && closes && indent > block.indent {
-                    return Some(Fault::Stray { at: token.start });
+                    let at = token.start;
+                    return Some(block.deeper.map_or(Fault::Stray { at }, |from| Fault::Unopened { from, at }));
                 }
                 let content = *block.content.get_or_insert(indent);
                 if let Some(at) = lone_close.take().filter(|_| !missing && !closes && parens == 0 && indent > content) {
                     return Some(Fault::Stray { at });
+                }
+                if indent > content && parens == 0 && token.kind == TokenKind::Word {
+                    block.deeper.get_or_insert(token.start);
                 }
             }
         }
         lone_close = (closes && first_on_line && last_on_line).then_some(token.start);
         match (token.kind, byte) {
             (TokenKind::Open, b'{') => {
-                blocks.push(OpenBlock { token, indent: line_indent, content: None, last_on_line });
+                blocks.push(OpenBlock { token, indent: line_indent, content: None, last_on_line, deeper: None });
                 parens = 0;
             }
             (TokenKind::Close, b'}') => {
@@ -152,6 +171,14 @@ fn describe(source: SourceId, fault: &Fault, text: &str) -> Diagnostic {
                 .label(Span::new(source, opened.start, opened.end), "block opened here")
                 .help("close the block")
                 .fix(place, closing)
+        }
+        Fault::Unopened { from, at } => {
+            let found = Lexer::new(text, *from).next().map_or("", |token| &text[token.start..token.end]);
+            let place = Span::new(source, *from, from + found.len());
+            let message = format!("expected `{{` of a block, found `{found}`");
+            Diagnostic::new(Code::E0101, message, place, "indented as if in a block")
+                .label(Span::new(source, *at, at + 1), "closes more than is open")
+                .help("add the line that opens the block, or remove the `}`")
         }
         Fault::Stray { at } => {
             let place = Span::new(source, *at, at + 1);
