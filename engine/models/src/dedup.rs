@@ -64,7 +64,7 @@ pub struct BlockSignature {
     pub exact: [u8; 16],
     /// Tokens by `word_punct`.
     pub token_count: u32,
-    /// Words: runs of letters and digits.
+    /// Words: runs of letters and digits; 0 if only exact copies are looked for.
     pub word_count: u32,
     /// Minimum per permutation; empty if the block is compared exactly only.
     pub slots: Box<[u32]>,
@@ -107,29 +107,35 @@ impl std::error::Error for DedupError {}
 /// Signatures of the blocks of a text, in order. `Unit::Row` gives exactly one, `Unit::Block` none for blank text.
 /// The text must be shorter than 4 GiB. Cost: four passes, about that of tokenizing the text twice.
 pub fn signatures(text: &str, options: &SignatureOptions) -> Vec<BlockSignature> {
-    let ranges = match options.unit {
-        Unit::Row => vec![0..text.len()],
-        Unit::Block => blocks(text),
-    };
     let mut buffer = Vec::new();
-    ranges
-        .into_iter()
-        .map(|range| {
-            let block = &text[range.clone()];
-            let minimum = options.min_words.max(options.shingle.words());
-            let (word_count, slots) = match options.near {
-                true => minhash::slots(block, &options.shingle, minimum),
-                false => (0, Box::default()),
-            };
-            BlockSignature {
-                range: range.start as u32..range.end as u32,
-                exact: exact_hash(block, &mut buffer),
-                token_count: u32::try_from(WordPunct.count(block)).unwrap_or(u32::MAX),
-                word_count,
-                slots,
-            }
-        })
-        .collect()
+    match options.unit {
+        Unit::Row => Vec::from([signature(text, 0..text.len(), options, &mut buffer)]),
+        Unit::Block => {
+            blocks(text).into_iter().map(|range| signature(text, range, options, &mut buffer)).collect()
+        }
+    }
+}
+
+/// Signature of a range of a text; `buffer` is reused.
+fn signature(
+    text: &str,
+    range: Range<usize>,
+    options: &SignatureOptions,
+    buffer: &mut Vec<u8>,
+) -> BlockSignature {
+    let block = &text[range.clone()];
+    let minimum = options.min_words.max(options.shingle.words());
+    let (word_count, slots) = match options.near {
+        true => minhash::slots(block, &options.shingle, minimum),
+        false => (0, Box::default()),
+    };
+    BlockSignature {
+        range: range.start as u32..range.end as u32,
+        exact: exact_hash(block, buffer),
+        token_count: u32::try_from(WordPunct.count(block)).unwrap_or(u32::MAX),
+        word_count,
+        slots,
+    }
 }
 
 /// Byte ranges of the parts of a text between blank lines, outside of code fences; an open fence runs to the end.
@@ -209,17 +215,33 @@ fn exact_hash(text: &str, buffer: &mut Vec<u8>) -> [u8; 16] {
 
 /// Appends ASCII bytes in lower case with runs of blanks as one; `blank` tells whether one stands before, and the
 /// result whether one stands at the end. Every byte is written and the place moves on or not, without a branch.
-fn push_ascii(bytes: &[u8], mut blank: bool, buffer: &mut Vec<u8>) -> bool {
-    let mut place = buffer.len();
-    buffer.resize(place + bytes.len(), 0);
+fn push_ascii(bytes: &[u8], blank: bool, buffer: &mut Vec<u8>) -> bool {
+    let start = buffer.len();
+    buffer.resize(start + bytes.len(), 0);
+    let folded = &mut buffer[start..];
+    let (mut place, mut before) = (0, if blank { b' ' } else { 0 });
     for byte in bytes {
-        let here = (*byte == b' ') | (byte.wrapping_sub(9) < 5);
-        buffer[place] = if here { b' ' } else { byte.to_ascii_lowercase() };
-        place += usize::from(!(here & blank));
-        blank = here;
+        let here = FOLDED[usize::from(*byte)];
+        folded[place] = here;
+        place += usize::from((here != b' ') | (before != b' '));
+        before = here;
     }
-    buffer.truncate(place);
-    blank
+    buffer.truncate(start + place);
+    before == b' '
+}
+
+/// Bytes with letters in lower case and every ASCII blank as one.
+const FOLDED: [u8; 256] = folded_bytes();
+
+const fn folded_bytes() -> [u8; 256] {
+    let mut folded = [0; 256];
+    let mut idx = 0;
+    while idx < 256 {
+        let byte = idx as u8;
+        folded[idx] = if byte.wrapping_sub(9) < 5 { b' ' } else { byte.to_ascii_lowercase() };
+        idx += 1;
+    }
+    folded
 }
 
 /// Version of the stored form.

@@ -104,7 +104,7 @@ struct Feature {
 impl HashedNgram {
     /// An embedder; with a table, the contributions of a word are multiplied by the idf of its stem.
     pub fn new(options: HashedNgramOptions, idf: Option<IdfTable>) -> Result<Self, EmbedError> {
-        if !(8..=4096).contains(&options.dim) || options.dim % 8 != 0 {
+        if !(8..=4096).contains(&options.dim) || !options.dim.is_multiple_of(8) {
             return Err(EmbedError::Dim { found: options.dim });
         }
         if let Some(found) = options.ngrams.iter().find(|len| !(1..=32).contains(*len)) {

@@ -109,22 +109,25 @@ impl Scale {
     }
 }
 
+/// Score and rank of a candidate in each list.
+type Places = Vec<Option<(f64, u32)>>;
+
 /// Union of the lists; `score` sees a candidate's score in each list. Of an id that a list repeats the first counts.
 fn fuse<Id: Ord + Clone>(lists: &[&[(Id, f64)]], score: impl Fn(&[Option<f64>]) -> f64) -> Vec<Fused<Id>> {
-    let mut places: BTreeMap<&Id, (Vec<Option<f64>>, Vec<Option<u32>>)> = BTreeMap::new();
+    let mut places: BTreeMap<&Id, Places> = BTreeMap::new();
     for (list_idx, list) in lists.iter().enumerate() {
         for ((id, score), rank) in list.iter().zip(1u32..) {
-            let (scores, ranks) =
-                places.entry(id).or_insert_with(|| (vec![None; lists.len()], vec![None; lists.len()]));
-            if ranks[list_idx].is_none() {
-                scores[list_idx] = Some(*score);
-                ranks[list_idx] = Some(rank);
-            }
+            let place = places.entry(id).or_insert_with(|| vec![None; lists.len()]);
+            place[list_idx].get_or_insert((*score, rank));
         }
     }
     let mut fused: Vec<Fused<Id>> = places
         .into_iter()
-        .map(|(id, (scores, ranks))| Fused { id: id.clone(), score: score(&scores), ranks })
+        .map(|(id, places)| {
+            let scores: Vec<Option<f64>> = places.iter().map(|place| place.map(|(score, _)| score)).collect();
+            let ranks = places.iter().map(|place| place.map(|(_, rank)| rank)).collect();
+            Fused { id: id.clone(), score: score(&scores), ranks }
+        })
         .collect();
     sort(&mut fused);
     fused
@@ -153,7 +156,7 @@ mod tests {
         // Left: mean 2, deviation sqrt(2/3). Right: mean 15, deviation 5.
         let left = [("a", 3.0), ("b", 2.0), ("c", 1.0)];
         let right = [("d", 20.0), ("a", 10.0)];
-        let fused = zscore(&[&left, &right], &[1.0, 2.0]).unwrap();
+        let fused = zscore(&[&left, &right], &[1.0, 2.0]).expect("one weight for each list");
         let unit = (1.5f64).sqrt();
         // d: -unit + 2; a: unit - 2; b: 0 - 2; c: -unit - 2.
         assert_eq!(ids(&fused), ["d", "a", "b", "c"]);
@@ -168,7 +171,7 @@ mod tests {
     fn equal_scores_and_empty_lists_add_nothing() {
         let equal = [("b", 0.1), ("a", 0.1), ("c", 0.1)];
         let empty: [(&str, f64); 0] = [];
-        let fused = zscore(&[&equal, &empty], &[1.0, 1.0]).unwrap();
+        let fused = zscore(&[&equal, &empty], &[1.0, 1.0]).expect("one weight for each list");
         assert_eq!(ids(&fused), ["a", "b", "c"]);
         assert!(fused.iter().all(|candidate| candidate.score == 0.0));
         assert_eq!(zscore::<&str>(&[], &[]), Ok(vec![]));
@@ -206,7 +209,7 @@ mod tests {
             let mut union: Vec<u8> = lists.iter().flatten().map(|(id, _)| *id).collect();
             union.sort_unstable();
             union.dedup();
-            for fused in [zscore(&views, &weights).unwrap(), rrf(&views, 60.0), max(&views)] {
+            for fused in [zscore(&views, &weights).expect("one weight for each list"), rrf(&views, 60.0), max(&views)] {
                 let ordered = fused.windows(2).all(|pair| {
                     pair[0].score > pair[1].score || pair[0].score == pair[1].score && pair[0].id < pair[1].id
                 });
@@ -221,7 +224,7 @@ mod tests {
         fn one_list_keeps_its_order(lists in lists()) {
             for list in &lists {
                 let order: Vec<u8> = list.iter().map(|(id, _)| *id).collect();
-                prop_assert_eq!(ids(&zscore(&[list], &[2.0]).unwrap()), order.clone());
+                prop_assert_eq!(ids(&zscore(&[list], &[2.0]).expect("one weight for each list")), order.clone());
                 prop_assert_eq!(ids(&rrf(&[list], 60.0)), order.clone());
                 prop_assert_eq!(ids(&max(&[list])), order);
             }
@@ -237,7 +240,7 @@ mod tests {
             let moved: Vec<&[(u8, f64)]> = moved.iter().map(Vec::as_slice).collect();
             let weights = vec![1.0; views.len()];
             let by_id = |lists: &[&[(u8, f64)]]| -> BTreeMap<u8, f64> {
-                zscore(lists, &weights).unwrap().into_iter().map(|fused| (fused.id, fused.score)).collect()
+                zscore(lists, &weights).expect("one weight for each list").into_iter().map(|fused| (fused.id, fused.score)).collect()
             };
             for ((_, one), (_, other)) in by_id(&views).into_iter().zip(by_id(&moved)) {
                 prop_assert!((one - other).abs() < 1e-9);

@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     fn options() -> ShingleOptions {
-        ShingleOptions::new(2, 128).unwrap()
+        ShingleOptions::new(2, 128).expect("options within their limits")
     }
 
     #[test]
@@ -261,11 +261,11 @@ mod tests {
     #[test]
     fn long_words_differ_by_any_byte() {
         let word = "abcdefghijklmnopqrstuvwxyz";
-        let options = ShingleOptions::new(1, 128).unwrap();
+        let options = ShingleOptions::new(1, 128).expect("options within their limits");
         for idx in 0..word.len() {
             let mut other = word.as_bytes().to_vec();
             other[idx] = b'0';
-            let other = String::from_utf8(other).unwrap();
+            let other = String::from_utf8(other).expect("ASCII stays ASCII");
             assert_ne!(shingles(word, &options), shingles(&other, &options), "byte {idx}");
             assert_ne!(shingles(word, &options), shingles(&word[..idx], &options), "length {idx}");
         }
@@ -283,7 +283,7 @@ mod tests {
     /// The mean of the estimate over many pairs of known similarity; a biased filling of empty bins shows here.
     #[test]
     fn the_estimate_is_unbiased_at_every_size() {
-        let options = ShingleOptions::new(1, 128).unwrap();
+        let options = ShingleOptions::new(1, 128).expect("options within their limits");
         let text = |from: usize, to: usize, salt: usize| -> String {
             (from..to).map(|idx| format!("w{idx}s{salt} ")).collect()
         };
@@ -308,7 +308,7 @@ mod tests {
         let left: String = (0..300).map(|idx| format!("w{idx} ")).collect();
         let right: String = (100..400).map(|idx| format!("w{idx} ")).collect();
         for permutations in [32, 64, 256, 1024] {
-            let options = ShingleOptions::new(1, permutations).unwrap();
+            let options = ShingleOptions::new(1, permutations).expect("options within their limits");
             let left = slots(&left, &options, 1).1;
             let right = slots(&right, &options, 1).1;
             assert_eq!(left.len(), permutations as usize);
