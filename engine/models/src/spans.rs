@@ -128,14 +128,20 @@ pub fn push_piece(pieces: &mut Vec<Piece>, piece: Piece) {
 pub fn compose(outer: &[Span], inner: &[Piece]) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::with_capacity(inner.len());
     for piece in inner {
-        let first = outer.partition_point(|span| u64::from(span.at) + (span.end - span.start) <= u64::from(piece.start));
+        let first = outer
+            .partition_point(|span| u64::from(span.at) + (span.end - span.start) <= u64::from(piece.start));
         for span in outer[first..].iter().take_while(|span| span.at < piece.end) {
             let low = piece.start.max(span.at);
             let high = u64::from(piece.end).min(u64::from(span.at) + (span.end - span.start));
             let start = span.start + u64::from(low - span.at);
             push_span(
                 &mut spans,
-                Span { doc: Arc::clone(&span.doc), start, end: start + (high - u64::from(low)), at: piece.at + (low - piece.start) },
+                Span {
+                    doc: Arc::clone(&span.doc),
+                    start,
+                    end: start + (high - u64::from(low)),
+                    at: piece.at + (low - piece.start),
+                },
             );
         }
     }
@@ -152,7 +158,10 @@ pub fn compose_pieces(outer: &[Piece], inner: &[Piece]) -> Vec<Piece> {
             let low = piece.start.max(other.at);
             let high = piece.end.min(other.at + (other.end - other.start));
             let start = other.start + (low - other.at);
-            push_piece(&mut pieces, Piece { start, end: start + (high - low), at: piece.at + (low - piece.start) });
+            push_piece(
+                &mut pieces,
+                Piece { start, end: start + (high - low), at: piece.at + (low - piece.start) },
+            );
         }
     }
     pieces
@@ -160,7 +169,8 @@ pub fn compose_pieces(outer: &[Piece], inner: &[Piece]) -> Vec<Piece> {
 
 /// The output of a stage that adds nothing: the bytes of `pieces` of `text`, in order.
 pub fn copy_pieces(text: &str, pieces: &[Piece]) -> String {
-    let mut output = String::with_capacity(pieces.iter().map(|piece| (piece.end - piece.start) as usize).sum());
+    let mut output =
+        String::with_capacity(pieces.iter().map(|piece| (piece.end - piece.start) as usize).sum());
     for piece in pieces {
         output.push_str(&text[piece.start as usize..piece.end as usize]);
     }
@@ -172,7 +182,11 @@ pub fn copy_pieces(text: &str, pieces: &[Piece]) -> String {
 ///
 /// # Errors
 /// The first rule that is broken, with the position of the span.
-pub fn check<'a>(spans: &[Span], output: &str, source: impl Fn(&str) -> Option<&'a str>) -> Result<(), SpanFault> {
+pub fn check<'a>(
+    spans: &[Span],
+    output: &str,
+    source: impl Fn(&str) -> Option<&'a str>,
+) -> Result<(), SpanFault> {
     let mut last_end = 0_u64;
     for (idx, span) in spans.iter().enumerate() {
         if span.start >= span.end {
@@ -183,9 +197,10 @@ pub fn check<'a>(spans: &[Span], output: &str, source: impl Fn(&str) -> Option<&
         }
         let text = source(&span.doc).ok_or(SpanFault::UnknownDocument { idx })?;
         let out_end = u64::from(span.at) + (span.end - span.start);
-        let (Some(from), Some(to)) =
-            (text.get(span.start as usize..span.end as usize), output.get(span.at as usize..out_end as usize))
-        else {
+        let (Some(from), Some(to)) = (
+            text.get(span.start as usize..span.end as usize),
+            output.get(span.at as usize..out_end as usize),
+        ) else {
             return Err(SpanFault::Boundary { idx });
         };
         if from != to {

@@ -14,8 +14,29 @@ use crate::tokenize::Tokenizer;
 
 /// Spelled numbers.
 const NUMBER_WORDS: [&str; 24] = [
-    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
-    "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty", "hundred", "thousand", "million",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+    "hundred",
+    "thousand",
+    "million",
     "billion",
 ];
 
@@ -187,7 +208,13 @@ pub fn table_rows(text: &str, sentence: Sentence) -> Vec<(u32, u32)> {
 /// A second implementation of the recognisers, over regular expressions: `unmet` of an output without structural
 /// edits equals this count. Clauses are those of [`units::clauses`] under `tokenizer`, or whole sentences if
 /// `by_clause` is false.
-pub fn violations(text: &str, pieces: &[Piece], keep: KeepSet, by_clause: bool, tokenizer: &dyn Tokenizer) -> u32 {
+pub fn violations(
+    text: &str,
+    pieces: &[Piece],
+    keep: KeepSet,
+    by_clause: bool,
+    tokenizer: &dyn Tokenizer,
+) -> u32 {
     let mut sentences = Vec::new();
     units::sentences(text, &mut sentences);
     let touched = |start: u32, end: u32| pieces.iter().any(|piece| piece.start < end && start < piece.end);
@@ -210,7 +237,8 @@ pub fn violations(text: &str, pieces: &[Piece], keep: KeepSet, by_clause: bool, 
             }
         }
         if keep.tables && sentence.kind == Kind::Table {
-            let header = table_rows(text, *sentence).first().copied().unwrap_or((sentence.start, sentence.start));
+            let header =
+                table_rows(text, *sentence).first().copied().unwrap_or((sentence.start, sentence.start));
             if !whole(header.0, header.1) {
                 missing.insert(header.0);
             }
@@ -233,10 +261,25 @@ pub fn violations(text: &str, pieces: &[Piece], keep: KeepSet, by_clause: bool, 
 }
 
 fn expressions_match(clause: &str, at_start: bool, keep: KeepSet) -> bool {
-    static NUMBER: LazyLock<Regex> = LazyLock::new(|| expression(&format!(r"\p{{Nd}}|(?i)(?:^|[^\p{{Alphabetic}}\p{{N}}_])(?:{})(?:$|[^\p{{Alphabetic}}\p{{N}}_])", NUMBER_WORDS.join("|"))));
-    static NEGATION: LazyLock<Regex> = LazyLock::new(|| expression(&format!(r"(?i)(?:^|[^\p{{Alphabetic}}\p{{N}}_])(?:{})(?:$|[^\p{{Alphabetic}}\p{{N}}_])|n['’]t(?:$|[^\p{{Alphabetic}}\p{{N}}_])", NEGATION_WORDS.join("|"))));
-    static IDENTIFIER: LazyLock<Regex> = LazyLock::new(|| expression(r"[\p{Alphabetic}\p{N}]_|_[\p{Alphabetic}\p{N}]|[\p{Alphabetic}\p{N}_](?:::[\p{Alphabetic}\p{N}_]|\.\p{Alphabetic})|\p{Lowercase}\p{Uppercase}"));
-    static CAPITAL: LazyLock<Regex> = LazyLock::new(|| expression(r"(?:^|[^\p{Alphabetic}\p{N}_])(\p{Uppercase}[\p{Alphabetic}\p{N}_]*)"));
+    static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
+        expression(&format!(
+            r"\p{{Nd}}|(?i)(?:^|[^\p{{Alphabetic}}\p{{N}}_])(?:{})(?:$|[^\p{{Alphabetic}}\p{{N}}_])",
+            NUMBER_WORDS.join("|")
+        ))
+    });
+    static NEGATION: LazyLock<Regex> = LazyLock::new(|| {
+        expression(&format!(
+            r"(?i)(?:^|[^\p{{Alphabetic}}\p{{N}}_])(?:{})(?:$|[^\p{{Alphabetic}}\p{{N}}_])|n['’]t(?:$|[^\p{{Alphabetic}}\p{{N}}_])",
+            NEGATION_WORDS.join("|")
+        ))
+    });
+    static IDENTIFIER: LazyLock<Regex> = LazyLock::new(|| {
+        expression(
+            r"[\p{Alphabetic}\p{N}]_|_[\p{Alphabetic}\p{N}]|[\p{Alphabetic}\p{N}_](?:::[\p{Alphabetic}\p{N}_]|\.\p{Alphabetic})|\p{Lowercase}\p{Uppercase}",
+        )
+    });
+    static CAPITAL: LazyLock<Regex> =
+        LazyLock::new(|| expression(r"(?:^|[^\p{Alphabetic}\p{N}_])(\p{Uppercase}[\p{Alphabetic}\p{N}_]*)"));
     if keep.numbers && NUMBER.is_match(clause) || keep.negation && NEGATION.is_match(clause) {
         return true;
     }
@@ -245,9 +288,10 @@ fn expressions_match(clause: &str, at_start: bool, keep: KeepSet) -> bool {
     }
     let first_word = clause.find(|character: char| character.is_alphanumeric() || character == '_');
     IDENTIFIER.is_match(clause)
-        || CAPITAL.captures_iter(clause).filter_map(|found| found.get(1)).any(|word| {
-            word.as_str() != "I" && !(at_start && Some(word.start()) == first_word)
-        })
+        || CAPITAL
+            .captures_iter(clause)
+            .filter_map(|found| found.get(1))
+            .any(|word| word.as_str() != "I" && !(at_start && Some(word.start()) == first_word))
 }
 
 fn expression(source: &str) -> Regex {
@@ -339,7 +383,11 @@ mod tests {
             let mut found = Vec::new();
             marks(clause, true, keep(name), &mut found);
             assert_eq!(!found.is_empty(), expected, "marks: {name}: {clause}");
-            assert_eq!(expressions_match(clause, true, keep(name)), expected, "expressions: {name}: {clause}");
+            assert_eq!(
+                expressions_match(clause, true, keep(name)),
+                expected,
+                "expressions: {name}: {clause}"
+            );
         }
     }
 

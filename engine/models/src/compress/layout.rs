@@ -61,14 +61,25 @@ impl Layout {
             match sentence.kind {
                 Kind::Prose if unit == Unit::Clause => {
                     clauses.clear();
-                    units::clauses(text, sentence.start, sentence.end, options.keep.code, tokenizer, &mut clauses);
-                    layout.parts.extend(clauses.iter().map(|clause| part(clause.start, clause.end, clause.tokens)));
+                    units::clauses(
+                        text,
+                        sentence.start,
+                        sentence.end,
+                        options.keep.code,
+                        tokenizer,
+                        &mut clauses,
+                    );
+                    layout
+                        .parts
+                        .extend(clauses.iter().map(|clause| part(clause.start, clause.end, clause.tokens)));
                 }
                 Kind::Table if options.keep.tables => {
                     let rows = keep::table_rows(text, *sentence);
                     layout.parts.extend(rows.iter().map(|&(start, end)| part(start, end, count(start, end))));
                 }
-                _ => layout.parts.push(part(sentence.start, sentence.end, count(sentence.start, sentence.end))),
+                _ => {
+                    layout.parts.push(part(sentence.start, sentence.end, count(sentence.start, sentence.end)))
+                }
             }
             let first = *layout.first_parts.last().expect("invariant: pushed above") as usize;
             sentence_tokens.push(layout.parts[first..].iter().map(|part| part.tokens).sum::<u32>());
@@ -85,7 +96,11 @@ impl Layout {
         if texts == 1 {
             let tokens: u64 = sentence_tokens.iter().map(|&tokens| u64::from(tokens)).sum();
             let is_long = tokens >= u64::from(units::LONG_TEXT_TOKENS_MIN) || self.unit == Unit::Passage;
-            let starts = if !is_long && tokens > 0 { vec![0] } else { units::passages(sentence_tokens.iter().copied()) };
+            let starts = if !is_long && tokens > 0 {
+                vec![0]
+            } else {
+                units::passages(sentence_tokens.iter().copied())
+            };
             self.passage_texts = vec![0; starts.len()];
             self.sentence_passages = (0..self.sentences.len())
                 .map(|idx| (starts.partition_point(|&start| start <= idx) - 1) as u32)
@@ -227,7 +242,10 @@ impl Layout {
             return (parts, sentences);
         }
         for part in &self.parts {
-            parts.push_text(query_words, &cleans[part.text as usize].text[part.start as usize..part.end as usize]);
+            parts.push_text(
+                query_words,
+                &cleans[part.text as usize].text[part.start as usize..part.end as usize],
+            );
         }
         for idx in 0..self.sentences.len() {
             let (first, end) = self.parts_of(idx);
@@ -244,12 +262,19 @@ impl Layout {
 
     /// Title of every passage.
     fn passage_titles<'a>(&self, row: &Row<'a>) -> Vec<&'a str> {
-        let title = |text: &u32| row.titles.and_then(|titles| titles.get(*text as usize)).copied().unwrap_or("");
+        let title =
+            |text: &u32| row.titles.and_then(|titles| titles.get(*text as usize)).copied().unwrap_or("");
         self.passage_texts.iter().map(title).collect()
     }
 
     /// Normalised passage scores.
-    fn passage_scores(&self, query: &QueryWords, sentences: &Counts, row: &Row<'_>, stats: Option<&dyn CorpusStats>) -> Vec<f64> {
+    fn passage_scores(
+        &self,
+        query: &QueryWords,
+        sentences: &Counts,
+        row: &Row<'_>,
+        stats: Option<&dyn CorpusStats>,
+    ) -> Vec<f64> {
         let mut counts = Counts::new(query.words().len());
         let mut next = 0;
         for (passage, title) in self.passage_titles(row).into_iter().enumerate() {

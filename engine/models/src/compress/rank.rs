@@ -47,7 +47,12 @@ pub struct Ranking {
 
 impl Ranking {
     /// Cleans, splits and scores a row.
-    pub fn new(row: &Row<'_>, options: &Options, tokenizer: &dyn Tokenizer, stats: Option<&dyn CorpusStats>) -> Self {
+    pub fn new(
+        row: &Row<'_>,
+        options: &Options,
+        tokenizer: &dyn Tokenizer,
+        stats: Option<&dyn CorpusStats>,
+    ) -> Self {
         let cleans = clean_all(row.texts, options);
         let tokens_in = row.texts.iter().map(|text| tokenizer.count(text)).sum();
         let default_gap = if options.finest() == Unit::Passage { PASSAGE_GAP } else { GAP };
@@ -71,7 +76,12 @@ impl Ranking {
             ranking.rank(row, options, tokenizer, stats);
         }
         if options.stages.token || options.unit == Unit::Token {
-            ranking.tokens = Some(TokenScores::new(options.keep, tokenizer, ranking.cleans.iter().map(|clean| clean.text.as_str()), stats));
+            ranking.tokens = Some(TokenScores::new(
+                options.keep,
+                tokenizer,
+                ranking.cleans.iter().map(|clean| clean.text.as_str()),
+                stats,
+            ));
         }
         ranking
     }
@@ -117,7 +127,8 @@ impl Ranking {
             return whole;
         }
         // The token stage may take the last quarter.
-        let unit_cap = if self.tokens.is_some() { (cap as f64 * token::RATIO_MAX).floor() as u64 } else { cap };
+        let unit_cap =
+            if self.tokens.is_some() { (cap as f64 * token::RATIO_MAX).floor() as u64 } else { cap };
         let (mut ranges, keep_unmet) = if self.parts.is_empty() {
             (self.whole_ranges(), 0)
         } else {
@@ -136,8 +147,14 @@ impl Ranking {
     /// First-fit, then the lowest units go while the written output has more tokens than the cap: tokenizers of
     /// subwords may count a joined text differently from its parts.
     fn select(&self, cap: u64, tokenizer: &dyn Tokenizer) -> Selection {
-        let mut selection =
-            select::first_fit(&self.parts, self.cleans.len(), &self.order, cap, self.gap_tokens, &self.required);
+        let mut selection = select::first_fit(
+            &self.parts,
+            self.cleans.len(),
+            &self.order,
+            cap,
+            self.gap_tokens,
+            &self.required,
+        );
         loop {
             let tokens_out = self.write(&self.ranges(&selection), tokenizer).tokens_out;
             if tokens_out <= cap || selection.count() <= 1 {
@@ -179,7 +196,12 @@ impl Ranking {
                     let joiner = if last.block || part.block { Joiner::GapLine } else { Joiner::Gap };
                     list.push(Range { start: part.start, end: part.end, joiner, block: part.block });
                 }
-                None => list.push(Range { start: part.start, end: part.end, joiner: Joiner::Gap, block: part.block }),
+                None => list.push(Range {
+                    start: part.start,
+                    end: part.end,
+                    joiner: Joiner::Gap,
+                    block: part.block,
+                }),
             }
             previous = Some(idx);
         }
@@ -212,7 +234,10 @@ impl Ranking {
                     Joiner::Blank => text.push(' '),
                     Joiner::None => {}
                 }
-                spans::push_piece(&mut pieces, Piece { start: range.start, end: range.end, at: text.len() as u32 });
+                spans::push_piece(
+                    &mut pieces,
+                    Piece { start: range.start, end: range.end, at: text.len() as u32 },
+                );
                 text.push_str(&clean.text[range.start as usize..range.end as usize]);
             }
             compressed.links.push(move_links(&clean.links, &pieces));
@@ -224,7 +249,13 @@ impl Ranking {
     }
 
     /// Splits the cleaned texts and orders their units.
-    fn rank(&mut self, row: &Row<'_>, options: &Options, tokenizer: &dyn Tokenizer, stats: Option<&dyn CorpusStats>) {
+    fn rank(
+        &mut self,
+        row: &Row<'_>,
+        options: &Options,
+        tokenizer: &dyn Tokenizer,
+        stats: Option<&dyn CorpusStats>,
+    ) {
         let layout = Layout::new(&self.cleans, options, tokenizer);
         let scores = match (row.query, options.select) {
             (Some(query), _) => layout.query_scores(&self.cleans, row, query, options, stats),
@@ -295,7 +326,8 @@ pub fn example(
     tokenizer: &dyn Tokenizer,
     stats: Option<&dyn CorpusStats>,
 ) -> Option<Example> {
-    let folded: Vec<String> = answers.iter().map(|answer| answer.to_lowercase()).filter(|answer| !answer.is_empty()).collect();
+    let folded: Vec<String> =
+        answers.iter().map(|answer| answer.to_lowercase()).filter(|answer| !answer.is_empty()).collect();
     let sentences = sentence_features(row, options, tokenizer, stats);
     let is_gold = |sentence: &SentenceFeatures| {
         let text = spans::copy_pieces(row.texts[sentence.text as usize], &sentence.source).to_lowercase();

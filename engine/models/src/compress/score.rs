@@ -81,7 +81,8 @@ impl TextStats {
         tokenizer.boundaries(text, &mut boundaries);
         for (start, end) in boundaries {
             self.tokens += 1;
-            *self.token_frequencies.entry(text[start as usize..end as usize].to_lowercase()).or_default() += 1;
+            *self.token_frequencies.entry(text[start as usize..end as usize].to_lowercase()).or_default() +=
+                1;
         }
     }
 }
@@ -171,7 +172,13 @@ pub struct Counts {
 impl Counts {
     /// No units, for a query of `width` words.
     pub fn new(width: usize) -> Self {
-        Self { width, lengths: Vec::new(), frequencies: Vec::new(), resemblances: Vec::new(), scratch: Vec::new() }
+        Self {
+            width,
+            lengths: Vec::new(),
+            frequencies: Vec::new(),
+            resemblances: Vec::new(),
+            scratch: Vec::new(),
+        }
     }
 
     /// Number of units.
@@ -253,7 +260,8 @@ impl Counts {
 
     /// Inverse document frequency of each query word: from the corpus if given, else over these units.
     pub fn idf(&self, query: &QueryWords, stats: Option<&dyn CorpusStats>) -> Vec<f64> {
-        let count = |idx: usize| (0..self.len()).filter(|unit| self.frequencies(*unit)[idx] > 0).count() as u64;
+        let count =
+            |idx: usize| (0..self.len()).filter(|unit| self.frequencies(*unit)[idx] > 0).count() as u64;
         match stats {
             Some(stats) => {
                 let documents = stats.document_count();
@@ -271,7 +279,9 @@ impl Counts {
             .map(|unit| {
                 let relative = if mean > 0.0 { f64::from(self.lengths[unit]) / mean } else { 0.0 };
                 let pairs = self.frequencies(unit).iter().zip(idf).filter(|(frequency, _)| **frequency > 0);
-                pairs.map(|(&frequency, &idf)| words::bm25_term(idf, f64::from(frequency), k1, b, relative)).sum()
+                pairs
+                    .map(|(&frequency, &idf)| words::bm25_term(idf, f64::from(frequency), k1, b, relative))
+                    .sum()
             })
             .collect()
     }
@@ -281,7 +291,8 @@ impl Counts {
         let total: f64 = idf.iter().sum();
         (0..self.len())
             .map(|unit| {
-                let sum: f64 = self.resemblances(unit).iter().zip(idf).map(|(resemblance, idf)| idf * resemblance).sum();
+                let sum: f64 =
+                    self.resemblances(unit).iter().zip(idf).map(|(resemblance, idf)| idf * resemblance).sum();
                 if total > 0.0 { sum / total } else { 0.0 }
             })
             .collect()
@@ -302,7 +313,9 @@ pub fn smooth(values: &[f64], groups: &[u32], weight: f64) -> Vec<f64> {
         _ => 0.0,
     };
     (0..values.len())
-        .map(|idx| values[idx] + weight * neighbour(idx, idx.checked_sub(1)).max(neighbour(idx, Some(idx + 1))))
+        .map(|idx| {
+            values[idx] + weight * neighbour(idx, idx.checked_sub(1)).max(neighbour(idx, Some(idx + 1)))
+        })
         .collect()
 }
 
@@ -316,13 +329,19 @@ pub fn norm(values: &[f64]) -> Vec<f64> {
 pub fn lexical(bm25: &[f64], coverage: &[f64], texts: &[u32]) -> Vec<f64> {
     let bm25 = norm(&smooth(bm25, texts, SENTENCE_SMOOTHING));
     let coverage = norm(&smooth(coverage, texts, SENTENCE_SMOOTHING));
-    bm25.iter().zip(&coverage).map(|(bm25, coverage)| LEXICAL_WEIGHTS.0 * bm25 + LEXICAL_WEIGHTS.1 * coverage).collect()
+    bm25.iter()
+        .zip(&coverage)
+        .map(|(bm25, coverage)| LEXICAL_WEIGHTS.0 * bm25 + LEXICAL_WEIGHTS.1 * coverage)
+        .collect()
 }
 
 /// Reciprocal rank fusion of two scores of the same passages: `sum 1 / (60 + rank)`, ranks from 1, ties by position.
 pub fn fuse(left: &[f64], right: &[f64]) -> Vec<f64> {
     let (left, right) = (ranks(left), ranks(right));
-    left.iter().zip(&right).map(|(&left, &right)| 1.0 / (FUSION_RANK + left as f64) + 1.0 / (FUSION_RANK + right as f64)).collect()
+    left.iter()
+        .zip(&right)
+        .map(|(&left, &right)| 1.0 / (FUSION_RANK + left as f64) + 1.0 / (FUSION_RANK + right as f64))
+        .collect()
 }
 
 /// The rank of every value, 1 for the largest, ties by position.
@@ -337,7 +356,9 @@ pub fn ranks(values: &[f64]) -> Vec<usize> {
 /// Positions by falling score, ties by position.
 pub fn order(scores: &[f64]) -> Vec<u32> {
     let mut order: Vec<u32> = (0..scores.len() as u32).collect();
-    order.sort_by(|&left, &right| scores[right as usize].total_cmp(&scores[left as usize]).then(left.cmp(&right)));
+    order.sort_by(|&left, &right| {
+        scores[right as usize].total_cmp(&scores[left as usize]).then(left.cmp(&right))
+    });
     order
 }
 

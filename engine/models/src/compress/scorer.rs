@@ -15,7 +15,15 @@ pub const FEATURE_SET: &str = "standard24/1";
 
 /// Starts of questions that ask for a number or a date.
 const NUMBER_QUESTIONS: [&str; 9] = [
-    "when", "what year", "how many", "how much", "how long", "how old", "what percent", "what number", "what date",
+    "when",
+    "what year",
+    "how many",
+    "how much",
+    "how long",
+    "how old",
+    "what percent",
+    "what number",
+    "what date",
 ];
 
 /// Parts of questions that ask for a name.
@@ -78,7 +86,8 @@ pub(crate) fn features(context: &Context<'_>) -> Vec<[f64; FEATURE_COUNT]> {
     let best = normed.iter().copied().fold(0.0, f64::max);
     let idf_total: f64 = context.idf.iter().sum();
     let share = |present: &dyn Fn(usize) -> bool| {
-        let sum: f64 = context.idf.iter().enumerate().filter(|(idx, _)| present(*idx)).map(|(_, idf)| idf).sum();
+        let sum: f64 =
+            context.idf.iter().enumerate().filter(|(idx, _)| present(*idx)).map(|(_, idf)| idf).sum();
         if idf_total > 0.0 { sum / idf_total } else { 0.0 }
     };
     let title_shares: Vec<f64> = context
@@ -92,7 +101,9 @@ pub(crate) fn features(context: &Context<'_>) -> Vec<[f64; FEATURE_COUNT]> {
     let ranks = score::ranks(context.passages);
     let wanted = Wanted::new(context.query);
     let neighbour = |idx: usize, other: Option<usize>| match other {
-        Some(other) if context.sentence_texts.get(other) == Some(&context.sentence_texts[idx]) => normed[other],
+        Some(other) if context.sentence_texts.get(other) == Some(&context.sentence_texts[idx]) => {
+            normed[other]
+        }
         _ => 0.0,
     };
     (0..context.sentences.len())
@@ -104,7 +115,8 @@ pub(crate) fn features(context: &Context<'_>) -> Vec<[f64; FEATURE_COUNT]> {
             let other_words = f64::from(context.counts.length(idx).saturating_sub(known));
             let passage_idx = context.sentence_passages[idx] as usize;
             let passage = context.passages[passage_idx];
-            let opens_passage = idx == 0 || context.sentence_passages[idx - 1] != context.sentence_passages[idx];
+            let opens_passage =
+                idx == 0 || context.sentence_passages[idx - 1] != context.sentence_passages[idx];
             let nb = normed[idx];
             let names = f64::from(surface.names) / 4.0;
             [
@@ -139,7 +151,10 @@ pub(crate) fn features(context: &Context<'_>) -> Vec<[f64; FEATURE_COUNT]> {
 
 /// The weighted sum of each row of features.
 pub fn scores(features: &[[f64; FEATURE_COUNT]], weights: &[f64; FEATURE_COUNT]) -> Vec<f64> {
-    features.iter().map(|row| row.iter().zip(weights).map(|(feature, weight)| feature * weight).sum()).collect()
+    features
+        .iter()
+        .map(|row| row.iter().zip(weights).map(|(feature, weight)| feature * weight).sum())
+        .collect()
 }
 
 /// Values moved linearly to 0..2; all 0 if they are equal.
@@ -172,7 +187,12 @@ pub fn fit(examples: &[Example], settings: Fit) -> [f64; FEATURE_COUNT] {
 }
 
 /// Adds `sum (target - probability) · features` of one example.
-fn add_gradient(example: &Example, weights: &[f64; FEATURE_COUNT], probabilities: &mut Vec<f64>, gradient: &mut [f64; FEATURE_COUNT]) {
+fn add_gradient(
+    example: &Example,
+    weights: &[f64; FEATURE_COUNT],
+    probabilities: &mut Vec<f64>,
+    gradient: &mut [f64; FEATURE_COUNT],
+) {
     if example.gold.is_empty() || example.features.is_empty() {
         return;
     }
@@ -217,10 +237,15 @@ struct Wanted {
 impl Wanted {
     fn new(query: &str) -> Self {
         // Blanks around every word, so that whole words are found.
-        let plain: Vec<String> = query.to_lowercase().split(|character: char| !character.is_alphanumeric()).map(str::to_owned).collect();
+        let plain: Vec<String> = query
+            .to_lowercase()
+            .split(|character: char| !character.is_alphanumeric())
+            .map(str::to_owned)
+            .collect();
         let plain = format!(" {} ", plain.join(" "));
         let asks = |list: &[&str]| list.iter().any(|part| plain.contains(&format!(" {part} ")));
-        let words = query.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
+        let words =
+            query.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
         let capitals = words.skip(1).filter(|word| starts_upper(word)).map(str::to_owned).collect();
         Self { number: asks(&NUMBER_QUESTIONS), name: asks(&NAME_QUESTIONS), capitals }
     }
@@ -239,7 +264,8 @@ impl Surface {
         let mut names = 0;
         let mut number = false;
         let mut found = vec![false; capitals.len()];
-        let words = text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
+        let words =
+            text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
         for (idx, word) in words.enumerate() {
             number |= word.bytes().any(|byte| byte.is_ascii_digit());
             if starts_upper(word) {
@@ -270,8 +296,9 @@ mod tests {
             features[1] = value;
             features
         };
-        let examples: Vec<Example> =
-            (0..20).map(|_| Example { features: vec![row(0.1), row(0.9), row(0.2)], gold: vec![1] }).collect();
+        let examples: Vec<Example> = (0..20)
+            .map(|_| Example { features: vec![row(0.1), row(0.9), row(0.2)], gold: vec![1] })
+            .collect();
         let settings = Fit { epochs: 6, batch: 1, rate: 0.5, seed: 7 };
         let weights = fit(&examples, settings);
         assert!(weights[1] > 1.0 && weights[2].abs() < 1e-12, "{weights:?}");

@@ -45,7 +45,8 @@ impl Selection {
         let unit = units[idx];
         let is_kept = |other: Option<usize>| {
             other.is_some_and(|other| {
-                self.kept.get(other) == Some(&true) && units.get(other).is_some_and(|other| other.text == unit.text)
+                self.kept.get(other) == Some(&true)
+                    && units.get(other).is_some_and(|other| other.text == unit.text)
             })
         };
         let neighbours = u32::from(is_kept(idx.checked_sub(1))) + u32::from(is_kept(Some(idx + 1)));
@@ -81,7 +82,8 @@ impl Selection {
         for (idx, unit) in units.iter().enumerate().filter(|(idx, _)| self.kept[*idx]) {
             debug_assert!(self.kept[idx]);
             if last != Some(unit.sentence) {
-                missing.extend(required.of(unit.sentence).iter().filter(|other| !self.kept[**other as usize]));
+                missing
+                    .extend(required.of(unit.sentence).iter().filter(|other| !self.kept[**other as usize]));
                 last = Some(unit.sentence);
             }
         }
@@ -92,7 +94,14 @@ impl Selection {
 }
 
 /// Takes units down `order` while they fit `cap` tokens; if none fits, the best one alone.
-pub fn first_fit(units: &[Unit], texts: usize, order: &[u32], cap: u64, gap_tokens: u64, required: &Required) -> Selection {
+pub fn first_fit(
+    units: &[Unit],
+    texts: usize,
+    order: &[u32],
+    cap: u64,
+    gap_tokens: u64,
+    required: &Required,
+) -> Selection {
     let mut selection = Selection::new(units.len(), texts);
     let mut group: Vec<u32> = Vec::new();
     for &best in order {
@@ -137,7 +146,14 @@ mod tests {
     use super::*;
 
     fn units(tokens: &[u32]) -> Vec<Unit> {
-        let unit = |idx: usize, tokens: u32| Unit { text: 0, start: idx as u32, end: idx as u32 + 1, tokens, sentence: idx as u32, block: false };
+        let unit = |idx: usize, tokens: u32| Unit {
+            text: 0,
+            start: idx as u32,
+            end: idx as u32 + 1,
+            tokens,
+            sentence: idx as u32,
+            block: false,
+        };
         tokens.iter().enumerate().map(|(idx, &tokens)| unit(idx, tokens)).collect()
     }
 

@@ -70,10 +70,13 @@ impl TokenScores {
             .map(|(name, &count)| {
                 // A token that the corpus lacks counts as one that occurred once.
                 let (count, total) = match stats {
-                    Some(stats) if stats.token_count() > 0 => (stats.token_frequency(name).max(1), stats.token_count()),
+                    Some(stats) if stats.token_count() > 0 => {
+                        (stats.token_frequency(name).max(1), stats.token_count())
+                    }
                     _ => (count, here),
                 };
-                let punctuation = !name.chars().any(|character| character.is_alphanumeric() || character == '_');
+                let punctuation =
+                    !name.chars().any(|character| character.is_alphanumeric() || character == '_');
                 -(count as f64 / total as f64).ln() - if punctuation { PUNCTUATION_MALUS } else { 0.0 }
             })
             .collect();
@@ -88,7 +91,8 @@ impl TokenScores {
                         while protected.get(next).is_some_and(|&(_, protected_end)| protected_end <= start) {
                             next += 1;
                         }
-                        let protected = protected.get(next).is_some_and(|&(protected_start, _)| protected_start < end);
+                        let protected =
+                            protected.get(next).is_some_and(|&(protected_start, _)| protected_start < end);
                         Token { start, end, score: information[id as usize], protected }
                     })
                     .collect()
@@ -112,10 +116,12 @@ impl TokenScores {
             }
         }
         let total = inside.len() as u64 + gaps;
-        let floor = (total as f64 / RATIO_MAX).ceil() as u64;
+        let floor = (total as f64 / RATIO_MAX).floor() as u64;
         let excess = total.saturating_sub(cap.max(floor)) as usize;
         inside.retain(|&(_, text, idx)| !self.texts[text as usize][idx as usize].protected);
-        inside.sort_by(|left, right| left.0.total_cmp(&right.0).then((left.1, left.2).cmp(&(right.1, right.2))));
+        inside.sort_by(|left, right| {
+            left.0.total_cmp(&right.0).then((left.1, left.2).cmp(&(right.1, right.2)))
+        });
         let mut dropped: Vec<Vec<bool>> = self.texts.iter().map(|tokens| vec![false; tokens.len()]).collect();
         for &(_, text, idx) in inside.iter().take(excess) {
             dropped[text as usize][idx as usize] = true;
@@ -145,7 +151,12 @@ impl TokenScores {
                     let (start, joiner) = self.blank_between(text, last, token.start);
                     runs.push(Range { start, end: token.end, joiner, block: range.block });
                 }
-                None => runs.push(Range { start: token.start, end: token.end, joiner: range.joiner, block: range.block }),
+                None => runs.push(Range {
+                    start: token.start,
+                    end: token.end,
+                    joiner: range.joiner,
+                    block: range.block,
+                }),
             }
             broken = false;
         }

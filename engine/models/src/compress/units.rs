@@ -22,8 +22,8 @@ pub const LONG_TEXT_TOKENS_MIN: u32 = 1024;
 
 /// Texts before a full stop that do not end a sentence.
 const ABBREVIATIONS: [&str; 17] = [
-    "Mr.", "Mrs.", "Dr.", "St.", "vs.", "etc.", "al.", "Fig.", "Figs.", "e.g.", "i.e.", "No.", "U.S.", "Jr.", "Inc.",
-    "approx.", "cf.",
+    "Mr.", "Mrs.", "Dr.", "St.", "vs.", "etc.", "al.", "Fig.", "Figs.", "e.g.", "i.e.", "No.", "U.S.", "Jr.",
+    "Inc.", "approx.", "cf.",
 ];
 
 /// Words that begin a clause.
@@ -109,7 +109,14 @@ pub fn sentences(text: &str, out: &mut Vec<Sentence>) {
 
 /// Appends the clauses of the prose sentence `[start, end)` of `text` to `out`; `atomic_code` keeps inline code spans
 /// whole. At least one clause for a sentence that is not empty. Cost: one pass.
-pub fn clauses(text: &str, start: u32, end: u32, atomic_code: bool, tokenizer: &dyn Tokenizer, out: &mut Vec<Clause>) {
+pub fn clauses(
+    text: &str,
+    start: u32,
+    end: u32,
+    atomic_code: bool,
+    tokenizer: &dyn Tokenizer,
+    out: &mut Vec<Clause>,
+) {
     let first = out.len();
     let mut push = |start: usize, end: usize| {
         let tokens = tokenizer.count(&text[start..end]) as u32;
@@ -210,7 +217,9 @@ pub(crate) fn is_list_item(line: &str) -> bool {
 
 /// True for the line under a table's header: only `-`, `|`, `:` and blanks, with a dash and a bar.
 pub(crate) fn is_table_rule(line: &str) -> bool {
-    line.contains('-') && line.contains('|') && line.bytes().all(|byte| matches!(byte, b'-' | b'|' | b':' | b' ' | b'\t'))
+    line.contains('-')
+        && line.contains('|')
+        && line.bytes().all(|byte| matches!(byte, b'-' | b'|' | b':' | b' ' | b'\t'))
 }
 
 /// `[start, end)` without white space at both ends.
@@ -233,7 +242,8 @@ impl Lines<'_> {
             return None;
         }
         let start = self.start;
-        let end = memchr::memchr(b'\n', &self.text.as_bytes()[start..]).map_or(self.text.len(), |len| start + len);
+        let end =
+            memchr::memchr(b'\n', &self.text.as_bytes()[start..]).map_or(self.text.len(), |len| start + len);
         self.start = end + 1;
         Some((start, end))
     }
@@ -356,7 +366,8 @@ fn is_abbreviation(before: &str) -> bool {
         return true;
     }
     let mut tail = before.chars().rev().skip(1);
-    tail.next().is_some_and(char::is_uppercase) && tail.next().is_none_or(|previous| !previous.is_alphanumeric())
+    tail.next().is_some_and(char::is_uppercase)
+        && tail.next().is_none_or(|previous| !previous.is_alphanumeric())
 }
 
 /// True if a clause ends at blanks between `before` and `after`.
@@ -368,10 +379,16 @@ fn is_clause_cut(before: u8, after: &str) -> bool {
     match bytes[0] {
         b'(' => true,
         b'-' => bytes.get(1).is_some_and(|&byte| is_blank(byte)),
-        0xe2 => (after.starts_with('–') || after.starts_with('—')) && bytes.get(3).is_some_and(|&byte| is_blank(byte)),
+        0xe2 => {
+            (after.starts_with('–') || after.starts_with('—'))
+                && bytes.get(3).is_some_and(|&byte| is_blank(byte))
+        }
         b'w' | b't' | b'a' | b'b' => CLAUSE_WORDS.iter().any(|word| {
             after.starts_with(word)
-                && after[word.len()..].chars().next().is_none_or(|next| !next.is_alphanumeric() && next != '_')
+                && after[word.len()..]
+                    .chars()
+                    .next()
+                    .is_none_or(|next| !next.is_alphanumeric() && next != '_')
         }),
         _ => false,
     }
@@ -407,7 +424,10 @@ mod tests {
         let mut out = Vec::new();
         clauses(text, 0, text.len() as u32, true, &WordPunct, &mut out);
         for clause in &out {
-            assert_eq!(u64::from(clause.tokens), WordPunct.count(&text[clause.start as usize..clause.end as usize]));
+            assert_eq!(
+                u64::from(clause.tokens),
+                WordPunct.count(&text[clause.start as usize..clause.end as usize])
+            );
         }
         out.iter().map(|unit| &text[unit.start as usize..unit.end as usize]).collect()
     }
@@ -455,7 +475,11 @@ mod tests {
             ),
             (
                 "the first of them all came in (the second of them never did) and the third was late too",
-                &["the first of them all came in", "(the second of them never did)", "and the third was late too"],
+                &[
+                    "the first of them all came in",
+                    "(the second of them never did)",
+                    "and the third was late too",
+                ],
             ),
             ("a b c d e f – g h i j k l", &["a b c d e f", "– g h i j k l"]),
             ("call `f(a, b, c, d, e)` of the whole thing", &["call `f(a, b, c, d, e)` of the whole thing"]),

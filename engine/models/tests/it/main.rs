@@ -4,3 +4,4 @@ mod embed;
 mod dedup;
 mod tokenize;
 mod chunk;
+mod compress;
