@@ -5,3 +5,5 @@ mod dedup;
 mod tokenize;
 mod chunk;
 mod compress;
+mod data;
+mod reproduction;
