@@ -101,11 +101,11 @@ fn alphanumeric_page(page: usize) -> [u64; 4] {
         regex::Regex::new(r"[\p{L}\p{N}]")
             .expect("invariant: the class of letters and numbers is a valid pattern")
     });
+    let characters = (page << 8..(page + 1) << 8).filter_map(|code| char::from_u32(code as u32));
+    let text: String = characters.collect();
     let mut bits = [0; 4];
-    let mut buffer = [0; 4];
-    for low in 0..256 {
-        let Some(character) = char::from_u32((page << 8 | low) as u32) else { continue };
-        if pattern.is_match(character.encode_utf8(&mut buffer)) {
+    for found in pattern.find_iter(&text) {
+        for low in found.as_str().chars().map(|character| character as usize & 255) {
             bits[low >> 6] |= 1 << (low & 63);
         }
     }
@@ -193,12 +193,17 @@ impl Tokenizer for WordPunct {
 }
 
 /// Class and byte length of the character at a UTF-8 boundary before the end of the text.
-#[inline]
+#[inline(always)]
 pub(crate) fn class_at(text: &str, idx: usize) -> (Class, usize) {
-    let byte = text.as_bytes()[idx];
-    if byte < 128 {
-        return (ASCII[byte as usize], 1);
+    match text.as_bytes()[idx] {
+        byte @ 0..128 => (ASCII[byte as usize], 1),
+        _ => wide_class_at(text, idx),
     }
+}
+
+/// Apart from the ASCII path, so that loops over characters hold that one alone.
+#[inline(never)]
+fn wide_class_at(text: &str, idx: usize) -> (Class, usize) {
     let character = text[idx..].chars().next().expect("invariant: idx is a boundary before the end");
     (wide_class(character), character.len_utf8())
 }
