@@ -214,17 +214,20 @@ fn for_each_word(text: &str, mut emit: impl FnMut(u64)) {
         while idx < bytes.len() && is_word_byte(bytes[idx]) {
             idx += 1;
         }
-        if bytes.get(idx).is_some_and(|byte| !byte.is_ascii()) {
+        // One call of `emit`, so that it is compiled into this loop.
+        let hash = if bytes.get(idx).is_some_and(|byte| !byte.is_ascii()) {
             let (end, hash) = wide_word(text, start);
             // Where the character at `idx` is no letter, the word ends before it and that character is passed over.
             idx = end.max(idx + class_at(text, idx).1);
-            hash.into_iter().for_each(&mut emit);
-            continue;
+            hash
+        } else {
+            let word = start..idx;
+            idx += 1;
+            (!word.is_empty()).then(|| ascii_word(bytes, word.start, word.end))
+        };
+        if let Some(hash) = hash {
+            emit(hash);
         }
-        if idx > start {
-            emit(ascii_word(bytes, start, idx));
-        }
-        idx += 1;
     }
 }
 

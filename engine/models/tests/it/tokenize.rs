@@ -2,6 +2,7 @@
 
 use promptc_models::tokenize::{Tokenizer, WordPunct};
 use proptest::prelude::*;
+use std::sync::OnceLock;
 
 fn by_regex(text: &str) -> Vec<(u32, u32)> {
     // `\w` and `\s` as Python's `re` has them, spelled out: letters, numbers, underscore; white space and U+001C..U+001F.
