@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(output, "ha gamma");
         let spans = compose(&compose(&identity(&doc(), source), &first), &second);
         assert_eq!(spans.len(), 2);
-        check(&spans, &output, |_| Some(source)).unwrap();
+        assert_eq!(check(&spans, &output, |_| Some(source)), Ok(()));
         let pieces = compose_pieces(&first, &second);
         assert_eq!(pieces, [Piece { start: 3, end: 6, at: 0 }, Piece { start: 11, end: 16, at: 3 }]);
     }

@@ -36,40 +36,92 @@ static STOP_TABLE: LazyLock<[u64; STOP_SLOTS]> = LazyLock::new(|| {
     table
 });
 
-/// Calls `each` with every scoring word of `text`, in order, repeats included. Cost: one pass, no allocation beyond
-/// one buffer of the longest word.
+/// Calls `each` with every scoring word of `text`, in order, repeats included. Cost: one pass; words of lower-case
+/// ASCII letters are not copied.
 pub fn for_each_word(text: &str, mut each: impl FnMut(&str)) {
     let table = &*STOP_TABLE;
     let mut buffer = String::with_capacity(32);
     let bytes = text.as_bytes();
     let mut idx = 0;
     while idx < bytes.len() {
-        let byte = bytes[idx];
-        if byte.is_ascii() {
-            if byte.is_ascii_alphanumeric() {
-                buffer.push(byte.to_ascii_lowercase() as char);
-            } else {
-                flush(table, &mut buffer, &mut each);
-            }
+        let start = idx;
+        let mut class = CLASSES[bytes[idx] as usize];
+        if class == Class::Other {
             idx += 1;
             continue;
         }
-        let Some(character) = text[idx..].chars().next() else { break };
-        idx += character.len_utf8();
+        let mut upper = false;
+        while class == Class::Lower || class == Class::Upper {
+            upper |= class == Class::Upper;
+            idx += 1;
+            class = bytes.get(idx).map_or(Class::Other, |&byte| CLASSES[byte as usize]);
+        }
+        if class == Class::Wide {
+            idx = wide_words(text, start, table, &mut buffer, &mut each);
+        } else if upper {
+            buffer.push_str(&text[start..idx]);
+            buffer.make_ascii_lowercase();
+            flush(table, &mut buffer, &mut each);
+        } else if !is_stop(table, &text[start..idx]) {
+            each(stem(&text[start..idx]));
+        }
+    }
+}
+
+/// What a byte is to the search for words.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Other,
+    Lower,
+    Upper,
+    /// Part of a character beyond ASCII.
+    Wide,
+}
+
+/// The class of every byte; digits are like lower-case letters.
+static CLASSES: [Class; 256] = {
+    let mut classes = [Class::Other; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b'a'..=b'z' | b'0'..=b'9' => Class::Lower,
+            b'A'..=b'Z' => Class::Upper,
+            128.. => Class::Wide,
+            _ => Class::Other,
+        };
+        byte += 1;
+    }
+    classes
+};
+
+/// The words from `start` up to the next ASCII byte that is no letter or digit; returns its position.
+fn wide_words(
+    text: &str,
+    start: usize,
+    table: &[u64; STOP_SLOTS],
+    buffer: &mut String,
+    each: &mut impl FnMut(&str),
+) -> usize {
+    for (offset, character) in text[start..].char_indices() {
+        if character.is_ascii() && !character.is_ascii_alphanumeric() {
+            flush(table, buffer, each);
+            return start + offset;
+        }
         if !character.is_alphanumeric() {
             // A combining mark belongs to the word that it follows.
             if !is_mark(character) {
-                flush(table, &mut buffer, &mut each);
+                flush(table, buffer, each);
             }
         } else if is_unspaced(character) {
-            flush(table, &mut buffer, &mut each);
+            flush(table, buffer, each);
             buffer.push(character);
-            flush(table, &mut buffer, &mut each);
+            flush(table, buffer, each);
         } else {
             buffer.extend(character.to_lowercase());
         }
     }
-    flush(table, &mut buffer, &mut each);
+    flush(table, buffer, each);
+    text.len()
 }
 
 /// The scoring words of `text`, in order, repeats included.

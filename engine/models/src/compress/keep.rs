@@ -74,10 +74,9 @@ pub fn marks(clause: &str, at_start: bool, keep: KeepSet, out: &mut Vec<(u32, u3
     if !(keep.numbers || keep.names || keep.negation) {
         return;
     }
-    let mut words = Words { text: clause, idx: 0 };
     let mut first = at_start;
     let mut previous: Option<(usize, usize)> = None;
-    while let Some((start, end)) = words.next() {
+    for (start, end) in (Words { text: clause, idx: 0 }) {
         let word = &clause[start..end];
         let number = keep.numbers && is_number(word);
         let name = keep.names && (!first && is_capitalised(word) || has_inner_capital(word));

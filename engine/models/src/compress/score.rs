@@ -134,25 +134,30 @@ impl QueryWords {
         &self.words
     }
 
+    /// False if no word of the query has a gram in common with `word`; true is a maybe.
     fn may_share_gram(&self, word: &str) -> bool {
         let mut gram = u64::from(b'^');
         let mut count = 1;
-        for character in word.chars().chain(std::iter::once('$')) {
-            let code = u64::from(u32::from(character));
-            gram = gram << 16 | (code ^ code >> 16) & 0xffff;
+        let mut step = |code: u64| {
+            gram = gram << 16 | code;
             count += 1;
-            if count >= 4 {
-                let bit = filter_bit(gram);
-                if self.filter[bit / 64] >> (bit % 64) & 1 == 1 {
-                    return true;
-                }
-            }
-        }
+            count >= 4 && self.has_bit(gram)
+        };
+        let inside = if word.is_ascii() {
+            word.bytes().any(|byte| step(u64::from(byte)))
+        } else {
+            word.chars().any(|character| {
+                let code = u64::from(u32::from(character));
+                step((code ^ code >> 16) & 0xffff)
+            })
+        };
         // A string of fewer than four characters is one gram.
-        count < 4 && {
-            let bit = filter_bit(gram);
-            self.filter[bit / 64] >> (bit % 64) & 1 == 1
-        }
+        inside || step(u64::from(b'$')) || count < 4 && self.has_bit(gram)
+    }
+
+    fn has_bit(&self, gram: u64) -> bool {
+        let bit = filter_bit(gram);
+        self.filter[bit / 64] >> (bit % 64) & 1 == 1
     }
 }
 

@@ -52,10 +52,10 @@ pub fn clean(text: &str, links: Links) -> Clean {
         removed |= state.apply(text, blocks::kept);
         if links != Links::Keep {
             let found = links::find(state.current(text));
-            if let Some((pieces, targets)) = found {
-                state.links.extend(targets);
+            if let Some(found) = found {
+                state.links.extend(found.targets);
                 state.links.sort_by_key(|link| link.0);
-                state.replace(text, &pieces);
+                state.replace(text, &found.pieces);
                 removed = true;
             }
         }
@@ -188,11 +188,12 @@ impl Fences {
                 return true;
             }
         }
-        let rest = line.trim_start_matches([' ', '\t']);
-        if !matches!(rest.as_bytes().first(), Some(b'`' | b'~' | b'>' | b'-' | b'*' | b'+' | b'0'..=b'9')) {
+        let first = line.bytes().position(|byte| !is_blank(byte)).unwrap_or(line.len());
+        if !matches!(line.as_bytes().get(first), Some(b'`' | b'~' | b'>' | b'-' | b'*' | b'+' | b'0'..=b'9'))
+        {
             return false;
         }
-        let mut inner = rest.trim_end();
+        let mut inner = line[first..].trim_end();
         let quoted = inner.starts_with('>');
         if quoted {
             inner = inner.trim_start_matches(['>', ' ', '\t']);

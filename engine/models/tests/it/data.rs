@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 /// The data folder, or `None` with a printed reason.
-pub fn folder() -> Option<PathBuf> {
+pub(crate) fn folder() -> Option<PathBuf> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     if folder.is_dir() {
         return Some(folder);
@@ -17,20 +17,20 @@ pub fn folder() -> Option<PathBuf> {
 }
 
 /// A question over a paragraph, with the byte ranges of its answers.
-pub struct Question {
-    pub question: String,
-    pub answers: Vec<(usize, usize)>,
-    pub paragraph: usize,
+pub(crate) struct Question {
+    pub(crate) question: String,
+    pub(crate) answers: Vec<(usize, usize)>,
+    pub(crate) paragraph: usize,
 }
 
 /// An article of SQuAD 2.0.
-pub struct Article {
-    pub paragraphs: Vec<String>,
-    pub questions: Vec<Question>,
+pub(crate) struct Article {
+    pub(crate) paragraphs: Vec<String>,
+    pub(crate) questions: Vec<Question>,
 }
 
 /// The answerable questions of SQuAD 2.0, per article.
-pub fn squad(folder: &std::path::Path) -> Vec<Article> {
+pub(crate) fn squad(folder: &std::path::Path) -> Vec<Article> {
     let text = std::fs::read_to_string(folder.join("qa/squad2-dev-cs224n.json")).unwrap();
     let root: Value = serde_json::from_str(&text).unwrap();
     let articles = root["data"].as_array().unwrap();
@@ -66,15 +66,15 @@ fn article(article: &Value) -> Article {
 }
 
 /// A question of NQ-open with its gold passage.
-pub struct OpenQuestion {
-    pub question: String,
-    pub answers: Vec<String>,
-    pub title: String,
-    pub text: String,
+pub(crate) struct OpenQuestion {
+    pub(crate) question: String,
+    pub(crate) answers: Vec<String>,
+    pub(crate) title: String,
+    pub(crate) text: String,
 }
 
 /// All questions of NQ-open.
-pub fn nq_open(folder: &std::path::Path) -> Vec<OpenQuestion> {
+pub(crate) fn nq_open(folder: &std::path::Path) -> Vec<OpenQuestion> {
     let file = std::fs::File::open(folder.join("qa/nq-open-oracle.jsonl.gz")).unwrap();
     let mut text = String::new();
     flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
@@ -96,16 +96,15 @@ pub fn nq_open(folder: &std::path::Path) -> Vec<OpenQuestion> {
 }
 
 /// A claim over an abstract, with alternative sets of sentences that prove it.
-pub struct Claim {
-    pub claim: String,
-    pub sentences: Vec<String>,
-    pub text: String,
-    pub ranges: Vec<(usize, usize)>,
-    pub rationales: Vec<Vec<usize>>,
+pub(crate) struct Claim {
+    pub(crate) claim: String,
+    pub(crate) text: String,
+    pub(crate) ranges: Vec<(usize, usize)>,
+    pub(crate) rationales: Vec<Vec<usize>>,
 }
 
 /// The claims of SciFact's development set with their abstracts.
-pub fn scifact(folder: &std::path::Path, rationales: &str) -> Vec<Claim> {
+pub(crate) fn scifact(folder: &std::path::Path, rationales: &str) -> Vec<Claim> {
     let corpus = std::fs::read_to_string(folder.join("retrieval/scifact/corpus.jsonl")).unwrap();
     let mut texts: BTreeMap<String, (String, Vec<usize>)> = BTreeMap::new();
     for line in corpus.lines() {
@@ -135,7 +134,6 @@ pub fn scifact(folder: &std::path::Path, rationales: &str) -> Vec<Claim> {
             .collect();
         let claim = claims.entry(key).or_insert_with(|| Claim {
             claim: row["claim"].as_str().unwrap().to_owned(),
-            sentences: ranges.iter().map(|&(start, end)| text[start..end].to_owned()).collect(),
             text: text.clone(),
             ranges,
             rationales: Vec::new(),

@@ -23,7 +23,9 @@ pub(super) fn kept(text: &str) -> Option<Vec<Piece>> {
         }
         let fenced = fences.step(&text[start..tail]);
         let next = (end + 1).min(bytes.len());
-        if tail == start && !fenced {
+        if tail > start && tail == end && (fenced || !doubles.any_in(start, tail)) {
+            newlines = 1;
+        } else if tail == start && !fenced {
             let keep_newline = end < bytes.len() && newlines < 2;
             cutter.remove(start, if keep_newline { end } else { next });
             newlines += usize::from(keep_newline);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Cutter, Fences, is_blank_line, line_end};
+use super::{Cutter, Fences, is_blank, is_blank_line, line_end};
 use crate::compress::units;
 use crate::spans::Piece;
 
@@ -17,6 +17,7 @@ pub(super) fn kept(text: &str) -> Option<Vec<Piece>> {
         page_header: None,
         definitions: Vec::new(),
         removed: Vec::new(),
+        bar: None,
     };
     let mut start = 0;
     while start < text.len() {
@@ -62,6 +63,8 @@ struct Walk<'a> {
     page_header: Option<String>,
     definitions: Vec<Definition>,
     removed: Vec<(usize, usize)>,
+    /// The next `|`, once looked for; the end of the text if there is none.
+    bar: Option<usize>,
 }
 
 impl Walk<'_> {
@@ -75,7 +78,7 @@ impl Walk<'_> {
             self.before = Before::Boundary;
             return next;
         }
-        let trimmed = line.trim_matches([' ', '\t', '\r']);
+        let trimmed = trimmed(line);
         let before = std::mem::replace(&mut self.before, Before::Text);
         match trimmed.as_bytes().first() {
             None => self.before = Before::Boundary,
@@ -99,7 +102,7 @@ impl Walk<'_> {
                     self.before = Before::Definition;
                 }
             }
-            Some(_) if end < text.len() && memchr::memchr(b'|', trimmed.as_bytes()).is_some() => {
+            Some(_) if end < text.len() && self.next_bar(start) < end => {
                 let rule_end = line_end(text, next);
                 if next < text.len() && units::is_table_rule(text[next..rule_end].trim_end_matches('\r')) {
                     let after = (rule_end + 1).min(text.len());
@@ -112,6 +115,19 @@ impl Walk<'_> {
             Some(_) => {}
         }
         next
+    }
+
+    /// The first `|` at or after `start`.
+    fn next_bar(&mut self, start: usize) -> usize {
+        match self.bar {
+            Some(bar) if bar >= start => bar,
+            _ => {
+                let bytes = &self.text.as_bytes()[start..];
+                let bar = memchr::memchr(b'|', bytes).map_or(self.text.len(), |offset| start + offset);
+                self.bar = Some(bar);
+                bar
+            }
+        }
     }
 
     /// A line that begins with a form feed opens a page; its first line with content is the page's header.
@@ -151,6 +167,16 @@ impl Walk<'_> {
             line_start = (end + 1).min(self.text.len());
         }
         Some(line_start)
+    }
+}
+
+/// A line without blanks and carriage returns at its ends.
+fn trimmed(line: &str) -> &str {
+    let is_end = |byte: &u8| !is_blank(*byte) && *byte != b'\r';
+    let bytes = line.as_bytes();
+    match (bytes.iter().position(|byte| is_end(byte)), bytes.iter().rposition(|byte| is_end(byte))) {
+        (Some(first), Some(last)) => &line[first..=last],
+        _ => "",
     }
 }
 

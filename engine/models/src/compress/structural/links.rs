@@ -7,8 +7,16 @@ use crate::spans::Piece;
 /// Open brackets that are remembered within a paragraph; more are not links.
 const OPEN_BRACKETS_MAX: usize = 64;
 
-/// The ranges that stay and, per link, the byte at which its text begins with its target; `None` without links.
-pub(super) fn find(text: &str) -> Option<(Vec<Piece>, Vec<(u32, String)>)> {
+/// What a text is without its link targets.
+pub(super) struct Found {
+    /// The ranges that stay.
+    pub(super) pieces: Vec<Piece>,
+    /// Per link the byte at which its text begins, and its target.
+    pub(super) targets: Vec<(u32, String)>,
+}
+
+/// Finds the inline links and images of a text; `None` without any.
+pub(super) fn find(text: &str) -> Option<Found> {
     let bytes = text.as_bytes();
     memchr::memmem::find(bytes, b"](")?;
     let mut fences = Fences::new(text);
@@ -55,7 +63,7 @@ pub(super) fn find(text: &str) -> Option<(Vec<Piece>, Vec<(u32, String)>)> {
     for (start, end) in removed {
         cutter.remove(start, end);
     }
-    Some((cutter.finish(bytes.len())?, targets))
+    Some(Found { pieces: cutter.finish(bytes.len())?, targets })
 }
 
 /// The byte after `(target)` at `idx`, with balanced brackets, on the same line.
