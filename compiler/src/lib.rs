@@ -14,6 +14,10 @@ pub mod graph;
 pub mod hir;
 pub mod op;
 pub mod optimize;
+pub mod plan;
+mod resolve {
+    pub(crate) mod suggest;
+}
 pub mod source;
 pub mod syntax;
 pub mod types;

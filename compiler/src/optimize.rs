@@ -40,10 +40,11 @@ pub(crate) struct Work {
     pub(crate) roots: BTreeSet<NodeId>,
 }
 
-/// The graph that computes the roots with the least work the rules know of. Without roots the graph is empty.
+/// The graph that computes the roots with the least work the rules know of, and the roots in it, in its order. Without
+/// roots the graph is empty.
 /// Cost: linear in nodes times columns, per round.
 #[must_use]
-pub fn optimize(graph: &Graph, roots: &[NodeId]) -> Graph {
+pub fn optimize(graph: &Graph, roots: &[NodeId]) -> (Graph, Vec<NodeId>) {
     let mut work = Work { graph: graph.clone(), roots: roots.iter().copied().collect() };
     for _ in 0..MAX_ROUNDS {
         let before = work.clone();
@@ -57,15 +58,15 @@ pub fn optimize(graph: &Graph, roots: &[NodeId]) -> Graph {
             break;
         }
     }
-    work.graph
+    (work.graph, work.roots.into_iter().collect())
 }
 
-/// The graph with only what the roots need, and no other rule: the reference for [`optimize`].
+/// The graph with only what the roots need, and no other rule: the reference for [`optimize`]. The roots as there.
 #[must_use]
-pub fn without_rules(graph: &Graph, roots: &[NodeId]) -> Graph {
+pub fn without_rules(graph: &Graph, roots: &[NodeId]) -> (Graph, Vec<NodeId>) {
     let mut work = Work { graph: graph.clone(), roots: roots.iter().copied().collect() };
     dead::remove(&mut work);
-    work.graph
+    (work.graph, work.roots.into_iter().collect())
 }
 
 impl Work {
@@ -164,7 +165,8 @@ mod tests {
         builder.limit(also_kept, 9);
         let write = builder.write(out, "out.jsonl");
 
-        let graph = optimize(&builder.graph, &[write]);
+        let (graph, roots) = optimize(&builder.graph, &[write]);
+        assert_eq!(roots, [NodeId(5)]);
         assert_eq!(op_names(&graph), ["scan", "project", "filter", "chunk", "project", "write"]);
         assert_eq!(column_names(&graph, NodeId(1)), ["id", "title", "text"]);
         assert_eq!(column_names(&graph, NodeId(4)), ["id", "text", "chunk"]);
@@ -173,6 +175,6 @@ mod tests {
             assert_eq!(node.id.0 as usize, idx);
             assert!(node.inputs.iter().all(|input| *input < node.id), "inputs come first");
         }
-        assert_eq!(optimize(&graph, &[NodeId(5)]), graph, "a second time changes nothing");
+        assert_eq!(optimize(&graph, &roots).0, graph, "a second time changes nothing");
     }
 }
