@@ -12,6 +12,7 @@ pub mod ast;
 mod blocks;
 mod diagnose;
 mod expressions;
+mod format;
 pub mod grammar;
 mod items;
 mod lexer;
@@ -24,5 +25,6 @@ mod repair;
 mod scan;
 mod types;
 
+pub use format::format;
 pub use parse::parse;
 pub use scan::{ITEM_KEYWORDS, MAX_FILE_BYTES, MAX_IDENT_BYTES, MAX_NESTING, MAX_SYNTAX_DIAGNOSTICS};
