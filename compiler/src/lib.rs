@@ -8,16 +8,19 @@
 #![forbid(unsafe_code)]
 
 pub mod canonical;
+pub mod catalog;
+pub mod check;
 pub mod diagnostic;
 pub mod fingerprint;
 pub mod graph;
 pub mod hir;
+mod lower;
 pub mod op;
 pub mod optimize;
 pub mod plan;
-mod resolve {
-    pub(crate) mod suggest;
-}
+mod resolve;
 pub mod source;
 pub mod syntax;
 pub mod types;
+
+pub use check::{Checked, Input, check};

@@ -6,9 +6,11 @@
 //!
 //! Nothing is typed here. Imports are handed in as texts by the caller; they are not transitive.
 
+pub(crate) mod dependencies;
 pub(crate) mod imports;
 pub(crate) mod scope;
 pub(crate) mod suggest;
 
 pub(crate) use imports::{Module, Program};
-pub(crate) use scope::{DeclKind, Declaration, DeclarationId};
+pub use scope::DeclKind;
+pub(crate) use scope::{Declaration, DeclarationId};

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::graph::{Class, Effect, Graph, Node, NodeId};
 use crate::hir;
 use crate::op::{self, Op, Value};
@@ -39,9 +39,9 @@ pub(crate) struct Stream {
     pub(crate) key: Vec<String>,
     /// Parts of splits in it.
     pub(crate) taint: Taint,
-    /// Its node; `None` where an error stands in the way, and then nothing is known of the columns.
+    /// Its node; `None` where an error stands in the way.
     pub(crate) node: Option<NodeId>,
-    /// The source that the rows come from, if all come from one.
+    /// Whether an error hides the columns.
     pub(crate) is_unknown: bool,
 }
 
@@ -149,15 +149,19 @@ pub(crate) struct Context<'a> {
     pub(crate) open_embedders: Vec<DeclarationId>,
     /// Indexes; `None` after an error.
     pub(crate) indexes: BTreeMap<DeclarationId, Option<IndexInfo>>,
+    /// Benches; `None` after an error.
+    pub(crate) benches: BTreeMap<DeclarationId, Option<super::benches::BenchInfo>>,
     /// Prompts; `None` after an error.
-    pub(crate) prompts: BTreeMap<DeclarationId, Option<op::Prompt>>,
+    pub(crate) prompts: BTreeMap<DeclarationId, Option<super::prompts::PromptInfo>>,
     /// Typed streams.
     pub(crate) streams: BTreeMap<StreamKey, Stream>,
     /// Flows that are being typed, outermost first.
     pub(crate) visits: Vec<Visit>,
+    /// The pipeline whose flows are visible by their own names, and how many of them, from the top.
+    pub(crate) inside: Option<(DeclarationId, usize)>,
     /// Nodes so far; names of streams, artifacts and outputs.
     pub(crate) graph: Graph,
-    /// Spans of `test`-tainted streams that an artifact is fitted on: (what, stream, place). Read by the taint pass.
+    /// What is fitted on rows of streams; the taint pass reads it.
     pub(crate) fits: Vec<Fit>,
 }
 
@@ -214,9 +218,11 @@ impl<'a> Context<'a> {
             embedders: BTreeMap::new(),
             open_embedders: Vec::new(),
             indexes: BTreeMap::new(),
+            benches: BTreeMap::new(),
             prompts: BTreeMap::new(),
             streams: BTreeMap::new(),
             visits: Vec::new(),
+            inside: None,
             graph: Graph::default(),
             fits: Vec::new(),
         }
@@ -225,6 +231,11 @@ impl<'a> Context<'a> {
     /// Adds a finding.
     pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
+    }
+
+    /// Number of errors so far, warnings not counted.
+    pub(crate) fn error_count(&self) -> usize {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count()
     }
 
     /// The source texts.
@@ -255,7 +266,8 @@ impl<'a> Context<'a> {
 
     /// Runs `body` with the names of the module of `id` visible.
     pub(crate) fn within<T>(&mut self, id: DeclarationId, body: impl FnOnce(&mut Self) -> T) -> T {
-        let outer = std::mem::replace(&mut self.module, self.get(id).module);
+        let module = self.get(id).module;
+        let outer = std::mem::replace(&mut self.module, module);
         let result = body(self);
         self.module = outer;
         result

@@ -145,9 +145,7 @@ fn infer(ctx: &mut Context<'_>, scope: &Scope<'_>, expr: &ast::Expr, expected: O
         ast::ExprKind::Path(path) => check_path(ctx, scope, path),
         ast::ExprKind::Call(call) => functions::check_call(ctx, scope, call, expected),
         ast::ExprKind::Unary { op, operand } => check_unary(ctx, scope, *op, operand, expected, expr.span),
-        ast::ExprKind::Binary { op, op_span, left, right } => {
-            check_binary(ctx, scope, (*op, *op_span), left, right, expected)
-        }
+        ast::ExprKind::Binary { op, left, right, .. } => check_binary(ctx, scope, *op, left, right, expected),
     }
 }
 
@@ -441,7 +439,7 @@ fn adapts(ty: &Type) -> Option<&Type> {
 fn check_binary(
     ctx: &mut Context<'_>,
     scope: &Scope<'_>,
-    (op, op_span): (BinaryOp, Span),
+    op: BinaryOp,
     left: &ast::Expr,
     right: &ast::Expr,
     expected: Option<&Type>,
@@ -475,7 +473,7 @@ fn check_binary(
         return unknown();
     }
     if units::is_arithmetic(op) {
-        units::arithmetic(ctx, op, op_span, (typed_left, left.span), (typed_right, right.span))
+        units::arithmetic(ctx, op, (typed_left, left.span), (typed_right, right.span))
     } else {
         units::comparison(ctx, op, (typed_left, left.span), (typed_right, right.span))
     }

@@ -60,7 +60,7 @@ pub(crate) fn check_type(ctx: &mut Context<'_>, ty: &ast::Type) -> Type {
             check_vector(ctx, *dim, *dim_span, element.as_ref(), space.as_ref())
         }
         TypeKind::Tokens(path) => match ctx.expect(path, &[DeclKind::Tokenizer]) {
-            Some(declaration) => super::embedders::tokenizer(ctx, declaration.id)
+            Some(declaration) => super::tokenizers::tokenizer(ctx, declaration.id)
                 .map_or(Type::Unknown, |tokenizer| Type::Tokens(tokenizer.nominal)),
             None => Type::Unknown,
         },

@@ -65,7 +65,6 @@ fn result_unit(op: BinaryOp, left: &Type, right: &Type) -> Result<Type, Code> {
 pub(crate) fn arithmetic(
     ctx: &mut Context<'_>,
     op: BinaryOp,
-    op_span: Span,
     (left, left_span): (op::Expr, Span),
     (right, right_span): (op::Expr, Span),
 ) -> op::Expr {
@@ -84,7 +83,7 @@ pub(crate) fn arithmetic(
                 _ => format!("type mismatch: `{}` of {} and {}", symbol(op), left.ty, right.ty),
             };
             let label = format!("{} {} {}", left.ty, symbol(op), right.ty);
-            ctx.report(Diagnostic::new(code, message, left_span.to(right_span), label).label(op_span, ""));
+            ctx.report(Diagnostic::new(code, message, left_span.to(right_span), label));
             unknown()
         }
     }

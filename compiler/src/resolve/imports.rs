@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::scope::{self, Declaration, DeclarationId};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::source::{SourceFile, SourceId, SourceMap, Span};
+use crate::source::{SourceFile, SourceMap, Span};
 use crate::syntax::ast::{self, ItemKind};
 use crate::syntax::parse;
 
@@ -84,8 +84,8 @@ impl Loading<'_, '_> {
     /// Adds a module and, below it, its imports; `open` holds the names of the texts that are being loaded.
     fn module(&mut self, name: String, text: String, prefix: String, open: &mut Vec<String>) -> usize {
         let source = self.program.sources.add(SourceFile::new(name.clone(), text.clone()));
-        let file = parse::parse(source, &text, self.diagnostics);
-        self.check_edition(&file, source);
+        let file = parse(source, &text, self.diagnostics);
+        self.check_edition(&file);
         let folder = name.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
         let statements: Vec<(ast::Text, Option<ast::Ident>)> = file
             .items
@@ -150,17 +150,9 @@ impl Loading<'_, '_> {
         }
     }
 
-    fn check_edition(&mut self, file: &ast::File, source: SourceId) {
+    fn check_edition(&mut self, file: &ast::File) {
         let newest = EDITIONS[EDITIONS.len() - 1];
         match &file.edition {
-            None => {
-                let message = format!("no edition given, {newest} is taken");
-                let span = Span::new(source, 0, 0);
-                let warning = Diagnostic::new(Code::W0101, message, span, "the first item should be the edition");
-                self.diagnostics.push(
-                    warning.help(format!("write `edition {newest}`")).fix(span, format!("edition {newest}\n")),
-                );
-            }
             Some(edition) if !EDITIONS.contains(&edition.year) => {
                 let message = format!("unknown edition {}", edition.year);
                 let unknown = Diagnostic::new(Code::E0107, message, edition.span, "not known to this compiler");
@@ -168,7 +160,7 @@ impl Loading<'_, '_> {
                     unknown.help(format!("write `edition {newest}`")).fix(edition.span, format!("edition {newest}")),
                 );
             }
-            Some(_) => {}
+            _ => {}
         }
     }
 }

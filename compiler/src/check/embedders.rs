@@ -1,0 +1,184 @@
+//! Embedders: their fields and identities.
+//!
+//! The identity of an embedder is its space: a hash over everything that changes vectors, and nothing else. Names take no
+//! part, so two embedders with equal parameters are one space.
+
+use serde::Serialize;
+
+use super::context::{Context, EmbedderInfo, Fit, NewNode};
+use super::fields::{Fields, check_block};
+use crate::canonical::canonical_bytes;
+use crate::catalog::declarations::EMBEDDER;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::graph::{Class, Effect};
+use crate::op::{self, Op};
+use crate::resolve::{DeclKind, DeclarationId};
+use crate::source::Span;
+use crate::syntax::ast::{self, ItemKind};
+use crate::types::{Element, Fp, Nominal, Type};
+
+const SPACE_KEY: &str = "promptc 2026 space v1";
+
+/// A hash of what decides results.
+pub(crate) fn identity(key: &str, parts: &impl Serialize) -> Fp {
+    Fp(blake3::derive_key(key, &canonical_bytes(parts)))
+}
+
+/// Reports an embedder or tokenizer that is trained on what it is needed for.
+pub(crate) fn report_loop(ctx: &mut Context<'_>, id: DeclarationId) {
+    let declaration = ctx.get(id);
+    let noun = declaration.kind.noun();
+    let message = format!("{noun} `{}` is trained on rows that need it", declaration.local);
+    ctx.report(Diagnostic::new(Code::E0402, message, declaration.span, "leads back to itself"));
+}
+
+/// The text column of a stream that something is fitted on: `docs.text`. Remembers it for the taint pass.
+pub(crate) fn fit_column(
+    ctx: &mut Context<'_>,
+    what: &str,
+    id: DeclarationId,
+    expr: &ast::Expr,
+) -> Option<(super::context::Stream, op::Expr)> {
+    let ast::ExprKind::Path(path) = &expr.kind else {
+        let message = format!("{what} is fitted on the column of a stream");
+        ctx.report(Diagnostic::new(Code::E0303, message, expr.span, "expected `stream.column`"));
+        return None;
+    };
+    let (_, stream, rest) = super::flows::stream_prefix(ctx, path)?;
+    let scope = super::expressions::Scope::of(&stream);
+    let [column] = rest else {
+        let message = format!("{what} is fitted on the column of a stream");
+        ctx.report(Diagnostic::new(Code::E0303, message, expr.span, "expected `stream.column`"));
+        return None;
+    };
+    if stream.is_unknown {
+        return None;
+    }
+    let Some(found) = stream.column(&column.name) else {
+        super::expressions::report_column(ctx, &scope, column);
+        return None;
+    };
+    if !matches!(found.ty.required(), Type::Text | Type::Unknown) {
+        super::types::report_mismatch(ctx, Code::E0303, &found.ty.clone(), &Type::Text, expr.span);
+        return None;
+    }
+    let text = super::expressions::column(found);
+    let fit = Fit {
+        what: what.to_owned(),
+        declaration: id,
+        taint: stream.taint.clone(),
+        stream: path.segments[..path.segments.len() - 1].iter().map(|part| part.name.as_str()).collect::<Vec<_>>().join("."),
+        span: expr.span,
+    };
+    ctx.fits.push(fit);
+    Some((stream, text))
+}
+
+/// A declared embedder; `None` after an error, which is reported once.
+pub(crate) fn embedder(ctx: &mut Context<'_>, id: DeclarationId) -> Option<EmbedderInfo> {
+    if ctx.open_embedders.contains(&id) {
+        report_loop(ctx, id);
+        return None;
+    }
+    if let Some(known) = ctx.embedders.get(&id) {
+        return known.clone();
+    }
+    ctx.open_embedders.push(id);
+    let found = ctx.within(id, |ctx| check_embedder(ctx, id));
+    ctx.open_embedders.pop();
+    ctx.embedders.insert(id, found.clone());
+    found
+}
+
+/// The declared embedder of a space.
+pub(crate) fn embedder_of_space(ctx: &mut Context<'_>, space: &Nominal) -> Option<DeclarationId> {
+    let declared: Vec<DeclarationId> = ctx.of_kind(DeclKind::Embedder).map(|declaration| declaration.id).collect();
+    declared.into_iter().find(|id| embedder(ctx, *id).is_some_and(|embedder| embedder.op.space == *space))
+}
+
+fn check_embedder(ctx: &mut Context<'_>, id: DeclarationId) -> Option<EmbedderInfo> {
+    let declaration = ctx.get(id);
+    let ItemKind::Plain { block, .. } = &ctx.item(id).kind else { return None };
+    let owner = format!("embedder `{}`", declaration.local);
+    let mut fields = check_block(ctx, &owner, block, EMBEDDER);
+    let idf = fields.text("weight").as_deref() == Some("idf");
+    let fit = fields.expr("fit").map(|expr| (expr, fit_column(ctx, &owner, id, expr)));
+    fields.has_errors |= !check_embedder_fields(ctx, &owner, declaration.span, &fields, idf);
+    if fields.has_errors {
+        return None;
+    }
+    let kind = fields.text("kind")?;
+    let element = match fields.text("element")?.as_str() {
+        "f16" => Element::F16,
+        "i8" => Element::I8,
+        "bit" => Element::Bit,
+        _ => Element::F32,
+    };
+    let ngrams: Vec<u8> = fields.ints("ngrams").into_iter().filter_map(|length| u8::try_from(length).ok()).collect();
+    let (dim, seed, normalize) = (fields.u32("dim")?, fields.u64("seed").unwrap_or(0), fields.bool("normalize")?);
+    let is_core = kind == "hashed_ngram" || (kind == "static" && !fields.has("file"));
+    let fit_text = fit.as_ref().map(|(expr, _)| ctx.sources().snippet(expr.span).to_owned()).filter(|_| idf);
+    let parts = (
+        (&kind, dim, element, normalize),
+        (kind == "hashed_ngram").then_some((&ngrams, seed)),
+        fit_text,
+        (!is_core).then(|| (fields.text("file"), fields.text("dir"), fields.text("pool"), fields.u64("max_tokens"))),
+        fields.declared("model").map(|model| ctx.get(model).name.clone()),
+    );
+    let space = Nominal { fp: identity(SPACE_KEY, &parts), name: declaration.local.clone() };
+    let ty = Type::Vector { dim, element, space: Some(space.clone()) };
+    let embedder = op::Embedder { kind, dim, ngrams, seed, idf, normalize, element, space };
+    let fitted = match fit {
+        Some((_, Some((stream, text)))) if idf => {
+            let node = stream.node.map(|input| {
+                ctx.add_node(NewNode {
+                    op: Op::FitIdf { text, embedder: embedder.clone() },
+                    inputs: vec![input],
+                    schema: Vec::new(),
+                    key: Vec::new(),
+                    class: Class::Artifact,
+                    effect: Effect::Pure,
+                    version: 1,
+                    label: owner.clone(),
+                    span: declaration.span,
+                })
+            });
+            ctx.graph.artifacts.extend(node.map(|node| (declaration.name.clone(), node)));
+            node
+        }
+        Some((_, None)) => return None,
+        _ => None,
+    };
+    Some(EmbedderInfo { op: embedder, ty, area: (!is_core).then_some("runtime"), fitted })
+}
+
+/// Rules between the fields of an embedder.
+fn check_embedder_fields(ctx: &mut Context<'_>, owner: &str, span: Span, fields: &Fields<'_>, idf: bool) -> bool {
+    let kind = fields.text("kind").unwrap_or_default();
+    let mut missing: Vec<(&str, &str)> = Vec::new();
+    if kind == "hashed_ngram" && !fields.has("seed") {
+        missing.push(("seed", "seed = 1"));
+    }
+    if kind == "bert" && !fields.has("dir") {
+        missing.push(("dir", "dir = \"...\""));
+    }
+    if kind == "model" && !fields.has("model") {
+        missing.push(("model", "model = ..."));
+    }
+    if idf && !fields.has("fit") {
+        missing.push(("fit", "fit = stream.column"));
+    }
+    for (name, example) in &missing {
+        let message = format!("missing field `{name}` of {owner}");
+        let diagnostic = Diagnostic::new(Code::E0207, message, span, format!("`{name}` is required here"));
+        ctx.report(diagnostic.help(format!("add `{example}`")));
+    }
+    let mut is_right = missing.is_empty();
+    if fields.u32("dim").is_some_and(|dim| dim % 8 != 0) {
+        let span = fields.span("dim").unwrap_or(span);
+        let message = format!("value of `dim` of {owner} is not a multiple of 8");
+        ctx.report(Diagnostic::new(Code::E0502, message, span, "expected a multiple of 8"));
+        is_right = false;
+    }
+    is_right
+}
