@@ -1,1 +1,234 @@
 //! Read-only check of a store directory, and what garbage collection may remove.
+//!
+//! The doctor opens nothing for writing and changes nothing. It says what is damaged, what is lost by it, and what to do;
+//! since everything in a store is computed from the sources, the remedy is always to remove and run again.
+
+use crate::kv::KvError;
+use crate::medium::{self, MediumError};
+use crate::open::{Folder, OpenError, Store, StoreOptions};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// First and last bytes of a Parquet file.
+const PARQUET_MAGIC: &[u8; 4] = b"PAR1";
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Something is damaged or missing.
+    Error,
+    /// Nothing is lost, but something is not as it should be.
+    Warning,
+    /// A fact worth knowing.
+    Info,
+}
+
+/// One thing that the doctor saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Code of the diagnostic, for errors.
+    pub code: Option<&'static str>,
+    /// File, folder or entry that it is about.
+    pub subject: String,
+    /// What was found.
+    pub message: String,
+    /// What is lost and what to do; empty for facts.
+    pub help: String,
+}
+
+impl Finding {
+    fn error(code: &'static str, subject: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Self {
+        let (subject, message, help) = (subject.into(), message.into(), help.into());
+        Self { severity: Severity::Error, code: Some(code), subject, message, help }
+    }
+
+    fn info(subject: impl Into<String>, message: impl Into<String>) -> Self {
+        let (subject, message) = (subject.into(), message.into());
+        Self { severity: Severity::Info, code: None, subject, message, help: String::new() }
+    }
+}
+
+/// Examines the store in `dir` without changing it: version, lock, key-value store, ledger, and the files that builds
+/// stand on. Findings in this order; the worst does not hide the rest where that can be helped.
+///
+/// Cost: the ledger is read once; flow files are touched at their ends only.
+pub fn check(dir: &Path) -> Vec<Finding> {
+    let options = StoreOptions { cache_bytes: u64::MAX, read_only: true };
+    let store = match Store::open(dir, &options) {
+        Ok(store) => store,
+        Err(error) => return vec![closed(dir, &error)],
+    };
+    let mut findings = vec![Finding::info(dir.display().to_string(), "format and lock are in order")];
+    check_ledger(&store, &mut findings);
+    match store.ledger().uses() {
+        Ok(uses) => check_uses(&store, uses, &mut findings),
+        Err(error) => findings.push(kv_finding(&error)),
+    }
+    match unreferenced(&store) {
+        Ok(leftovers) if !leftovers.is_empty() => {
+            let bytes: u64 = leftovers.iter().map(|leftover| leftover.bytes).sum();
+            let message = format!("{} files or folders ({bytes} bytes) belong to no build", leftovers.len());
+            findings.push(Finding {
+                severity: Severity::Warning,
+                code: None,
+                subject: dir.display().to_string(),
+                message,
+                help: "`promptc gc --yes` removes them".into(),
+            });
+        }
+        Ok(_) => {}
+        Err(error) => findings.push(Finding::error("E1003", dir.display().to_string(), error.to_string(), error.help())),
+    }
+    findings
+}
+
+fn closed(dir: &Path, error: &OpenError) -> Finding {
+    Finding::error(error.code(), dir.display().to_string(), error.to_string(), error.help())
+}
+
+fn kv_finding(error: &KvError) -> Finding {
+    Finding::error(error.code(), "kv", error.to_string(), error.help())
+}
+
+fn check_ledger(store: &Store, findings: &mut Vec<Finding>) {
+    match store.ledger().damaged_names() {
+        Ok(names) if names.is_empty() => findings.push(Finding::info("ledger", "every entry has its checksum")),
+        Ok(names) => findings.extend(names.into_iter().map(|name| {
+            let help = "the builds recorded there are computed again; remove the store and run the program";
+            Finding::error("E1003", format!("ledger entry `{name}`"), "its checksum differs", help)
+        })),
+        Err(error) => findings.push(kv_finding(&error)),
+    }
+}
+
+fn check_uses(store: &Store, uses: Vec<(String, String)>, findings: &mut Vec<Finding>) {
+    for (program, path) in uses {
+        let file = store.dir().join(&path);
+        let subject = file.display().to_string();
+        let help = format!("run `{program}` again, which makes it anew");
+        let is_folder = !path.starts_with(Folder::Flows.name());
+        let problem = match fs::metadata(&file) {
+            Err(error) => Some(format!("is missing: {error}")),
+            Ok(metadata) if metadata.is_dir() != is_folder => Some("is not what the build left there".to_owned()),
+            Ok(_) if is_folder => None,
+            Ok(_) => flow_problem(&file),
+        };
+        if let Some(problem) = problem {
+            findings.push(Finding::error("E1003", subject, problem, help));
+        }
+    }
+}
+
+/// What is wrong with the ends of a Parquet file: a file cut short or overwritten from its start shows here.
+fn flow_problem(path: &Path) -> Option<String> {
+    let ends = File::open(path).and_then(|mut file| {
+        let (mut first, mut last) = ([0; 4], [0; 4]);
+        file.read_exact(&mut first)?;
+        file.seek(SeekFrom::End(-4))?;
+        file.read_exact(&mut last)?;
+        Ok((first, last))
+    });
+    match ends {
+        Ok((first, last)) if first == *PARQUET_MAGIC && last == *PARQUET_MAGIC => None,
+        Ok(_) => Some("does not begin and end as a Parquet file".into()),
+        Err(error) => Some(format!("is cut short or cannot be read: {error}")),
+    }
+}
+
+/// A file or folder of the store that no build stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Bytes that its removal frees.
+    pub bytes: u64,
+}
+
+/// Why leftovers cannot be listed or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// The ledger does not say what is in use; nothing may be removed.
+    #[error(transparent)]
+    Kv(#[from] KvError),
+    /// A folder cannot be read or a file not removed.
+    #[error(transparent)]
+    Medium(#[from] MediumError),
+}
+
+impl CollectError {
+    /// The code of the diagnostic.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Kv(error) => error.code(),
+            Self::Medium(error) => error.code(),
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Kv(error) => error.help(),
+            Self::Medium(error) => error.help(),
+        }
+    }
+}
+
+/// Flow files and indexes that the last build of no program stands on, in byte order of their paths. Removes nothing.
+pub fn unreferenced(store: &Store) -> Result<Vec<Leftover>, CollectError> {
+    let used: BTreeSet<String> = store.ledger().uses()?.into_iter().map(|(_, path)| path).collect();
+    let mut leftovers = Vec::new();
+    for folder in Folder::ALL {
+        let dir = store.dir().join(folder.name());
+        let fail = |source| MediumError::new("read folder", &dir, source);
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(fail(error).into()),
+        };
+        for entry in entries {
+            let entry = entry.map_err(fail)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !used.contains(&format!("{}/{name}", folder.name())) {
+                let path = entry.path();
+                leftovers.push(Leftover { bytes: bytes_below(&path), path });
+            }
+        }
+    }
+    leftovers.sort_by(|left, right| left.path.cmp(&right.path));
+    Ok(leftovers)
+}
+
+/// Removes what [`unreferenced`] found and returns the bytes freed. Call it while no build runs: a build's new files are
+/// referenced only when it has succeeded.
+pub fn remove(leftovers: &[Leftover]) -> Result<u64, CollectError> {
+    let mut bytes = 0;
+    for leftover in leftovers {
+        let removed =
+            if leftover.path.is_dir() { fs::remove_dir_all(&leftover.path) } else { fs::remove_file(&leftover.path) };
+        match removed {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(MediumError::new("remove", &leftover.path, source).into());
+            }
+            _ => bytes += leftover.bytes,
+        }
+    }
+    let folders: BTreeSet<&Path> = leftovers.iter().filter_map(|leftover| leftover.path.parent()).collect();
+    folders.into_iter().try_for_each(medium::sync_folder)?;
+    Ok(bytes)
+}
+
+/// Bytes of a file, or of all files below a folder; 0 for what cannot be looked at.
+fn bytes_below(path: &Path) -> u64 {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            let entries = fs::read_dir(path).into_iter().flatten().flatten();
+            entries.map(|entry| bytes_below(&entry.path())).sum()
+        }
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    }
+}

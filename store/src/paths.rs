@@ -177,6 +177,27 @@ pub fn output_file(base: &Path, path: &str) -> Result<PathBuf, PathError> {
     Ok(at)
 }
 
+/// As [`output_file`], but makes nothing below `base`: for a check before any effect.
+pub fn check_output_file(base: &Path, path: &str) -> Result<(), PathError> {
+    let plain = relative_output(path)?;
+    let root = output_root(base, path)?;
+    let mut at = root.clone();
+    let mut components = plain.components().peekable();
+    while let Some(component) = components.next() {
+        at.push(component);
+        let is_last = components.peek().is_none();
+        match found(&at, path)? {
+            None => return Ok(()),
+            Some(Found::Link) => {
+                at = inside(&root, &at, path)?;
+                expect_kind(&at, is_last, path)?;
+            }
+            Some(kind) => refuse_other(kind, &at, is_last, path)?,
+        }
+    }
+    Ok(())
+}
+
 /// As [`output_file`] for a folder: makes `path` and everything above it, and returns it.
 pub fn output_folder(base: &Path, path: &str) -> Result<PathBuf, PathError> {
     let plain = relative_output(path)?;

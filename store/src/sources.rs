@@ -45,6 +45,8 @@ pub use glob::resolve;
 pub use markdown::{front_matter, title};
 pub use reader::{SourceReader, read};
 
+pub(crate) use convert::type_name;
+
 /// Bytes of the rows that one batch gathers before it is handed on, whatever the row count asked for.
 pub const BATCH_BYTES: usize = 8 << 20;
 

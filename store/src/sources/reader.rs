@@ -30,10 +30,12 @@ const BAD_ROWS_MAX: usize = 1_024;
 /// one batch, one row of at most `max_bytes`, and 24 bytes per row if a key is checked. Errors: E2101 unreadable or
 /// changed file, E2102 bad row in the mode `error` or damaged file, E2104 duplicate key, E2105 too many bad rows (after
 /// the last row), E0303 a column that is not there.
-pub fn read(spec: &SourceSpec, files: &[FileEntry], batch_rows: usize) -> Result<SourceReader, SourceError> {
-    spec.check()?;
-    let keys = Keys::new(spec)?;
-    Ok(SourceReader {
+pub fn read(spec: &SourceSpec, files: &[FileEntry], batch_rows: usize) -> SourceReader {
+    let (keys, refused) = match spec.check().and_then(|()| Keys::new(spec)) {
+        Ok(keys) => (keys, None),
+        Err(error) => (None, Some(error)),
+    };
+    SourceReader {
         spec: spec.clone(),
         files: files.to_vec(),
         batch_rows: batch_rows.max(1),
@@ -44,8 +46,9 @@ pub fn read(spec: &SourceSpec, files: &[FileEntry], batch_rows: usize) -> Result
         good_count: 0,
         bad_count: 0,
         first_bad: None,
+        refused,
         is_done: false,
-    })
+    }
 }
 
 /// What one open file yields.
@@ -68,6 +71,8 @@ pub struct SourceReader {
     good_count: u64,
     bad_count: u64,
     first_bad: Option<Box<BadRow>>,
+    /// What the specification asks for and no reader serves; the first and only item.
+    refused: Option<SourceError>,
     is_done: bool,
 }
 
@@ -287,7 +292,7 @@ impl Iterator for SourceReader {
         if self.is_done {
             return None;
         }
-        let result = self.next_batch();
+        let result = self.refused.take().map_or_else(|| self.next_batch(), Err);
         self.is_done = !matches!(result, Ok(Some(_)));
         result.transpose()
     }

@@ -1,0 +1,242 @@
+//! A folder of output files: what this run produces is published, what an earlier run produced and this one does not is
+//! removed.
+//!
+//! ```text
+//! <folder>/.promptc-files      promptc-files 1
+//!                              <blake3 of the content, 64 digits> <name>
+//! ```
+//!
+//! The manifest says which files are ours. A file that is not in it, or whose content is no longer what we wrote, is
+//! never removed. New files wait in a hidden folder beside the target. The manifest is written before the first rename
+//! with the names of both runs, and again at the end, so that a killed run leaves no file that nobody owns.
+
+use super::{SinkError, SinkReport};
+use crate::medium::{self, MediumError};
+use crate::paths;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Name of the manifest in the folder.
+const MANIFEST: &str = ".promptc-files";
+/// First line of the manifest.
+const MANIFEST_HEAD: &str = "promptc-files 1";
+
+static SEQUENCE: AtomicU64 = AtomicU64::new(0);
+
+type Hash = [u8; 32];
+
+/// One file of this run.
+struct Entry {
+    hash: Hash,
+    bytes: u64,
+    /// Where it waits; `None` if the target holds the same bytes already.
+    staged: Option<PathBuf>,
+}
+
+/// The output folder of one run.
+pub(super) struct Tree {
+    folder: PathBuf,
+    path: String,
+    staging: PathBuf,
+    staged_count: u64,
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Tree {
+    /// `folder` is checked and exists; `path` is what the program calls it.
+    pub(super) fn open(folder: PathBuf, path: &str) -> Result<Self, SinkError> {
+        medium::remove_stale(&folder);
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+        let short: String = name.chars().take(40).collect();
+        let staging = folder.with_file_name(format!(".{short}.tmp-{}-{sequence}", std::process::id()));
+        fs::create_dir(&staging).map_err(|source| MediumError::new("make folder", &staging, source))?;
+        Ok(Self { folder, path: path.to_owned(), staging, staged_count: 0, entries: BTreeMap::new() })
+    }
+
+    /// Files added so far.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// Checks a name for the row `row` (from 1) and returns its plain form.
+    pub(super) fn check_name(&self, name: &str, row: u64) -> Result<String, SinkError> {
+        let plain = paths::relative_output(name)?;
+        let plain = plain.to_str().unwrap_or(name).to_owned();
+        let fail = |detail| SinkError::Name { path: self.path.clone(), row, name: name.to_owned(), detail };
+        if plain == MANIFEST {
+            return Err(fail("is the name of the list of files"));
+        }
+        if self.contains(&plain) {
+            return Err(fail("was given to an earlier row"));
+        }
+        paths::check_output_file(&self.folder, &plain)?;
+        Ok(plain)
+    }
+
+    /// A path in the hidden folder to write a file to.
+    pub(super) fn stage(&mut self) -> PathBuf {
+        self.staged_count += 1;
+        self.staging.join(self.staged_count.to_string())
+    }
+
+    /// Adds a file with the content `bytes` under a checked name.
+    pub(super) fn add(&mut self, name: String, bytes: &[u8]) -> Result<(), SinkError> {
+        let hash = *blake3::hash(bytes).as_bytes();
+        let target = self.folder.join(&name);
+        let staged = if holds(&target, bytes) {
+            None
+        } else {
+            let staged = self.stage();
+            File::create_new(&staged)
+                .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+                .map_err(|source| MediumError::new("write", &target, source))?;
+            Some(staged)
+        };
+        self.entries.insert(name, Entry { hash, bytes: bytes.len() as u64, staged });
+        Ok(())
+    }
+
+    /// Adds the file that was written to `staged`, a path that [`Tree::stage`] gave, under a checked name.
+    pub(super) fn add_staged(&mut self, name: String, staged: PathBuf) -> Result<(), SinkError> {
+        let failed = |source| MediumError::new("read", &staged, source);
+        let hash = hash_file(&staged).map_err(failed)?;
+        let bytes = fs::metadata(&staged).map_err(failed)?.len();
+        File::open(&staged).and_then(|file| file.sync_all()).map_err(failed)?;
+        let is_same = medium::same_content(&staged, &self.folder.join(&name));
+        let staged = if is_same { None } else { Some(staged) };
+        self.entries.insert(name, Entry { hash, bytes, staged });
+        Ok(())
+    }
+
+    /// Renames what is new, removes what is ours and no longer produced, writes the manifest.
+    pub(super) fn finish(mut self, rows: u64) -> Result<SinkReport, SinkError> {
+        self.check_folders()?;
+        let old = read_manifest(&self.folder);
+        let new: BTreeMap<String, Hash> =
+            self.entries.iter().map(|(name, entry)| (name.clone(), entry.hash)).collect();
+        let removed: Vec<(String, Hash)> = old
+            .iter()
+            .filter(|(name, _)| !new.contains_key(*name))
+            .map(|(name, hash)| (name.clone(), *hash))
+            .collect();
+        let mut changed = false;
+        let mut touched = BTreeSet::new();
+        if self.entries.values().any(|entry| entry.staged.is_some()) || !removed.is_empty() {
+            let mut both = old;
+            both.extend(new.clone());
+            write_manifest(&self.folder, &both)?;
+        }
+        for (name, entry) in &mut self.entries {
+            let Some(staged) = entry.staged.take() else { continue };
+            let target = paths::output_file(&self.folder, name)?;
+            fs::rename(&staged, &target).map_err(|source| MediumError::new("replace", &target, source))?;
+            touched.extend(target.parent().map(Path::to_path_buf));
+            changed = true;
+        }
+        for (name, hash) in removed {
+            changed |= self.remove_ours(&name, &hash, &mut touched);
+        }
+        for folder in &touched {
+            if folder.is_dir() {
+                medium::sync_folder(folder)?;
+            }
+        }
+        write_manifest(&self.folder, &new)?;
+        let bytes = self.entries.values().map(|entry| entry.bytes).sum();
+        Ok(SinkReport { path: self.folder.clone(), rows, bytes, changed })
+    }
+
+    /// No name may be the folder of another.
+    fn check_folders(&self) -> Result<(), SinkError> {
+        for (row, name) in self.entries.keys().enumerate() {
+            for ancestor in Path::new(name).ancestors().skip(1) {
+                if ancestor.to_str().is_some_and(|folder| self.contains(folder)) {
+                    let (path, name) = (self.path.clone(), name.clone());
+                    let detail = "has another file's name as its folder";
+                    return Err(SinkError::Name { path, row: row as u64 + 1, name, detail });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a file of an earlier run if it still is what we wrote, and folders that are empty then.
+    fn remove_ours(&self, name: &str, hash: &Hash, touched: &mut BTreeSet<PathBuf>) -> bool {
+        let is_inside = matches!(paths::check_output_file(&self.folder, name), Ok(()));
+        let target = self.folder.join(name);
+        let is_file = fs::symlink_metadata(&target).is_ok_and(|found| found.is_file());
+        if !is_inside || !is_file || !hash_file(&target).is_ok_and(|found| found == *hash) {
+            return false;
+        }
+        if fs::remove_file(&target).is_err() {
+            return false;
+        }
+        let mut folder = target.parent();
+        while let Some(at) = folder.filter(|at| *at != self.folder && at.starts_with(&self.folder)) {
+            touched.insert(at.to_path_buf());
+            // Fails for a folder that still holds something, which then stays.
+            if fs::remove_dir(at).is_err() {
+                break;
+            }
+            folder = at.parent();
+        }
+        touched.insert(self.folder.clone());
+        true
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.staging);
+    }
+}
+
+/// Whether `target` is a regular file with exactly these bytes.
+fn holds(target: &Path, bytes: &[u8]) -> bool {
+    let is_candidate = fs::symlink_metadata(target).is_ok_and(|found| found.is_file() && found.len() == bytes.len() as u64);
+    is_candidate && fs::read(target).is_ok_and(|found| found == bytes)
+}
+
+fn hash_file(path: &Path) -> io::Result<Hash> {
+    let mut file = File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(*hasher.finalize().as_bytes()),
+            count => hasher.update(&buffer[..count]),
+        };
+    }
+}
+
+/// Names and hashes of the files of earlier runs. A manifest that is missing or not ours owns nothing; of a damaged one
+/// the whole lines count, because a file is removed only if its hash agrees.
+fn read_manifest(folder: &Path) -> BTreeMap<String, Hash> {
+    let text = fs::read_to_string(folder.join(MANIFEST)).unwrap_or_default();
+    let mut lines = text.lines();
+    if lines.next() != Some(MANIFEST_HEAD) {
+        return BTreeMap::new();
+    }
+    lines.filter_map(|line| {
+        let (digits, name) = line.split_once(' ')?;
+        let hash = blake3::Hash::from_hex(digits).ok()?;
+        Some((name.to_owned(), *hash.as_bytes()))
+    }).collect()
+}
+
+fn write_manifest(folder: &Path, entries: &BTreeMap<String, Hash>) -> Result<(), SinkError> {
+    let mut text = format!("{MANIFEST_HEAD}\n");
+    for (name, hash) in entries {
+        text.push_str(&blake3::Hash::from_bytes(*hash).to_hex());
+        text.push(' ');
+        text.push_str(name);
+        text.push('\n');
+    }
+    let target = paths::output_file(folder, MANIFEST)?;
+    medium::replace(&target, text.as_bytes())?;
+    Ok(())
+}
