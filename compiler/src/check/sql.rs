@@ -22,8 +22,8 @@ use crate::source::Span;
 use crate::syntax::ast::Text;
 use crate::types::{Column, Type};
 
-pub mod columns;
-pub mod gate;
+pub(crate) mod columns;
+pub(crate) mod gate;
 
 /// Functions whose value is not determined by the rows: clocks, random numbers, and this process.
 const UNSTABLE_FUNCTIONS: [&str; 14] = [
@@ -60,28 +60,28 @@ const FILE_FUNCTIONS: [&str; 12] = [
 ];
 
 /// Tables of the benchmark history that a query may read besides the streams of the program.
-pub const SYSTEM_TABLES: [&str; 9] =
+pub(crate) const SYSTEM_TABLES: [&str; 9] =
     ["results", "samples", "environments", "verdicts", "marks", "series", "pairs", "history", "quarantine"];
 
 /// One parsed statement with the text that it was parsed from.
 #[derive(Debug, Clone)]
-pub struct Statement<'a> {
+pub(crate) struct Statement<'a> {
     /// The query, `SELECT` or `WITH`.
-    pub query: sql::Query,
+    pub(crate) query: sql::Query,
     text: &'a Text,
 }
 
 /// A table that a statement reads, common table expressions excluded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableUse {
+pub(crate) struct TableUse {
     /// Its name, lower-case unless quoted; parts joined by dots.
-    pub name: String,
+    pub(crate) name: String,
     /// Where it stands in the program.
-    pub span: Span,
+    pub(crate) span: Span,
 }
 
 /// Parses the SQL of an operator, a query or a gate. `None` after an E0607. Cost: one pass over the text.
-pub fn parse<'a>(text: &'a Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Statement<'a>> {
+pub(crate) fn parse<'a>(text: &'a Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Statement<'a>> {
     match parse_query(text) {
         Ok(query) => Some(Statement { query, text }),
         Err(diagnostic) => {
@@ -195,7 +195,7 @@ fn object_name(name: &sql::ObjectName) -> String {
 impl Statement<'_> {
     /// The place in the program of a span of the SQL parser; the whole text where it gives none.
     #[must_use]
-    pub fn span(&self, span: SqlSpan) -> Span {
+    pub(crate) fn span(&self, span: SqlSpan) -> Span {
         if span.start.line == 0 {
             return self.text.span;
         }
@@ -211,13 +211,13 @@ impl Statement<'_> {
     /// The tables that the statement reads, each time it reads them, in the order of the text; names of common table
     /// expressions are left out where they are visible.
     #[must_use]
-    pub fn tables(&self) -> Vec<TableUse> {
+    pub(crate) fn tables(&self) -> Vec<TableUse> {
         self.reads().tables
     }
 
     /// Functions of the statement in the order of the text: (lower-case name, place).
     #[must_use]
-    pub fn functions(&self) -> Vec<(String, Span)> {
+    pub(crate) fn functions(&self) -> Vec<(String, Span)> {
         self.reads().functions
     }
 
@@ -306,7 +306,7 @@ fn check_functions(
 /// Checks the SQL of the operator `sql`: deterministic functions, known tables. `tables` are `input` and the streams of
 /// the program by their SQL names, with their columns. Gives the columns of the result; a type that is not found is
 /// [`Type::Unknown`], and `None` stands for columns that are not known.
-pub fn check_operator(
+pub(crate) fn check_operator(
     statement: &Statement<'_>,
     tables: &[(String, Vec<Column>)],
     diagnostics: &mut Vec<Diagnostic>,
@@ -317,7 +317,7 @@ pub fn check_operator(
 }
 
 /// Checks the SQL of a query: it may read the streams and the tables of the history, whose columns are not checked here.
-pub fn check_query(
+pub(crate) fn check_query(
     statement: &Statement<'_>,
     tables: &[(String, Vec<Column>)],
     diagnostics: &mut Vec<Diagnostic>,
@@ -350,7 +350,7 @@ fn check_tables(statement: &Statement<'_>, names: Vec<&str>, diagnostics: &mut V
 
 /// Whether a type may leave a query as it is: plain numbers, truth values, text and times.
 #[must_use]
-pub fn is_plain(ty: &Type) -> bool {
+pub(crate) fn is_plain(ty: &Type) -> bool {
     matches!(
         ty.required(),
         Type::Bool

@@ -19,27 +19,27 @@ use crate::syntax::ast::Text;
 use crate::types::{Column, Type};
 
 /// Names of the filters that a slot may use.
-pub const FILTERS: [&str; 7] = ["upper", "lower", "trim", "length", "join", "tojson", "default"];
+pub(crate) const FILTERS: [&str; 7] = ["upper", "lower", "trim", "length", "join", "tojson", "default"];
 
 /// Most `for` and `if` inside each other, as for all nesting of the language.
 const NESTING_LIMIT: usize = 64;
 
 /// A template that was read.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Template {
+pub(crate) struct Template {
     /// The pieces in order; what was read before the error, if there is one.
-    pub pieces: Vec<Piece>,
+    pub(crate) pieces: Vec<Piece>,
     /// Formals that occur; all of them after an error, so that none is reported as unused.
-    pub used: BTreeSet<String>,
+    pub(crate) used: BTreeSet<String>,
     /// Whether a value can appear in it.
-    pub has_slots: bool,
+    pub(crate) has_slots: bool,
     /// Tokens of the text that is always there, counted piece by piece with `word_punct`. Where a slot touches a word
     /// the rendered text can have fewer tokens, never more.
-    pub fixed_tokens: u64,
+    pub(crate) fixed_tokens: u64,
 }
 
 /// Reads the template of a message over `formals` and reports what is wrong with it. Cost: one pass.
-pub fn parse_template(text: &Text, formals: &[Column], diagnostics: &mut Vec<Diagnostic>) -> Template {
+pub(crate) fn parse_template(text: &Text, formals: &[Column], diagnostics: &mut Vec<Diagnostic>) -> Template {
     let mut parser =
         Parser { text, formals, locals: Vec::new(), used: BTreeSet::new(), at: 0, depth: 0, diagnostics };
     let (pieces, failed) = match parser.body(None) {
@@ -464,7 +464,12 @@ impl<'a> Parser<'a> {
             match self.text.value[index_start..self.at].parse() {
                 Ok(number) => SlotStep::Index(number),
                 Err(_) => {
-                    return self.error(index_start, self.at, "index is too large", "expected a 64-bit number");
+                    return self.error(
+                        index_start,
+                        self.at,
+                        "index is too large",
+                        "expected a 64-bit number",
+                    );
                 }
             }
         } else {

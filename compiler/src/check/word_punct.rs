@@ -10,7 +10,7 @@ use regex::Regex;
 
 /// Number of tokens of `text`: 0 for empty or blank text. Cost: one pass.
 #[must_use]
-pub fn count(text: &str) -> u64 {
+pub(crate) fn count(text: &str) -> u64 {
     static TOKEN: OnceLock<Regex> = OnceLock::new();
     let token = TOKEN.get_or_init(|| {
         // Python's `\s` also holds U+001C to U+001F, which Unicode white space does not.

@@ -12,10 +12,10 @@ use crate::resolve::suggest::suggest;
 use crate::types::{Column, Type};
 
 /// Columns of a table by name; `None` for tables whose columns are not known.
-pub type Tables<'a> = &'a dyn Fn(&str) -> Option<Vec<Column>>;
+pub(crate) type Tables<'a> = &'a dyn Fn(&str) -> Option<Vec<Column>>;
 
 /// The columns of the statement's result in order; `None` where they are not known.
-pub fn result(
+pub(crate) fn result(
     statement: &Statement<'_>,
     tables: Tables<'_>,
     diagnostics: &mut Vec<Diagnostic>,

@@ -15,22 +15,22 @@ use crate::source::Span;
 use crate::types::{Column, Type};
 
 /// What is known of the gate's surroundings.
-pub struct GateFacts<'a> {
+pub(crate) struct GateFacts<'a> {
     /// The gate's name.
-    pub gate: &'a str,
+    pub(crate) gate: &'a str,
     /// The bench's name.
-    pub bench: &'a str,
+    pub(crate) bench: &'a str,
     /// Metrics that the bench records; `None` if the bench has errors.
-    pub metrics: Option<&'a [String]>,
+    pub(crate) metrics: Option<&'a [String]>,
     /// Subjects that the bench records: the flow's name, or the subject and what it is measured against.
-    pub subjects: Option<&'a [String]>,
+    pub(crate) subjects: Option<&'a [String]>,
     /// Whether a table name is a stream of the program.
-    pub is_stream: &'a dyn Fn(&str) -> bool,
+    pub(crate) is_stream: &'a dyn Fn(&str) -> bool,
 }
 
 /// Columns of `current` and `history`.
 #[must_use]
-pub fn gate_columns() -> Vec<Column> {
+pub(crate) fn gate_columns() -> Vec<Column> {
     let (text, float) = (Type::Text, Type::F64);
     let columns = [
         ("bench", text.clone()),
@@ -51,7 +51,7 @@ pub fn gate_columns() -> Vec<Column> {
 }
 
 /// Checks the SQL of a gate: E0602, E0606, E0607, W0602. Gives the columns of its result, `None` if they are not known.
-pub fn check_gate(
+pub(crate) fn check_gate(
     statement: &Statement<'_>,
     facts: &GateFacts<'_>,
     diagnostics: &mut Vec<Diagnostic>,
