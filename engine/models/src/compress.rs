@@ -203,7 +203,7 @@ pub fn compress(
     let row = Row { texts, titles, query, similarities: None };
     let ranking = Ranking::new(&row, options, tokenizer, stats);
     match options.target {
-        Target::None => ranking.whole(tokenizer),
+        Target::None => ranking.whole(),
         Target::Ratio(ratio) => ranking.cut(ratio_cap(ranking.tokens_in(), ratio), tokenizer),
         Target::BudgetTokens(budget) => ranking.cut(budget, tokenizer),
     }

@@ -12,10 +12,6 @@ does down during for from had has have he her his how if in into is it its many 
 or other out over she some such than that the their then there these they this those to under up was were what when \
 where which who whom whose why will with would";
 
-/// Suffixes in the order in which they are tried.
-const SUFFIXES: [&str; 12] =
-    ["ations", "ation", "ingly", "ings", "ing", "edly", "ies", "ied", "ed", "es", "ly", "s"];
-
 /// Letters that a stem keeps at least.
 const STEM_LETTERS_MIN: usize = 3;
 
@@ -148,22 +144,23 @@ pub fn is_stop_word(word: &str) -> bool {
     is_stop(&STOP_TABLE, word)
 }
 
-/// The stem of a case-folded word: without the first suffix of the list that leaves at least three letters.
+/// The stem of a case-folded word: without the first of `ations ation ingly ings ing edly ies ied ed es ly s` that
+/// leaves at least three letters.
 pub fn stem(word: &str) -> &str {
-    let bytes = word.as_bytes();
-    // Every suffix ends in one of these letters, so most words are done after one look.
-    if !matches!(bytes.last(), Some(b's' | b'n' | b'y' | b'g' | b'd')) {
-        return word;
-    }
-    for suffix in SUFFIXES {
-        if bytes.ends_with(suffix.as_bytes()) {
-            let rest = &word[..word.len() - suffix.len()];
-            if rest.len() >= STEM_LETTERS_MIN && rest.chars().count() >= STEM_LETTERS_MIN {
-                return rest;
-            }
-        }
-    }
-    word
+    // Suffixes by their last letter, in the order of the whole list.
+    let suffixes: &[&str] = match word.as_bytes().last() {
+        Some(b's') => &["ations", "ings", "ies", "es", "s"],
+        Some(b'n') => &["ation"],
+        Some(b'y') => &["ingly", "edly", "ly"],
+        Some(b'g') => &["ing"],
+        Some(b'd') => &["ied", "ed"],
+        _ => return word,
+    };
+    let rests = suffixes.iter().filter_map(|suffix| word.strip_suffix(suffix));
+    let mut long = rests.filter(|rest| {
+        rest.len() >= STEM_LETTERS_MIN && (rest.is_ascii() || rest.chars().count() >= STEM_LETTERS_MIN)
+    });
+    long.next().unwrap_or(word)
 }
 
 /// Fills `grams` with the sorted distinct 4-grams of `^word$`; a shorter string is one gram.
@@ -268,6 +265,7 @@ mod tests {
     #[test]
     fn words_are_folded_stripped_and_filtered() {
         let cases = [
+            ("ingly rations sorting sadly boringly", vec!["ing", "ration", "sort", "sad", "bor"]),
             ("The Nations of Normandy", vec!["nation", "normandy"]),
             ("explorations flying flies cried tried", vec!["explor", "fly", "fli", "cri", "tri"]),
             ("is as the", vec![]),

@@ -41,6 +41,7 @@ pub struct Ranking {
     required: Required,
     tokens: Option<TokenScores>,
     tokens_in: u64,
+    tokens_clean: u64,
     gap: String,
     gap_tokens: u64,
 }
@@ -55,6 +56,10 @@ impl Ranking {
     ) -> Self {
         let cleans = clean_all(row.texts, options);
         let tokens_in = row.texts.iter().map(|text| tokenizer.count(text)).sum();
+        let tokens_clean = match options.stages.structural {
+            true => cleans.iter().map(|clean| tokenizer.count(&clean.text)).sum(),
+            false => tokens_in,
+        };
         let default_gap = if options.finest() == Unit::Passage { PASSAGE_GAP } else { GAP };
         let gap = options.gap.clone().unwrap_or_else(|| default_gap.to_owned());
         let gap_tokens = tokenizer.count(&gap);
@@ -66,6 +71,7 @@ impl Ranking {
             required: Required::default(),
             tokens: None,
             tokens_in,
+            tokens_clean,
             gap,
             gap_tokens,
         };
@@ -107,14 +113,13 @@ impl Ranking {
     }
 
     /// Everything, cleaned.
-    pub fn whole(&self, tokenizer: &dyn Tokenizer) -> Compressed {
-        let tokens_out = self.cleans.iter().map(|clean| tokenizer.count(&clean.text)).sum();
+    pub fn whole(&self) -> Compressed {
         Compressed {
             texts: self.cleans.iter().map(|clean| clean.text.clone()).collect(),
             pieces: self.cleans.iter().map(|clean| clean.pieces.clone()).collect(),
             links: self.cleans.iter().map(|clean| clean.links.clone()).collect(),
             tokens_in: self.tokens_in,
-            tokens_out,
+            tokens_out: self.tokens_clean,
             keep_unmet: 0,
             over_ratio: false,
         }
@@ -122,9 +127,8 @@ impl Ranking {
 
     /// The best units under `cap` tokens. Cost: O(units) plus writing the output; no scoring.
     pub fn cut(&self, cap: u64, tokenizer: &dyn Tokenizer) -> Compressed {
-        let whole = self.whole(tokenizer);
-        if whole.tokens_out <= cap {
-            return whole;
+        if self.tokens_clean <= cap {
+            return self.whole();
         }
         // The token stage may take the last quarter.
         let unit_cap =

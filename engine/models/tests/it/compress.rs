@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use promptc_models::compress::{
     Compressed, KeepSet, Links, Options, Ranking, Row, Select, Stages, Target, Unit, compress, keep,
-    ratio_cap, score, structural, units,
+    ratio_cap, score, sentence_features, structural, units,
 };
 use promptc_models::spans::{self, Piece};
 use promptc_models::tokenize::{Tokenizer, WordPunct};
@@ -414,6 +414,79 @@ fn scores_agree_with_plain_loops() {
         let expected = reference(&sentences, query);
         for (found, expected) in ranking.scores().iter().zip(&expected) {
             assert!((found - expected).abs() < 1e-9, "{query}: {found} {expected}");
+        }
+    }
+}
+
+#[test]
+fn linear_features_agree_with_plain_loops() {
+    let texts =
+        ["Rollo led the Norse in 911. They settled in Normandy.", "Paris is large, they say. Bread is good."];
+    let titles = ["Rollo of Normandy", "Food"];
+    let query = "When did Rollo settle?";
+    let row = Row { texts: &texts, titles: Some(&titles), query: Some(query), similarities: None };
+    let found =
+        sentence_features(&row, &Options::with_query(Unit::Sentence, Target::Ratio(2.0)), &WordPunct, None);
+    let sentences = [
+        "Rollo led the Norse in 911.",
+        "They settled in Normandy.",
+        "Paris is large, they say.",
+        "Bread is good.",
+    ];
+    let query_words = words::distinct_words(query);
+    let bags: Vec<Vec<String>> = sentences.iter().map(|sentence| words::words(sentence)).collect();
+    let bm25_of = |bags: &[Vec<String>], k1: f64, b: f64| -> Vec<f64> {
+        let mean = bags.iter().map(Vec::len).sum::<usize>() as f64 / bags.len() as f64;
+        let term = |bag: &Vec<String>, word: &String| {
+            let df = bags.iter().filter(|bag| bag.contains(word)).count() as f64;
+            let tf = bag.iter().filter(|other| *other == word).count() as f64;
+            let idf = (1.0 + (bags.len() as f64 - df + 0.5) / (df + 0.5)).ln();
+            idf * tf * (k1 + 1.0) / (tf + k1 * (1.0 - b + b * bag.len() as f64 / mean))
+        };
+        bags.iter().map(|bag| query_words.iter().map(|word| term(bag, word)).sum()).collect()
+    };
+    let bm25 = bm25_of(&bags, 1.2, 0.6);
+    let passage_bags: Vec<Vec<String>> =
+        (0..2).map(|idx| words::words(&format!("{} {} {}", texts[idx], titles[idx], titles[idx]))).collect();
+    let passages = bm25_of(&passage_bags, 0.9, 0.0);
+    let most = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
+    // Surface by hand: number present, names after the first word, capitalised query words present, tokens.
+    let surface =
+        [(1.0, 1.0, 1.0, 7.0_f64), (0.0, 1.0, 0.0, 5.0), (0.0, 0.0, 0.0, 7.0), (0.0, 0.0, 0.0, 4.0)];
+    for idx in 0..4 {
+        let features = found[idx].features;
+        let nb = |idx: usize| bm25[idx] / most(&bm25);
+        let p = passages[idx / 2] / most(&passages);
+        let (number, names, capitals, tokens) = surface[idx];
+        let known = bags[idx].iter().filter(|word| query_words.contains(word)).count();
+        let expected = [
+            (0, 1.0),
+            (1, nb(idx)),
+            (2, nb(idx) * nb(idx)),
+            (3, bm25[idx] / 10.0),
+            (7, if idx % 2 == 1 { nb(idx - 1) } else { 0.0 }),
+            (8, if idx % 2 == 0 { nb(idx + 1) } else { 0.0 }),
+            (9, number),
+            (10, number),
+            (11, 0.0),
+            (12, names / 4.0),
+            (13, (bags[idx].len() - known) as f64 / 20.0),
+            (14, capitals),
+            (15, tokens.ln() / 4.0),
+            (16, if idx == 0 { 1.0 } else { 0.0 }),
+            (17, 1.0 - nb(idx)),
+            (18, p),
+            (19, p * p),
+            (21, if idx < 2 { 1.0 } else { 0.5 }),
+            (22, if idx % 2 == 0 { 1.0 } else { 0.0 }),
+            (23, nb(idx) * p),
+        ];
+        for (feature, value) in expected {
+            assert!(
+                (features[feature] - value).abs() < 1e-9,
+                "sentence {idx}, feature {feature}: {} {value}",
+                features[feature]
+            );
         }
     }
 }

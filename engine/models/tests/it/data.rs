@@ -144,3 +144,32 @@ pub(crate) fn scifact(folder: &std::path::Path, rationales: &str) -> Vec<Claim> 
     }
     claims.into_values().collect()
 }
+
+/// A query with the positions of its relevant documents.
+pub(crate) type RelevantQuery = (String, Vec<usize>);
+
+/// Documents (title, abstract) of SciFact and its test queries with the positions of their relevant documents.
+pub(crate) fn scifact_retrieval(folder: &std::path::Path) -> (Vec<(String, String)>, Vec<RelevantQuery>) {
+    let read = |name: &str| std::fs::read_to_string(folder.join("retrieval/scifact").join(name)).unwrap();
+    let owned = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut places = BTreeMap::new();
+    let mut documents = Vec::new();
+    for line in read("corpus.jsonl").lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        places.insert(owned(&row["_id"]), documents.len());
+        documents.push((owned(&row["title"]), owned(&row["text"])));
+    }
+    let mut relevant: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for line in read("qrels.test.trec").lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if fields[3] != "0" {
+            relevant.entry(fields[0].to_owned()).or_default().push(places[fields[2]]);
+        }
+    }
+    let queries = read("queries.test.jsonl");
+    let rows = queries.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let queries = rows
+        .map(|row| (owned(&row["text"]), relevant.remove(row["_id"].as_str().unwrap()).unwrap()))
+        .collect();
+    (documents, queries)
+}

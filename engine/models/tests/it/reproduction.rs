@@ -4,6 +4,8 @@
 //! questions are known, more where it drew them at random (the draw is another here). Without the data folder the
 //! tests say so and pass.
 
+mod agnostic;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

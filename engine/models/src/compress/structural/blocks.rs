@@ -172,9 +172,9 @@ impl Walk<'_> {
 
 /// A line without blanks and carriage returns at its ends.
 fn trimmed(line: &str) -> &str {
-    let is_end = |byte: &u8| !is_blank(*byte) && *byte != b'\r';
+    let is_visible = |byte: &u8| !is_blank(*byte) && *byte != b'\r';
     let bytes = line.as_bytes();
-    match (bytes.iter().position(|byte| is_end(byte)), bytes.iter().rposition(|byte| is_end(byte))) {
+    match (bytes.iter().position(is_visible), bytes.iter().rposition(is_visible)) {
         (Some(first), Some(last)) => &line[first..=last],
         _ => "",
     }
