@@ -81,11 +81,14 @@ pub struct HashedNgram {
     key: [u8; 32],
     idf: Option<IdfTable>,
     stemmer: Stemmer,
+    identity: [u8; 32],
 }
 
-/// What one thread remembers between texts. It belongs to the embedder that it was first used with; another one
-/// needs its own, which [`HashedNgram::scratch`] makes.
+/// What one thread remembers between texts. Used with another embedder, it forgets everything first.
+#[derive(Default)]
 pub struct Scratch {
+    /// Of the embedder whose words are remembered.
+    identity: [u8; 32],
     /// Word to its features; the hasher has fixed keys, and the order of the map is never seen.
     words: HashMap<Box<str>, Range<u32>, BuildHasherDefault<DefaultHasher>>,
     features: Vec<Feature>,
@@ -112,7 +115,13 @@ impl HashedNgram {
         }
         let mut key = [0; 32];
         key[..8].copy_from_slice(&options.seed.to_le_bytes());
-        Ok(Self { options, key, idf, stemmer: Stemmer::create(Algorithm::English) })
+        let identity = identity(&options, idf.as_ref());
+        Ok(Self { options, key, idf, stemmer: Stemmer::create(Algorithm::English), identity })
+    }
+
+    /// Hash of the parameters and the fitted table: embedders that agree in it give equal vectors.
+    pub fn identity(&self) -> &[u8; 32] {
+        &self.identity
     }
 
     /// Length of the vectors.
@@ -122,13 +131,7 @@ impl HashedNgram {
 
     /// An empty memory for one thread.
     pub fn scratch(&self) -> Scratch {
-        Scratch {
-            words: HashMap::default(),
-            features: Vec::new(),
-            lower: String::new(),
-            ngram: String::new(),
-            starts: Vec::new(),
-        }
+        Scratch { identity: self.identity, ..Scratch::default() }
     }
 
     /// Writes the vector of `text` to `out`. Texts without words give zeros. Sums run in the order of the text, so
@@ -140,6 +143,9 @@ impl HashedNgram {
     pub fn embed(&self, text: &str, scratch: &mut Scratch, out: &mut [f32]) {
         assert_eq!(out.len(), self.dim(), "the vector has the embedder's length");
         out.fill(0.0);
+        if scratch.identity != self.identity {
+            *scratch = self.scratch();
+        }
         let mut lower = std::mem::take(&mut scratch.lower);
         fold_text(text, &mut lower);
         for range in word_ranges(&lower) {
@@ -195,6 +201,20 @@ impl HashedNgram {
         let weight = if value >> 63 == 1 { -weight } else { weight };
         Feature { slot: (value % u64::from(self.options.dim)) as u32, weight }
     }
+}
+
+/// Hash of everything that a vector depends on.
+fn identity(options: &HashedNgramOptions, idf: Option<&IdfTable>) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("promptc hashed_ngram embedder 1");
+    hasher.update(&options.dim.to_le_bytes());
+    hasher.update(&options.seed.to_le_bytes());
+    hasher.update(&[u8::from(options.normalize), u8::from(idf.is_some())]);
+    hasher.update(&(options.ngrams.len() as u64).to_le_bytes());
+    hasher.update(&options.ngrams);
+    if let Some(table) = idf {
+        hasher.update(&table.to_bytes());
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// Lower case, then NFKC.

@@ -151,6 +151,20 @@ fn what_is_remembered_does_not_show() {
 }
 
 #[test]
+fn a_memory_is_not_shared_between_embedders() {
+    let table = IdfTable::fit(TEXTS);
+    let make = |seed, table| HashedNgram::new(options(64, seed), table).unwrap();
+    let embedders = [make(1, None), make(2, None), make(2, Some(table)), make(1, None)];
+    assert_eq!(embedders[0].identity(), embedders[3].identity());
+    let mut scratch = embedders[0].scratch();
+    for embedder in &embedders {
+        let mut out = vec![0.0; 64];
+        embedder.embed(TEXTS[0], &mut scratch, &mut out);
+        assert_eq!(out, embed(embedder, TEXTS[0]));
+    }
+}
+
+#[test]
 fn no_words_give_zeros_and_words_give_length_one() {
     let embedder = HashedNgram::new(options(256, 7), None).unwrap();
     assert!(embed(&embedder, "").iter().all(|value| *value == 0.0));
