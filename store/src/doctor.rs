@@ -41,7 +41,12 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn error(code: &'static str, subject: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Self {
+    fn error(
+        code: &'static str,
+        subject: impl Into<String>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
         let (subject, message, help) = (subject.into(), message.into(), help.into());
         Self { severity: Severity::Error, code: Some(code), subject, message, help }
     }
@@ -81,7 +86,9 @@ pub fn check(dir: &Path) -> Vec<Finding> {
             });
         }
         Ok(_) => {}
-        Err(error) => findings.push(Finding::error("E1003", dir.display().to_string(), error.to_string(), error.help())),
+        Err(error) => {
+            findings.push(Finding::error("E1003", dir.display().to_string(), error.to_string(), error.help()))
+        }
     }
     findings
 }
@@ -96,7 +103,9 @@ fn kv_finding(error: &KvError) -> Finding {
 
 fn check_ledger(store: &Store, findings: &mut Vec<Finding>) {
     match store.ledger().damaged_names() {
-        Ok(names) if names.is_empty() => findings.push(Finding::info("ledger", "every entry has its checksum")),
+        Ok(names) if names.is_empty() => {
+            findings.push(Finding::info("ledger", "every entry has its checksum"))
+        }
         Ok(names) => findings.extend(names.into_iter().map(|name| {
             let help = "the builds recorded there are computed again; remove the store and run the program";
             Finding::error("E1003", format!("ledger entry `{name}`"), "its checksum differs", help)
@@ -113,7 +122,9 @@ fn check_uses(store: &Store, uses: Vec<(String, String)>, findings: &mut Vec<Fin
         let is_folder = !path.starts_with(Folder::Flows.name());
         let problem = match fs::metadata(&file) {
             Err(error) => Some(format!("is missing: {error}")),
-            Ok(metadata) if metadata.is_dir() != is_folder => Some("is not what the build left there".to_owned()),
+            Ok(metadata) if metadata.is_dir() != is_folder => {
+                Some("is not what the build left there".to_owned())
+            }
             Ok(_) if is_folder => None,
             Ok(_) => flow_problem(&file),
         };
@@ -207,8 +218,11 @@ pub fn unreferenced(store: &Store) -> Result<Vec<Leftover>, CollectError> {
 pub fn remove(leftovers: &[Leftover]) -> Result<u64, CollectError> {
     let mut bytes = 0;
     for leftover in leftovers {
-        let removed =
-            if leftover.path.is_dir() { fs::remove_dir_all(&leftover.path) } else { fs::remove_file(&leftover.path) };
+        let removed = if leftover.path.is_dir() {
+            fs::remove_dir_all(&leftover.path)
+        } else {
+            fs::remove_file(&leftover.path)
+        };
         match removed {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(MediumError::new("remove", &leftover.path, source).into());

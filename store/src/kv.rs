@@ -96,7 +96,9 @@ impl KvError {
         let detail = source.to_string();
         match source.kind() {
             rocksdb::ErrorKind::Corruption => Self::Damaged { path, detail },
-            _ if detail.contains("No space left") || detail.contains("Disk quota") => Self::Full { path, detail },
+            _ if detail.contains("No space left") || detail.contains("Disk quota") => {
+                Self::Full { path, detail }
+            }
             rocksdb::ErrorKind::IOError if detail.contains("lock") => Self::Locked { path, detail },
             _ => Self::Library { path, source },
         }
@@ -119,9 +121,13 @@ impl KvError {
                 "remove {} and run again: everything in it is computed anew from the sources",
                 path.parent().unwrap_or(path).display()
             ),
-            Self::Full { .. } => "free some space, or lower `cache_bytes`; nothing that was there is lost".into(),
+            Self::Full { .. } => {
+                "free some space, or lower `cache_bytes`; nothing that was there is lost".into()
+            }
             Self::Locked { .. } => "wait for the other process to end".into(),
-            Self::ReadOnly { .. } | Self::Library { .. } => "this is a fault of promptc or of its disk; please report it".into(),
+            Self::ReadOnly { .. } | Self::Library { .. } => {
+                "this is a fault of promptc or of its disk; please report it".into()
+            }
         }
     }
 }

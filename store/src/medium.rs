@@ -64,7 +64,9 @@ impl MediumError {
             Self::Full { .. } => {
                 "free some space or choose another folder; nothing that was there has been changed".into()
             }
-            Self::Io { path, .. } => format!("check that {} exists and may be written", parent_of(path).display()),
+            Self::Io { path, .. } => {
+                format!("check that {} exists and may be written", parent_of(path).display())
+            }
         }
     }
 }
@@ -79,7 +81,9 @@ fn parent_of(path: &Path) -> &Path {
 
 /// Makes the names in `folder` durable (renames, creations, removals).
 pub fn sync_folder(folder: &Path) -> Result<(), MediumError> {
-    File::open(folder).and_then(|file| file.sync_all()).map_err(|source| MediumError::new("sync folder", folder, source))
+    File::open(folder)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| MediumError::new("sync folder", folder, source))
 }
 
 /// A new file beside its target, not visible under the target's name before [`AsideFile::publish`].
@@ -139,7 +143,8 @@ impl AsideFile {
 
     /// [`AsideFile::publish`] without the sync of the folder, for writers of many files in one folder.
     pub fn publish_unsynced(mut self) -> Result<bool, MediumError> {
-        let mut writer = self.writer.take().expect("invariant: the writer is taken only by publish, which consumes self");
+        let mut writer =
+            self.writer.take().expect("invariant: the writer is taken only by publish, which consumes self");
         writer.flush().map_err(|source| self.failed(source))?;
         if same_content(&self.aside, &self.target) {
             return Ok(false); // dropping self removes the hidden file
@@ -206,7 +211,9 @@ fn is_alive(process: u32) -> bool {
 
 /// Whether both are regular files with equal bytes. Cost: two stats, and one pass over both if their sizes agree.
 pub fn same_content(left: &Path, right: &Path) -> bool {
-    let size = |path: &Path| fs::symlink_metadata(path).ok().filter(|found| found.is_file()).map(|found| found.len());
+    let size = |path: &Path| {
+        fs::symlink_metadata(path).ok().filter(|found| found.is_file()).map(|found| found.len())
+    };
     match (size(left), size(right)) {
         (Some(left_bytes), Some(right_bytes)) if left_bytes == right_bytes => {}
         _ => return false,

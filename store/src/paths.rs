@@ -104,10 +104,14 @@ impl PathError {
             Self::Absolute { .. } | Self::Parent { .. } => {
                 "write below the program's folder, or give another folder with --out DIR".into()
             }
-            Self::Link { target, .. } => format!("remove the link, or give its target with --out {}", target.display()),
+            Self::Link { target, .. } => {
+                format!("remove the link, or give its target with --out {}", target.display())
+            }
             Self::Character { .. } | Self::Long { .. } => "choose a plain and shorter name".into(),
             Self::Occupied { found, .. } => format!("move {} away or choose another name", found.display()),
-            Self::Io { at, .. } => format!("check that {} may be written, or give another folder with --out DIR", at.display()),
+            Self::Io { at, .. } => {
+                format!("check that {} may be written, or give another folder with --out DIR", at.display())
+            }
         }
     }
 }
@@ -240,7 +244,9 @@ fn found(at: &Path, path: &str) -> Result<Option<Found>, PathError> {
         Ok(metadata) if metadata.is_file() => Ok(Some(Found::File)),
         Ok(_) => Ok(Some(Found::Other)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(PathError::Io { path: path.into(), action: "look at", at: at.to_path_buf(), source }),
+        Err(source) => {
+            Err(PathError::Io { path: path.into(), action: "look at", at: at.to_path_buf(), source })
+        }
     }
 }
 
@@ -288,8 +294,23 @@ mod tests {
     #[test]
     fn hostile_texts_are_refused() {
         let cases = [
-            "", ".", "./", "/etc/passwd", "//host/share", "\\\\host\\share", "C:/x", "c:\\x", "..", "../x", "a/../../x",
-            "a/..", "a\\..\\b", "x\0y", "a\nb", "a/\u{7f}", "\u{1b}[0m",
+            "",
+            ".",
+            "./",
+            "/etc/passwd",
+            "//host/share",
+            "\\\\host\\share",
+            "C:/x",
+            "c:\\x",
+            "..",
+            "../x",
+            "a/../../x",
+            "a/..",
+            "a\\..\\b",
+            "x\0y",
+            "a\nb",
+            "a/\u{7f}",
+            "\u{1b}[0m",
         ];
         for case in cases {
             assert!(relative_output(case).is_err(), "{case:?} was accepted");
@@ -300,8 +321,14 @@ mod tests {
 
     #[test]
     fn plain_texts_are_kept() {
-        let cases =
-            [("a", "a"), ("./a//b", "a/b"), ("...", "..."), ("a..b/c", "a..b/c"), ("日本/語.md", "日本/語.md"), ("~/x", "~/x")];
+        let cases = [
+            ("a", "a"),
+            ("./a//b", "a/b"),
+            ("...", "..."),
+            ("a..b/c", "a..b/c"),
+            ("日本/語.md", "日本/語.md"),
+            ("~/x", "~/x"),
+        ];
         for (case, expected) in cases {
             assert_eq!(relative_output(case).unwrap(), Path::new(expected));
         }

@@ -161,7 +161,9 @@ impl SinkError {
             Self::Path(error) => error.help(),
             Self::Medium(error) => error.help(),
             Self::Exists { .. } => "remove it, choose another name, or leave `overwrite` out".into(),
-            Self::Column { .. } => "leave the column out with `select`, or write to another kind of sink".into(),
+            Self::Column { .. } => {
+                "leave the column out with `select`, or write to another kind of sink".into()
+            }
             Self::NotFinite { .. } => "filter such rows, or replace the value with `coalesce`".into(),
             Self::Name { .. } => "give each row a name of its own".into(),
             Self::Partitions { .. } => "partition by a column with fewer values".into(),

@@ -166,7 +166,9 @@ pub enum SourceError {
         second: String,
     },
     /// More bad rows than the source allows (E2105).
-    #[error("{bad} of {rows} rows of `{pattern}` are bad, at most {percent} % are allowed; the first: {first}")]
+    #[error(
+        "{bad} of {rows} rows of `{pattern}` are bad, at most {percent} % are allowed; the first: {first}"
+    )]
     TooManyBad {
         /// Pattern as written.
         pattern: String,
@@ -228,7 +230,9 @@ impl SourceError {
     /// What the user can do about it.
     pub fn help(&self) -> String {
         match self {
-            Self::NoMatch { .. } => "check the path; it is relative to the program's folder, and `*` does not cross `/`".into(),
+            Self::NoMatch { .. } => {
+                "check the path; it is relative to the program's folder, and `*` does not cross `/`".into()
+            }
             Self::Pattern { .. } => "patterns know `*`, `?`, `**` between slashes, and `[a-z]`".into(),
             Self::Unreadable { .. } => "check that the file is there and may be read by this user".into(),
             Self::NotAFile { .. } => "name a file, or a pattern that matches files".into(),
@@ -238,8 +242,12 @@ impl SourceError {
                 "repair the row, or set `bad_rows = quarantine` on the source to set such rows aside".into()
             }
             Self::Damaged { .. } => "fetch or write the file again".into(),
-            Self::DuplicateKey { .. } => "remove one of the rows, or choose a key that tells them apart".into(),
-            Self::TooManyBad { .. } => "look at the table `quarantine`, or raise `max_bad` on the source".into(),
+            Self::DuplicateKey { .. } => {
+                "remove one of the rows, or choose a key that tells them apart".into()
+            }
+            Self::TooManyBad { .. } => {
+                "look at the table `quarantine`, or raise `max_bad` on the source".into()
+            }
             Self::Column { .. } => "correct the column's name or type in the source's declaration".into(),
             Self::Unsupported { .. } => {
                 "sources are jsonl, json, csv, markdown, text, squad, trec, parquet and lance".into()

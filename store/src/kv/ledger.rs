@@ -41,7 +41,8 @@ impl Ledger {
 
     /// The bytes under `name`. Error: E1003 if they are not what was written.
     pub fn get(&self, name: &str) -> Result<Option<Vec<u8>>, KvError> {
-        let value = self.kv.db.get_pinned_cf(self.kv.family(LEDGER), name).map_err(|source| self.kv.error(source))?;
+        let value =
+            self.kv.db.get_pinned_cf(self.kv.family(LEDGER), name).map_err(|source| self.kv.error(source))?;
         value.map(|value| self.decode(name.as_bytes(), &value)).transpose()
     }
 
@@ -78,7 +79,8 @@ impl Ledger {
             .into_iter()
             .map(|(name, value)| {
                 let bytes = self.decode(&name, &value)?;
-                let name = String::from_utf8(name).map_err(|error| self.damaged(error.as_bytes(), "name is not text"))?;
+                let name = String::from_utf8(name)
+                    .map_err(|error| self.damaged(error.as_bytes(), "name is not text"))?;
                 Ok((name, bytes))
             })
             .collect()
@@ -86,9 +88,10 @@ impl Ledger {
 
     /// Names of damaged entries, shown as text. For the doctor: one damaged entry does not hide the next.
     pub fn damaged_names(&self) -> Result<Vec<String>, KvError> {
-        let damaged = self.raw_entries("")?.into_iter().filter(|(name, value)| {
-            std::str::from_utf8(name).is_err() || self.decode(name, value).is_err()
-        });
+        let damaged = self
+            .raw_entries("")?
+            .into_iter()
+            .filter(|(name, value)| std::str::from_utf8(name).is_err() || self.decode(name, value).is_err());
         Ok(damaged.map(|(name, _)| String::from_utf8_lossy(&name).into_owned()).collect())
     }
 
@@ -96,7 +99,8 @@ impl Ledger {
     pub fn uses(&self) -> Result<Vec<(String, String)>, KvError> {
         let mut uses = Vec::new();
         for (name, bytes) in self.entries(USES)? {
-            let paths = std::str::from_utf8(&bytes).map_err(|_| self.damaged(name.as_bytes(), "paths are not text"))?;
+            let paths = std::str::from_utf8(&bytes)
+                .map_err(|_| self.damaged(name.as_bytes(), "paths are not text"))?;
             let program = &name[USES.len()..];
             uses.extend(paths.lines().map(|path| (program.to_owned(), path.to_owned())));
         }
@@ -177,7 +181,12 @@ mod tests {
     fn uses_are_sorted_and_joined_over_programs() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(Kv::open(dir.path(), false, None).unwrap());
-        ledger.put_all(&[(&uses_key("p"), &uses_value(["flows/b", "flows/a"])), (&uses_key("q"), &uses_value([]))]).unwrap();
+        ledger
+            .put_all(&[
+                (&uses_key("p"), &uses_value(["flows/b", "flows/a"])),
+                (&uses_key("q"), &uses_value([])),
+            ])
+            .unwrap();
         let expected = [("p".to_owned(), "flows/a".to_owned()), ("p".to_owned(), "flows/b".to_owned())];
         assert_eq!(ledger.uses().unwrap(), expected);
     }

@@ -66,7 +66,8 @@ struct Shared {
 
 impl RowCache {
     pub(crate) fn open(kv: Arc<Kv>, bound_bytes: u64) -> Result<Self, KvError> {
-        let generation = read_meta(&kv, META_GENERATION)?.and_then(|value| u32::try_from(value).ok()).unwrap_or(0);
+        let generation =
+            read_meta(&kv, META_GENERATION)?.and_then(|value| u32::try_from(value).ok()).unwrap_or(0);
         let live_bytes = read_meta(&kv, META_LIVE_BYTES)?.unwrap_or(0);
         let shared = Shared {
             kv,
@@ -220,7 +221,10 @@ impl RowCache {
     }
 
     /// Calls `visit` with key, generation and bytes of each entry in key order until it answers `false`.
-    fn for_each_entry(&self, mut visit: impl FnMut(&[u8], u32, u64) -> Result<bool, KvError>) -> Result<(), KvError> {
+    fn for_each_entry(
+        &self,
+        mut visit: impl FnMut(&[u8], u32, u64) -> Result<bool, KvError>,
+    ) -> Result<(), KvError> {
         let kv = &self.shared.kv;
         let mut options = ReadOptions::default();
         options.fill_cache(false);
@@ -281,7 +285,8 @@ mod tests {
     #[test]
     fn rows_come_back_in_the_order_asked_and_after_a_reopen() {
         let dir = tempfile::tempdir().unwrap();
-        let rows: Vec<_> = (0..1_000).map(|number| (key(number), vec![number as u8; number as usize % 300])).collect();
+        let rows: Vec<_> =
+            (0..1_000).map(|number| (key(number), vec![number as u8; number as usize % 300])).collect();
         let rows_cache = cache(dir.path(), 1 << 30);
         rows_cache.put_many(&rows).unwrap();
         drop(rows_cache);
@@ -301,7 +306,8 @@ mod tests {
     fn damaged_value_is_a_miss_and_counted() {
         let dir = tempfile::tempdir().unwrap();
         let rows = cache(dir.path(), 1 << 30);
-        rows.put_many(&[(key(1), b"one".to_vec()), (key(2), b"two".to_vec()), (key(3), b"three".to_vec())]).unwrap();
+        rows.put_many(&[(key(1), b"one".to_vec()), (key(2), b"two".to_vec()), (key(3), b"three".to_vec())])
+            .unwrap();
         let kv = &rows.shared.kv;
         let mut flipped = encode(&key(1), 0, b"one");
         *flipped.last_mut().unwrap() ^= 1;

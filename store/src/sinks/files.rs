@@ -24,7 +24,8 @@ impl Files {
             detail: detail.to_owned(),
         };
         let find = |wanted: &Option<String>, what: &str, accepts: fn(&DataType) -> bool| {
-            let column = wanted.as_deref().ok_or_else(|| fail(what, "the sink does not say which column it is"))?;
+            let column =
+                wanted.as_deref().ok_or_else(|| fail(what, "the sink does not say which column it is"))?;
             match schema.column_with_name(column) {
                 Some((position, field)) if accepts(field.data_type()) => Ok(position),
                 Some(_) => Err(fail(column, "its type has no form as a file")),
@@ -33,7 +34,8 @@ impl Files {
         };
         let name = find(&spec.name, "name", is_text)?;
         let body = find(&spec.body, "body", |data_type| {
-            is_text(data_type) || matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
+            is_text(data_type)
+                || matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
         })?;
         let folder = paths::output_folder(&spec.base, &spec.path)?;
         if !spec.overwrite && folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {

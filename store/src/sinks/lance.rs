@@ -223,7 +223,9 @@ async fn update(staging: &Path, target: &Path, key: Option<Vec<String>>) -> Resu
 /// Whether both hold the same columns and the same rows in the same order.
 async fn is_equal(left: &Dataset, right: &Dataset) -> Result<bool, lance::Error> {
     let schema = Schema::from(left.schema());
-    if schema != Schema::from(right.schema()) || left.count_rows(None).await? != right.count_rows(None).await? {
+    if schema != Schema::from(right.schema())
+        || left.count_rows(None).await? != right.count_rows(None).await?
+    {
         return Ok(false);
     }
     let mut left_rows = Rows::open(left).await?;

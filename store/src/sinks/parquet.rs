@@ -76,7 +76,8 @@ impl Sink for OneFile {
         let Self { writer, target, rows } = *self;
         let file = writer.into_inner().map_err(|error| failed(&target, error))?;
         let changed = file.publish()?;
-        let bytes = std::fs::metadata(&target).map_err(|source| MediumError::new("look at", &target, source))?.len();
+        let bytes =
+            std::fs::metadata(&target).map_err(|source| MediumError::new("look at", &target, source))?.len();
         Ok(SinkReport { path: target, rows, bytes, changed })
     }
 }
@@ -112,15 +113,24 @@ impl Partitions {
             by.push(position);
         }
         let kept: Vec<usize> = (0..schema.fields().len()).filter(|position| !by.contains(position)).collect();
-        let inner = schema
-            .project(&kept)
-            .map_err(|error| SinkError::Library { path: spec.base.join(&spec.path), detail: error.to_string() })?;
+        let inner = schema.project(&kept).map_err(|error| SinkError::Library {
+            path: spec.base.join(&spec.path),
+            detail: error.to_string(),
+        })?;
         let folder = paths::output_folder(&spec.base, &spec.path)?;
         if !spec.overwrite && folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(SinkError::Exists { path: folder });
         }
         let tree = Tree::open(folder, &spec.path)?;
-        Ok(Self { tree, path: spec.path.clone(), by, kept, schema: Arc::new(inner), open: BTreeMap::new(), rows: 0 })
+        Ok(Self {
+            tree,
+            path: spec.path.clone(),
+            by,
+            kept,
+            schema: Arc::new(inner),
+            open: BTreeMap::new(),
+            rows: 0,
+        })
     }
 
     /// The name of the file that a row goes to.
@@ -134,7 +144,12 @@ impl Partitions {
             } else {
                 let mut cell = Vec::new();
                 values::write_cell(&mut cell, column.as_ref(), row).map_err(|NotFinite(value)| {
-                    SinkError::NotFinite { path: self.path.clone(), row: self.rows + 1, column: field.clone(), value }
+                    SinkError::NotFinite {
+                        path: self.path.clone(),
+                        row: self.rows + 1,
+                        column: field.clone(),
+                        value,
+                    }
                 })?;
                 escape(&cell)
             };
@@ -174,7 +189,8 @@ impl Sink for Partitions {
                 }
                 let checked = self.tree.check_name(&name, self.rows)?;
                 let staged = self.tree.stage();
-                let file = File::create_new(&staged).map_err(|source| MediumError::new("create", &staged, source))?;
+                let file = File::create_new(&staged)
+                    .map_err(|source| MediumError::new("create", &staged, source))?;
                 let writer = ArrowWriter::try_new(file, self.schema.clone(), Some(properties()))
                     .map_err(|error| failed(&target, error))?;
                 self.open.insert(checked, (writer, staged));

@@ -197,7 +197,8 @@ impl Drop for Tree {
 
 /// Whether `target` is a regular file with exactly these bytes.
 fn holds(target: &Path, bytes: &[u8]) -> bool {
-    let is_candidate = fs::symlink_metadata(target).is_ok_and(|found| found.is_file() && found.len() == bytes.len() as u64);
+    let is_candidate =
+        fs::symlink_metadata(target).is_ok_and(|found| found.is_file() && found.len() == bytes.len() as u64);
     is_candidate && fs::read(target).is_ok_and(|found| found == bytes)
 }
 
@@ -221,11 +222,13 @@ fn read_manifest(folder: &Path) -> BTreeMap<String, Hash> {
     if lines.next() != Some(MANIFEST_HEAD) {
         return BTreeMap::new();
     }
-    lines.filter_map(|line| {
-        let (digits, name) = line.split_once(' ')?;
-        let hash = blake3::Hash::from_hex(digits).ok()?;
-        Some((name.to_owned(), *hash.as_bytes()))
-    }).collect()
+    lines
+        .filter_map(|line| {
+            let (digits, name) = line.split_once(' ')?;
+            let hash = blake3::Hash::from_hex(digits).ok()?;
+            Some((name.to_owned(), *hash.as_bytes()))
+        })
+        .collect()
 }
 
 fn write_manifest(folder: &Path, entries: &BTreeMap<String, Hash>) -> Result<(), SinkError> {

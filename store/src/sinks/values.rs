@@ -7,8 +7,9 @@
 use super::SinkError;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{
-    DataType, Date32Type, DurationNanosecondType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DataType, Date32Type, DurationNanosecondType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
 };
 use std::io::Write;
 
@@ -16,7 +17,12 @@ use std::io::Write;
 pub(super) struct NotFinite(pub(super) f64);
 
 /// Refuses columns whose type [`write_json`] (with `nested`) or [`write_cell`] does not serve.
-pub(super) fn check(schema: &SchemaRef, kind: &'static str, path: &str, nested: bool) -> Result<(), SinkError> {
+pub(super) fn check(
+    schema: &SchemaRef,
+    kind: &'static str,
+    path: &str,
+    nested: bool,
+) -> Result<(), SinkError> {
     for field in schema.fields() {
         let data_type = field.data_type();
         if !is_supported(data_type) || !nested && is_nested(data_type) {
@@ -40,11 +46,14 @@ fn is_supported(data_type: &DataType) -> bool {
         DataType::Struct(fields) => fields.iter().all(|field| is_supported(field.data_type())),
         DataType::Map(entries, _) => match entries.data_type() {
             DataType::Struct(fields) if fields.len() == 2 => {
-                fields.iter().all(|field| is_supported(field.data_type())) && !is_nested(fields[0].data_type())
+                fields.iter().all(|field| is_supported(field.data_type()))
+                    && !is_nested(fields[0].data_type())
             }
             _ => false,
         },
-        DataType::Dictionary(_, value) => matches!(**value, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+        DataType::Dictionary(_, value) => {
+            matches!(**value, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+        }
         DataType::Null
         | DataType::Boolean
         | DataType::Utf8
@@ -75,7 +84,10 @@ pub(super) fn write_json(out: &mut Vec<u8>, array: &dyn Array, row: usize) -> Re
         DataType::Struct(fields) => {
             let record = array.as_struct();
             let members = fields.iter().zip(record.columns());
-            write_object(out, members.map(|(field, member)| (field.name().as_bytes().to_vec(), member.as_ref(), row)))?;
+            write_object(
+                out,
+                members.map(|(field, member)| (field.name().as_bytes().to_vec(), member.as_ref(), row)),
+            )?;
         }
         DataType::Map(..) => {
             let entries = array.as_map().value(row);
@@ -181,8 +193,12 @@ pub(super) fn write_cell(out: &mut Vec<u8>, array: &dyn Array, row: usize) -> Re
         DataType::UInt32 => integer!(UInt32Type),
         DataType::UInt64 => integer!(UInt64Type),
         DataType::Duration(_) => integer!(DurationNanosecondType),
-        DataType::Float16 => write_float(out, f64::from(array.as_primitive::<Float16Type>().value(row)), true)?,
-        DataType::Float32 => write_float(out, f64::from(array.as_primitive::<Float32Type>().value(row)), true)?,
+        DataType::Float16 => {
+            write_float(out, f64::from(array.as_primitive::<Float16Type>().value(row)), true)?
+        }
+        DataType::Float32 => {
+            write_float(out, f64::from(array.as_primitive::<Float32Type>().value(row)), true)?
+        }
         DataType::Float64 => write_float(out, array.as_primitive::<Float64Type>().value(row), false)?,
         DataType::Utf8 => out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes()),
         DataType::LargeUtf8 => out.extend_from_slice(array.as_string::<i64>().value(row).as_bytes()),
@@ -197,7 +213,9 @@ pub(super) fn write_cell(out: &mut Vec<u8>, array: &dyn Array, row: usize) -> Re
         DataType::BinaryView => write_hex(out, array.as_binary_view().value(row)),
         DataType::FixedSizeBinary(_) => write_hex(out, array.as_fixed_size_binary().value(row)),
         DataType::Date32 => write_date(out, i64::from(array.as_primitive::<Date32Type>().value(row))),
-        DataType::Timestamp(..) => write_timestamp(out, array.as_primitive::<TimestampMicrosecondType>().value(row)),
+        DataType::Timestamp(..) => {
+            write_timestamp(out, array.as_primitive::<TimestampMicrosecondType>().value(row))
+        }
         // `check` refuses all other types when the sink is opened.
         _ => {}
     }
@@ -213,7 +231,11 @@ fn write_float(out: &mut Vec<u8>, value: f64, is_single: bool) -> Result<(), Not
     if !value.is_finite() {
         return Err(NotFinite(value));
     }
-    let written = if is_single { serde_json::to_writer(&mut *out, &(value as f32)) } else { serde_json::to_writer(&mut *out, &value) };
+    let written = if is_single {
+        serde_json::to_writer(&mut *out, &(value as f32))
+    } else {
+        serde_json::to_writer(&mut *out, &value)
+    };
     written.expect("invariant: writing a finite number to memory does not fail");
     Ok(())
 }

@@ -6,12 +6,11 @@
 
 use super::convert::type_name;
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, ListArray, MapArray, StructArray, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, ListArray, MapArray, StructArray,
+    new_null_array,
 };
 use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::{
-    DataType, Field, Fields, Float16Type, Float32Type, Float64Type, SchemaRef, TimeUnit,
-};
+use arrow::datatypes::{DataType, Field, Fields, Float16Type, Float32Type, Float64Type, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use std::sync::Arc;
@@ -27,8 +26,9 @@ pub(super) fn check(stored: &Field, declared: &Field) -> Result<(), String> {
 
 fn accepts(stored: &DataType, declared: &DataType) -> bool {
     use DataType::{
-        Binary, BinaryView, Date32, Dictionary, FixedSizeList, Float16, Float32, Float64, Int8, Int16, Int32, Int64, LargeBinary,
-        LargeList, LargeUtf8, List, Map, Struct, Timestamp, UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
+        Binary, BinaryView, Date32, Dictionary, FixedSizeList, Float16, Float32, Float64, Int8, Int16, Int32,
+        Int64, LargeBinary, LargeList, LargeUtf8, List, Map, Struct, Timestamp, UInt8, UInt16, UInt32,
+        UInt64, Utf8, Utf8View,
     };
     match (stored, declared) {
         (Int8, Int16 | Int32 | Int64) | (Int16, Int32 | Int64) | (Int32, Int64) => true,
@@ -41,7 +41,9 @@ fn accepts(stored: &DataType, declared: &DataType) -> bool {
         }
         (Binary | LargeBinary | BinaryView, Binary) | (Date32, Date32) => true,
         (Timestamp(_, stored), Timestamp(TimeUnit::Microsecond, _)) => stored.is_some(),
-        (List(stored) | LargeList(stored), List(declared)) => accepts(stored.data_type(), declared.data_type()),
+        (List(stored) | LargeList(stored), List(declared)) => {
+            accepts(stored.data_type(), declared.data_type())
+        }
         (FixedSizeList(stored, length), FixedSizeList(declared, wanted)) => {
             length == wanted && accepts(stored.data_type(), declared.data_type())
         }
@@ -50,9 +52,10 @@ fn accepts(stored: &DataType, declared: &DataType) -> bool {
             None => field.is_nullable(),
         }),
         (Map(stored, _), Map(declared, _)) => match (stored.data_type(), declared.data_type()) {
-            (Struct(stored), Struct(declared)) => {
-                stored.iter().zip(declared).all(|(stored, declared)| accepts(stored.data_type(), declared.data_type()))
-            }
+            (Struct(stored), Struct(declared)) => stored
+                .iter()
+                .zip(declared)
+                .all(|(stored, declared)| accepts(stored.data_type(), declared.data_type())),
             _ => false,
         },
         (stored, declared) => stored == declared,
@@ -67,7 +70,11 @@ pub(super) struct Adapted {
 }
 
 /// Projects, checks and converts one stored batch.
-pub(super) fn adapt(batch: &RecordBatch, declared: &SchemaRef, bytes_max: u64) -> Result<Adapted, ArrowError> {
+pub(super) fn adapt(
+    batch: &RecordBatch,
+    declared: &SchemaRef,
+    bytes_max: u64,
+) -> Result<Adapted, ArrowError> {
     let row_count = batch.num_rows();
     let mut faults: Vec<Option<String>> = vec![None; row_count];
     for field in declared.fields() {
@@ -114,7 +121,9 @@ fn find_faults(column: &ArrayRef, field: &Field, faults: &mut [Option<String>]) 
 
 fn holds_float(data_type: &DataType) -> bool {
     match data_type {
-        DataType::List(item) | DataType::FixedSizeList(item, _) | DataType::Map(item, _) => holds_float(item.data_type()),
+        DataType::List(item) | DataType::FixedSizeList(item, _) | DataType::Map(item, _) => {
+            holds_float(item.data_type())
+        }
         DataType::Struct(fields) => fields.iter().any(|field| holds_float(field.data_type())),
         other => other.is_floating(),
     }
@@ -165,11 +174,15 @@ fn find_long_rows(batch: &RecordBatch, declared: &SchemaRef, bytes_max: u64, fau
         let Some(column) = batch.column_by_name(field.name()) else { continue };
         let mut add = |row: usize, count: usize| bytes[row] += count as u64;
         match column.data_type() {
-            DataType::Utf8 => column.as_string::<i32>().iter().enumerate().for_each(|(row, text)| add(row, len(text))),
+            DataType::Utf8 => {
+                column.as_string::<i32>().iter().enumerate().for_each(|(row, text)| add(row, len(text)))
+            }
             DataType::LargeUtf8 => {
                 column.as_string::<i64>().iter().enumerate().for_each(|(row, text)| add(row, len(text)));
             }
-            DataType::Utf8View => column.as_string_view().iter().enumerate().for_each(|(row, text)| add(row, len(text))),
+            DataType::Utf8View => {
+                column.as_string_view().iter().enumerate().for_each(|(row, text)| add(row, len(text)))
+            }
             DataType::Binary => {
                 let values = column.as_binary::<i32>().iter();
                 values.enumerate().for_each(|(row, value)| add(row, value.map_or(0, <[u8]>::len)));

@@ -4,13 +4,14 @@
 
 use super::datum::Datum;
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, LargeStringArray,
-    ListArray, MapArray, PrimitiveArray, StringArray, StructArray,
+    ArrayRef, BinaryArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray,
+    LargeStringArray, ListArray, MapArray, PrimitiveArray, StringArray, StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, DurationNanosecondType, Field, Fields, Float16Type, Float32Type, Float64Type,
-    Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, DataType, Date32Type, DurationNanosecondType, Field, Fields, Float16Type,
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::error::ArrowError;
 use std::sync::Arc;
@@ -28,14 +29,20 @@ pub(crate) fn array(field: &Field, values: Vec<Datum>) -> Result<ArrayRef, Arrow
         DataType::UInt32 => integers::<UInt32Type>(field, &values, |integer| integer as u32),
         DataType::UInt64 => integers::<UInt64Type>(field, &values, |integer| integer as u64),
         DataType::Date32 => integers::<Date32Type>(field, &values, |integer| integer as i32),
-        DataType::Timestamp(..) => integers::<TimestampMicrosecondType>(field, &values, |integer| integer as i64),
+        DataType::Timestamp(..) => {
+            integers::<TimestampMicrosecondType>(field, &values, |integer| integer as i64)
+        }
         DataType::Duration(_) => integers::<DurationNanosecondType>(field, &values, |integer| integer as i64),
-        DataType::Float16 => floats::<Float16Type>(&values, <Float16Type as ArrowPrimitiveType>::Native::from_f64),
+        DataType::Float16 => {
+            floats::<Float16Type>(&values, <Float16Type as ArrowPrimitiveType>::Native::from_f64)
+        }
         DataType::Float32 => floats::<Float32Type>(&values, |float| float as f32),
         DataType::Float64 => floats::<Float64Type>(&values, |float| float),
         DataType::Utf8 => Arc::new(values.iter().map(as_text).collect::<StringArray>()),
         DataType::LargeUtf8 => Arc::new(values.iter().map(as_text).collect::<LargeStringArray>()),
-        DataType::Dictionary(..) => Arc::new(values.iter().map(as_text).collect::<DictionaryArray<Int32Type>>()),
+        DataType::Dictionary(..) => {
+            Arc::new(values.iter().map(as_text).collect::<DictionaryArray<Int32Type>>())
+        }
         DataType::Binary => Arc::new(values.iter().map(as_bytes).collect::<BinaryArray>()),
         DataType::FixedSizeBinary(length) => Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(
             values.iter().map(as_bytes),
@@ -61,7 +68,11 @@ fn as_bytes(value: &Datum) -> Option<&[u8]> {
     if let Datum::Bytes(bytes) = value { Some(bytes) } else { None }
 }
 
-fn integers<T: ArrowPrimitiveType>(field: &Field, values: &[Datum], narrow: impl Fn(i128) -> T::Native) -> ArrayRef {
+fn integers<T: ArrowPrimitiveType>(
+    field: &Field,
+    values: &[Datum],
+    narrow: impl Fn(i128) -> T::Native,
+) -> ArrayRef {
     let native = |value: &Datum| if let Datum::Int(integer) = value { Some(narrow(*integer)) } else { None };
     let array: PrimitiveArray<T> = values.iter().map(native).collect();
     // The time zone of a timestamp is part of its type.
@@ -110,11 +121,14 @@ fn records(fields: &Fields, values: Vec<Datum>) -> Result<StructArray, ArrowErro
     let mut columns: Vec<Vec<Datum>> = fields.iter().map(|_| Vec::with_capacity(row_count)).collect();
     for value in values {
         match value {
-            Datum::Record(members) => columns.iter_mut().zip(members).for_each(|(column, member)| column.push(member)),
+            Datum::Record(members) => {
+                columns.iter_mut().zip(members).for_each(|(column, member)| column.push(member))
+            }
             _ => columns.iter_mut().for_each(|column| column.push(Datum::Null)),
         }
     }
-    let columns = fields.iter().zip(columns).map(|(field, column)| array(field, column)).collect::<Result<_, _>>()?;
+    let columns =
+        fields.iter().zip(columns).map(|(field, column)| array(field, column)).collect::<Result<_, _>>()?;
     StructArray::try_new_with_length(fields.clone(), columns, nulls, row_count)
 }
 
@@ -143,6 +157,7 @@ fn maps(entries: &Arc<Field>, is_sorted: bool, values: Vec<Datum>) -> Result<Map
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::Array;
 
     #[test]
     fn nulls_inside_nested_columns_stay_where_they_are() {
@@ -152,7 +167,8 @@ mod tests {
         let built = array(&vector, vec![pair(1.0, 2.0), Datum::Null, pair(3.0, 4.0)]).unwrap();
         assert_eq!((built.len(), built.null_count()), (3, 1));
 
-        let fields: Fields = vec![Field::new("a", DataType::Int64, false), Field::new("b", DataType::Utf8, true)].into();
+        let fields: Fields =
+            vec![Field::new("a", DataType::Int64, false), Field::new("b", DataType::Utf8, true)].into();
         let record = Field::new("r", DataType::Struct(fields), true);
         let rows = vec![Datum::Record(vec![Datum::Int(1), Datum::Null]), Datum::Null];
         let built = array(&record, rows).unwrap();
@@ -160,7 +176,9 @@ mod tests {
 
         let item = Arc::new(Field::new("item", DataType::Utf8, false));
         let list = Field::new("l", DataType::List(item), true);
-        let built = array(&list, vec![Datum::List(vec![]), Datum::Null, Datum::List(vec![Datum::Text("x".into())])]).unwrap();
+        let built =
+            array(&list, vec![Datum::List(vec![]), Datum::Null, Datum::List(vec![Datum::Text("x".into())])])
+                .unwrap();
         let built = built.as_any().downcast_ref::<ListArray>().unwrap();
         assert_eq!(built.value_offsets(), [0, 0, 0, 1]);
         assert!(built.is_null(1) && built.is_valid(0));
@@ -169,7 +187,8 @@ mod tests {
     #[test]
     fn empty_columns_of_every_type_are_empty() {
         let text = Arc::new(Field::new("item", DataType::Utf8, false));
-        let types = [DataType::Int8, DataType::Utf8, DataType::List(text.clone()), DataType::FixedSizeList(text, 3)];
+        let types =
+            [DataType::Int8, DataType::Utf8, DataType::List(text.clone()), DataType::FixedSizeList(text, 3)];
         for data_type in types {
             let built = array(&Field::new("c", data_type.clone(), false), Vec::new()).unwrap();
             assert_eq!((built.len(), built.data_type()), (0, &data_type));

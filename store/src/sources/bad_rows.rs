@@ -33,7 +33,13 @@ pub struct BadRow {
 }
 
 impl BadRow {
-    pub(crate) fn new(file: &Path, line: Option<u64>, offset: u64, message: impl Into<String>, row: &[u8]) -> Self {
+    pub(crate) fn new(
+        file: &Path,
+        line: Option<u64>,
+        offset: u64,
+        message: impl Into<String>,
+        row: &[u8],
+    ) -> Self {
         let head = row[..row.len().min(HEAD_BYTES_MAX)].to_vec();
         Self { file: file.to_path_buf(), line, offset, code: "E2102", message: message.into(), head }
     }

@@ -53,7 +53,11 @@ fn text_map() -> DataType {
 
 /// Refuses what no reader serves: unknown kinds and parts, and columns that the kind cannot give.
 pub(super) fn check(spec: &SourceSpec) -> Result<(), SourceError> {
-    let fail = |column: &str, detail: String| SourceError::Column { pattern: spec.path.clone(), column: column.into(), detail };
+    let fail = |column: &str, detail: String| SourceError::Column {
+        pattern: spec.path.clone(),
+        column: column.into(),
+        detail,
+    };
     for key in &spec.key {
         if spec.columns.field_with_name(key).is_err() {
             return Err(fail(key, "the key is not a declared column".into()));
@@ -61,7 +65,10 @@ pub(super) fn check(spec: &SourceSpec) -> Result<(), SourceError> {
     }
     match (spec.kind.as_str(), spec.part.as_deref()) {
         ("jsonl" | "json", None) => each(spec, |field| convert::is_supported(field.data_type())),
-        ("csv", None) if u8::try_from(spec.delimiter).is_ok_and(|byte| !matches!(byte, b'"' | b'\n' | b'\r' | 0x80..)) => {
+        ("csv", None)
+            if u8::try_from(spec.delimiter)
+                .is_ok_and(|byte| !matches!(byte, b'"' | b'\n' | b'\r' | 0x80..)) =>
+        {
             each(spec, |field| convert::is_cell(field.data_type()))
         }
         ("csv", None) => {
@@ -79,7 +86,8 @@ pub(super) fn check(spec: &SourceSpec) -> Result<(), SourceError> {
                     return Err(fail(field.name(), format!("`{kind}` has {}", names.join(", "))));
                 };
                 if !is_same(given.data_type(), field.data_type()) {
-                    let (wanted, found) = (convert::type_name(field.data_type()), convert::type_name(given.data_type()));
+                    let (wanted, found) =
+                        (convert::type_name(field.data_type()), convert::type_name(given.data_type()));
                     return Err(fail(field.name(), format!("declared as {wanted}, `{kind}` has {found}")));
                 }
                 if given.is_nullable() && !field.is_nullable() {
@@ -104,12 +112,16 @@ fn each(spec: &SourceSpec, accepts: impl Fn(&Field) -> bool) -> Result<(), Sourc
 /// Equal up to the names of inner fields, their nullability, and the spelling of the time zone.
 fn is_same(given: &DataType, wanted: &DataType) -> bool {
     match (given, wanted) {
-        (DataType::List(given), DataType::List(wanted)) | (DataType::Map(given, _), DataType::Map(wanted, _)) => {
+        (DataType::List(given), DataType::List(wanted))
+        | (DataType::Map(given, _), DataType::Map(wanted, _)) => {
             is_same(given.data_type(), wanted.data_type())
         }
         (DataType::Struct(given), DataType::Struct(wanted)) => {
             given.len() == wanted.len()
-                && given.iter().zip(wanted).all(|(given, wanted)| is_same(given.data_type(), wanted.data_type()))
+                && given
+                    .iter()
+                    .zip(wanted)
+                    .all(|(given, wanted)| is_same(given.data_type(), wanted.data_type()))
         }
         (DataType::Timestamp(given, _), DataType::Timestamp(wanted, _)) => given == wanted,
         _ => given == wanted,

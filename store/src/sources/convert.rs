@@ -81,7 +81,11 @@ fn in_column(field: &Field, detail: &str) -> String {
 /// A value of JSON as the type of `field`. The error says what was expected and found.
 pub(crate) fn from_json(value: Value, field: &Field) -> Result<Datum, String> {
     if value.is_null() {
-        return if field.is_nullable() { Ok(Datum::Null) } else { Err("null in a column that is not nullable".into()) };
+        return if field.is_nullable() {
+            Ok(Datum::Null)
+        } else {
+            Err("null in a column that is not nullable".into())
+        };
     }
     match (field.data_type(), value) {
         (DataType::Boolean, Value::Bool(value)) => Ok(Datum::Bool(value)),
@@ -194,7 +198,8 @@ fn from_text(text: String, field: &Field) -> Result<Datum, String> {
 }
 
 fn enum_value(text: String, field: &Field) -> Result<Datum, String> {
-    let allowed = field.metadata().get(ENUM_VALUES).and_then(|list| serde_json::from_str::<Vec<String>>(list).ok());
+    let allowed =
+        field.metadata().get(ENUM_VALUES).and_then(|list| serde_json::from_str::<Vec<String>>(list).ok());
     match allowed {
         Some(allowed) if !allowed.contains(&text) => {
             Err(format!("expected one of {}, found {}", allowed.join(", "), shorten(&text)))
@@ -209,11 +214,14 @@ fn list(values: Vec<Value>, item: &Field) -> Result<Datum, String> {
 }
 
 fn map(object: Map<String, Value>, entries: &Field) -> Result<Datum, String> {
-    let DataType::Struct(fields) = entries.data_type() else { return Err(mismatch(entries.data_type(), "object")) };
+    let DataType::Struct(fields) = entries.data_type() else {
+        return Err(mismatch(entries.data_type(), "object"));
+    };
     let (key_field, value_field) = (&fields[0], &fields[1]);
     let mut pairs = Vec::with_capacity(object.len());
     for (name, value) in object {
-        let value = from_json(value, value_field).map_err(|detail| format!("entry `{}`: {detail}", shorten(&name)))?;
+        let value = from_json(value, value_field)
+            .map_err(|detail| format!("entry `{}`: {detail}", shorten(&name)))?;
         pairs.push((from_cell(name, key_field)?, value));
     }
     pairs.sort_by(|left, right| compare_keys(&left.0, &right.0));
@@ -271,7 +279,9 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
         DataType::Duration(_) => "duration in nanoseconds",
         DataType::Dictionary(..) => "enum",
         DataType::List(item) => return format!("list<{}>", type_name(item.data_type())),
-        DataType::FixedSizeList(item, length) => return format!("vector<{length}, {}>", type_name(item.data_type())),
+        DataType::FixedSizeList(item, length) => {
+            return format!("vector<{length}, {}>", type_name(item.data_type()));
+        }
         DataType::FixedSizeBinary(length) => return format!("vector<{}, bit>", i64::from(*length) * 8),
         DataType::Struct(_) => "record",
         DataType::Map(..) => "map",

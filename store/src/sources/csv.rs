@@ -63,7 +63,8 @@ impl Csv {
         let is_empty = names.is_empty();
         let mut positions = Vec::with_capacity(self.positions.len());
         for field in self.columns.fields() {
-            let mut found = names.iter().enumerate().filter(|(_, name)| *name == field.name()).map(|(idx, _)| idx);
+            let mut found =
+                names.iter().enumerate().filter(|(_, name)| *name == field.name()).map(|(idx, _)| idx);
             let position = found.next();
             if found.next().is_some() {
                 return Err(fail(field.name(), "the header names it twice"));
@@ -101,7 +102,8 @@ impl Csv {
         let text = std::str::from_utf8(cell).map_err(|error| {
             format!("column `{}`: byte {} of the cell is not UTF-8", field.name(), error.valid_up_to() + 1)
         })?;
-        convert::from_cell(text.to_owned(), field).map_err(|detail| format!("column `{}`: {detail}", field.name()))
+        convert::from_cell(text.to_owned(), field)
+            .map_err(|detail| format!("column `{}`: {detail}", field.name()))
     }
 }
 
@@ -162,7 +164,16 @@ struct Records {
 
 impl Records {
     fn new(reader: Box<dyn BufRead + Send>, delimiter: u8, bytes_max: u64) -> Self {
-        Self { reader, delimiter, bytes_max, offset: 0, line: 1, text: Vec::new(), ends: Vec::new(), head: Vec::new() }
+        Self {
+            reader,
+            delimiter,
+            bytes_max,
+            offset: 0,
+            line: 1,
+            text: Vec::new(),
+            ends: Vec::new(),
+            head: Vec::new(),
+        }
     }
 
     fn cells(&self) -> impl Iterator<Item = (&[u8], bool)> {
@@ -179,7 +190,11 @@ impl Records {
         loop {
             let record = self.read_record()?;
             let is_blank = record.as_ref().is_some_and(|record| {
-                record.fault.is_none() && !record.is_long && self.ends.len() == 1 && self.text.is_empty() && !self.ends[0].1
+                record.fault.is_none()
+                    && !record.is_long
+                    && self.ends.len() == 1
+                    && self.text.is_empty()
+                    && !self.ends[0].1
             });
             if !is_blank {
                 return Ok(record);

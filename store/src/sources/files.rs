@@ -49,7 +49,11 @@ impl FileEntry {
         Self::from_metadata(path, name, &metadata)
     }
 
-    pub(super) fn from_metadata(path: PathBuf, name: String, metadata: &Metadata) -> Result<Self, SourceError> {
+    pub(super) fn from_metadata(
+        path: PathBuf,
+        name: String,
+        metadata: &Metadata,
+    ) -> Result<Self, SourceError> {
         let modified = metadata.modified().map_err(|source| unreadable(&path, source))?;
         let changed_ns = i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec());
         Ok(Self { path, name, bytes: metadata.len(), modified, inode: (metadata.ino(), changed_ns) })
@@ -59,7 +63,9 @@ impl FileEntry {
     pub(super) fn modified_us(&self) -> i64 {
         match self.modified.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
-            Err(before) => i64::try_from(before.duration().as_nanos().div_ceil(1_000)).map_or(i64::MIN, |us| -us),
+            Err(before) => {
+                i64::try_from(before.duration().as_nanos().div_ceil(1_000)).map_or(i64::MIN, |us| -us)
+            }
         }
     }
 
@@ -82,12 +88,13 @@ impl FileEntry {
         let file = self.open_raw()?;
         match self.path.extension().and_then(|suffix| suffix.to_str()) {
             Some("gz") => {
-                let decoder = flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, file));
+                let decoder =
+                    flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, file));
                 Ok(Box::new(BufReader::with_capacity(READ_BYTES, decoder)))
             }
             Some("zst") => {
-                let mut decoder =
-                    zstd::stream::read::Decoder::new(file).map_err(|source| SourceError::reading(&self.path, source))?;
+                let mut decoder = zstd::stream::read::Decoder::new(file)
+                    .map_err(|source| SourceError::reading(&self.path, source))?;
                 decoder
                     .window_log_max(ZSTD_WINDOW_LOG_MAX)
                     .map_err(|source| SourceError::reading(&self.path, source))?;
@@ -117,7 +124,10 @@ pub(super) fn kind_of(metadata: &Metadata) -> &'static str {
 /// The first is blake3 over, for each file: length of its name (u64 little-endian), name, size (u64 little-endian), blake3
 /// of its content. With `memo`, files that did not change since an earlier call are not read. Reads in parallel. Errors:
 /// E2101 for a file that cannot be read or changed meanwhile.
-pub fn content_hash(files: &[FileEntry], memo: Option<&Ledger>) -> Result<([u8; 32], Vec<[u8; 32]>), SourceError> {
+pub fn content_hash(
+    files: &[FileEntry],
+    memo: Option<&Ledger>,
+) -> Result<([u8; 32], Vec<[u8; 32]>), SourceError> {
     let mut hashes: Vec<Option<[u8; 32]>> = match memo {
         Some(ledger) => recall(ledger, files),
         None => vec![None; files.len()],
@@ -142,7 +152,8 @@ pub fn content_hash(files: &[FileEntry], memo: Option<&Ledger>) -> Result<([u8; 
 
 /// Hashes of the files at the positions `chosen`, in that order.
 fn hash_all(files: &[FileEntry], chosen: &[usize]) -> Result<Vec<[u8; 32]>, SourceError> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX).min(chosen.len());
+    let threads =
+        std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX).min(chosen.len());
     let next = AtomicUsize::new(0);
     let work = || {
         let mut buffer = vec![0; READ_BYTES];
@@ -156,7 +167,9 @@ fn hash_all(files: &[FileEntry], chosen: &[usize]) -> Result<Vec<[u8; 32]>, Sour
     let mut hashes = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let joined = workers.into_iter().map(|worker| worker.join());
-        joined.flat_map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Vec<_>>()
+        joined
+            .flat_map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<Vec<_>>()
     });
     // In file order, so that of several unreadable files always the first is named.
     hashes.sort_by_key(|(at, _)| *at);
@@ -216,14 +229,16 @@ fn recall(ledger: &Ledger, files: &[FileEntry]) -> Vec<Option<[u8; 32]>> {
 /// Best effort: a store that cannot be written says so elsewhere, here it only costs the next run its time.
 fn remember(ledger: &Ledger, files: &[FileEntry], chosen: &[usize], hashes: &[[u8; 32]]) {
     let now = SystemTime::now();
-    let is_settled = |file: &FileEntry| now.duration_since(file.modified).is_ok_and(|age| age > SETTLED_AFTER);
+    let is_settled =
+        |file: &FileEntry| now.duration_since(file.modified).is_ok_and(|age| age > SETTLED_AFTER);
     let memos: Vec<(String, Vec<u8>)> = chosen
         .iter()
         .zip(hashes)
         .filter(|(idx, _)| is_settled(&files[**idx]))
         .map(|(idx, hash)| (memo_name(&files[*idx]), [identity(&files[*idx]).as_slice(), hash].concat()))
         .collect();
-    let entries: Vec<(&str, &[u8])> = memos.iter().map(|(name, memo)| (name.as_str(), memo.as_slice())).collect();
+    let entries: Vec<(&str, &[u8])> =
+        memos.iter().map(|(name, memo)| (name.as_str(), memo.as_slice())).collect();
     if !entries.is_empty() {
         let _ = ledger.put_memos(&entries);
     }

@@ -23,7 +23,8 @@ const DEPTH_MAX: usize = 128;
 /// Cost: one directory read per reachable folder, one `stat` per matching file.
 pub fn resolve(spec: &SourceSpec, home: Option<&Path>) -> Result<Vec<FileEntry>, SourceError> {
     let pattern = Pattern::parse(&spec.path, &spec.base, home)?;
-    let mut files = if spec.kind == "lance" { dataset_files(&pattern, spec)? } else { pattern.files(spec)? };
+    let mut files =
+        if spec.kind == "lance" { dataset_files(&pattern, spec)? } else { pattern.files(spec)? };
     files.sort_by(|left, right| path_bytes(left).cmp(path_bytes(right)));
     if files.is_empty() {
         return Err(SourceError::NoMatch { pattern: spec.path.clone(), base: pattern.root });
@@ -34,7 +35,9 @@ pub fn resolve(spec: &SourceSpec, home: Option<&Path>) -> Result<Vec<FileEntry>,
 /// The folder or file that a path without wildcard names, relative to `base`, with `~` replaced.
 pub(super) fn plain_path(path: &str, base: &Path, home: Option<&Path>) -> PathBuf {
     match (path.strip_prefix('~'), home) {
-        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
+        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
+            home.join(rest.trim_start_matches('/'))
+        }
         _ => base.join(path),
     }
 }
@@ -78,7 +81,8 @@ impl Pattern {
         let prefix = pieces[..first].join("/");
         // "/*.md" has the empty prefix of the file system's root.
         let prefix = if text.starts_with('/') && prefix.is_empty() { "/".to_owned() } else { prefix };
-        let rest: Vec<&str> = pieces[first..].iter().copied().filter(|piece| !matches!(*piece, "" | ".")).collect();
+        let rest: Vec<&str> =
+            pieces[first..].iter().copied().filter(|piece| !matches!(*piece, "" | ".")).collect();
         if rest.contains(&"..") {
             return Err(fail("`..` stands after a wildcard"));
         }
@@ -105,10 +109,13 @@ impl Pattern {
             return match fs::metadata(&self.root) {
                 Ok(metadata) if metadata.is_file() => {
                     let name = self.root.file_name().and_then(|name| name.to_str());
-                    let name = name.ok_or_else(|| SourceError::NameNotText { path: self.root.clone() })?.to_owned();
+                    let name =
+                        name.ok_or_else(|| SourceError::NameNotText { path: self.root.clone() })?.to_owned();
                     Ok(vec![FileEntry::from_metadata(self.root.clone(), name, &metadata)?])
                 }
-                Ok(metadata) => Err(SourceError::NotAFile { path: self.root.clone(), found: kind_of(&metadata) }),
+                Ok(metadata) => {
+                    Err(SourceError::NotAFile { path: self.root.clone(), found: kind_of(&metadata) })
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                     Err(SourceError::NoMatch { pattern: spec.path.clone(), base: spec.base.clone() })
                 }
@@ -153,7 +160,10 @@ fn matcher(piece: &str, pattern: &str) -> Result<GlobMatcher, SourceError> {
         }
     }
     let glob = GlobBuilder::new(&plain).literal_separator(true).backslash_escape(false).build();
-    let detail = |error: globset::Error| SourceError::Pattern { pattern: pattern.into(), detail: error.kind().to_string() };
+    let detail = |error: globset::Error| SourceError::Pattern {
+        pattern: pattern.into(),
+        detail: error.kind().to_string(),
+    };
     Ok(glob.map_err(detail)?.compile_matcher())
 }
 
@@ -191,7 +201,9 @@ impl<'a> Walk<'a> {
         let results = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| walk.work())).collect();
             let joined = workers.into_iter().map(|worker| worker.join());
-            joined.map(|files| files.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Vec<_>>()
+            joined
+                .map(|files| files.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect::<Vec<_>>()
         });
         let mut files = Vec::new();
         let mut errors = Vec::new();

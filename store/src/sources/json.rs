@@ -24,7 +24,12 @@ pub(super) struct JsonArray {
 impl JsonArray {
     pub(super) fn open(spec: &SourceSpec, file: &FileEntry) -> Result<Self, SourceError> {
         let elements = Elements::array(file.open()?, spec.max_bytes);
-        Ok(Self { path: file.path.clone(), elements, columns: spec.columns.clone(), bytes_max: spec.max_bytes })
+        Ok(Self {
+            path: file.path.clone(),
+            elements,
+            columns: spec.columns.clone(),
+            bytes_max: spec.max_bytes,
+        })
     }
 }
 
@@ -230,17 +235,23 @@ impl Elements {
     /// Reads one value of any kind and returns its length. With `keep`, its bytes go to `text`, of a value over the bound
     /// only the head.
     fn scan_value(&mut self, keep: bool) -> Result<u64, Stumble> {
-        let keep_max = if keep { usize::try_from(self.bytes_max).unwrap_or(usize::MAX).max(NAME_BYTES_MAX) } else { 0 };
+        let keep_max =
+            if keep { usize::try_from(self.bytes_max).unwrap_or(usize::MAX).max(NAME_BYTES_MAX) } else { 0 };
         let mut scan = Scan::default();
         let mut bytes = 0u64;
         loop {
             let chunk = self.reader.fill_buf()?;
             if chunk.is_empty() {
-                return if scan.is_scalar() && bytes > 0 { Ok(bytes) } else { Err(expected("the end of a value", None)) };
+                return if scan.is_scalar() && bytes > 0 {
+                    Ok(bytes)
+                } else {
+                    Err(expected("the end of a value", None))
+                };
             }
             let (count, is_done) = scan.feed(chunk);
             // What passed the bound is not kept, also not where its head left room again.
-            let room = if bytes > self.bytes_max { 0 } else { keep_max.saturating_sub(self.text.len()).min(count) };
+            let room =
+                if bytes > self.bytes_max { 0 } else { keep_max.saturating_sub(self.text.len()).min(count) };
             self.text.extend_from_slice(&chunk[..room]);
             self.line += chunk[..count].iter().filter(|byte| **byte == b'\n').count() as u64;
             self.reader.consume(count);
@@ -251,7 +262,11 @@ impl Elements {
                 self.text.shrink_to_fit();
             }
             if is_done {
-                return if bytes == 0 { Err(Stumble::Syntax("a value is missing".into())) } else { Ok(bytes) };
+                return if bytes == 0 {
+                    Err(Stumble::Syntax("a value is missing".into()))
+                } else {
+                    Ok(bytes)
+                };
             }
         }
     }
@@ -294,7 +309,9 @@ impl Scan {
                         return (idx + 1, true);
                     }
                 }
-                byte if self.depth == 0 && self.has_started && byte.is_ascii_whitespace() => return (idx, true),
+                byte if self.depth == 0 && self.has_started && byte.is_ascii_whitespace() => {
+                    return (idx, true);
+                }
                 _ => {}
             }
             self.has_started = true;

@@ -39,7 +39,12 @@ impl Lance {
     }
 }
 
-fn read(spec: &SourceSpec, path: &Path, batch_rows: usize, sender: &SyncSender<Result<RecordBatch, SourceError>>) {
+fn read(
+    spec: &SourceSpec,
+    path: &Path,
+    batch_rows: usize,
+    sender: &SyncSender<Result<RecordBatch, SourceError>>,
+) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(send_all(spec, path, batch_rows, sender)),
@@ -57,7 +62,8 @@ async fn send_all(
     batch_rows: usize,
     sender: &SyncSender<Result<RecordBatch, SourceError>>,
 ) -> Result<(), SourceError> {
-    let damaged = |error: lance::Error| SourceError::Damaged { path: path.to_path_buf(), detail: error.to_string() };
+    let damaged =
+        |error: lance::Error| SourceError::Damaged { path: path.to_path_buf(), detail: error.to_string() };
     let uri = path.to_str().ok_or_else(|| SourceError::NameNotText { path: path.to_path_buf() })?;
     let dataset = Dataset::open(uri).await.map_err(damaged)?;
     let stored = Schema::from(dataset.schema());

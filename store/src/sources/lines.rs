@@ -56,7 +56,12 @@ impl Lines {
             }
         }
         let bytes = if !has_end && taken >= limit { taken } else { self.text.len() as u64 };
-        let line = Line { number: self.next_number, offset: self.next_offset, bytes, is_long: bytes > self.bytes_max };
+        let line = Line {
+            number: self.next_number,
+            offset: self.next_offset,
+            bytes,
+            is_long: bytes > self.bytes_max,
+        };
         self.next_offset += taken;
         self.next_number += 1;
         if line.offset == 0 && self.text.starts_with(BYTE_ORDER_MARK) {

@@ -95,7 +95,8 @@ fn is_underline(content: &str) -> bool {
 /// Lines that a paragraph does not start with: quotes, list items, tables of HTML and rules.
 fn is_block_start(content: &str) -> bool {
     let is_item = |marks: &[char]| {
-        content.starts_with(marks) && content[1..].starts_with([' ', '\t']) || content.len() == 1 && content.starts_with(marks)
+        content.starts_with(marks) && content[1..].starts_with([' ', '\t'])
+            || content.len() == 1 && content.starts_with(marks)
     };
     let digits = content.bytes().take_while(u8::is_ascii_digit).count();
     let is_number = (1..=9).contains(&digits) && content[digits..].starts_with(['.', ')']);

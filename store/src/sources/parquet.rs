@@ -15,8 +15,10 @@ pub(super) struct Parquet {
 
 impl Parquet {
     pub(super) fn open(spec: &SourceSpec, file: &FileEntry, batch_rows: usize) -> Result<Self, SourceError> {
-        let damaged =
-            |error: parquet::errors::ParquetError| SourceError::Damaged { path: file.path.clone(), detail: error.to_string() };
+        let damaged = |error: parquet::errors::ParquetError| SourceError::Damaged {
+            path: file.path.clone(),
+            detail: error.to_string(),
+        };
         let builder = ParquetRecordBatchReaderBuilder::try_new(file.open_raw()?).map_err(damaged)?;
         let roots = stored_columns(builder.schema(), &spec.columns, &file.path.display().to_string())?;
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
@@ -36,14 +38,25 @@ impl Parquet {
 
     pub(super) fn next_batch(&mut self) -> Option<Result<RecordBatch, SourceError>> {
         let batch = self.reader.next()?;
-        Some(batch.map_err(|error| SourceError::Damaged { path: self.path.clone(), detail: error.to_string() }))
+        Some(
+            batch
+                .map_err(|error| SourceError::Damaged { path: self.path.clone(), detail: error.to_string() }),
+        )
     }
 }
 
 /// Positions of the declared columns in a stored schema. Errors: E0303 for a missing column that is not nullable, and for
 /// a type that is not accepted.
-pub(super) fn stored_columns(stored: &Schema, declared: &SchemaRef, file: &str) -> Result<Vec<usize>, SourceError> {
-    let fail = |column: &str, detail: String| SourceError::Column { pattern: file.into(), column: column.into(), detail };
+pub(super) fn stored_columns(
+    stored: &Schema,
+    declared: &SchemaRef,
+    file: &str,
+) -> Result<Vec<usize>, SourceError> {
+    let fail = |column: &str, detail: String| SourceError::Column {
+        pattern: file.into(),
+        column: column.into(),
+        detail,
+    };
     let mut positions = Vec::with_capacity(declared.fields().len());
     for field in declared.fields() {
         match stored.column_with_name(field.name()) {
@@ -53,8 +66,12 @@ pub(super) fn stored_columns(stored: &Schema, declared: &SchemaRef, file: &str) 
             }
             None if field.is_nullable() => {}
             None => {
-                let names: Vec<&str> = stored.fields().iter().take(20).map(|field| field.name().as_str()).collect();
-                return Err(fail(field.name(), format!("the file does not have it; it has {}", names.join(", "))));
+                let names: Vec<&str> =
+                    stored.fields().iter().take(20).map(|field| field.name().as_str()).collect();
+                return Err(fail(
+                    field.name(),
+                    format!("the file does not have it; it has {}", names.join(", ")),
+                ));
             }
         }
     }

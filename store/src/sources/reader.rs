@@ -12,7 +12,9 @@ use super::parquet::Parquet;
 use super::squad::Squad;
 use super::text::WholeFile;
 use super::trec::Trec;
-use super::{BATCH_BYTES, BadRow, BadRows, Fault, FileEntry, RowReader, SourceBatch, SourceError, SourceSpec};
+use super::{
+    BATCH_BYTES, BadRow, BadRows, Fault, FileEntry, RowReader, SourceBatch, SourceError, SourceSpec,
+};
 use arrow::array::RecordBatchOptions;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
@@ -273,7 +275,13 @@ impl SourceReader {
             return Ok(());
         }
         let percent = self.spec.max_bad * 100.0;
-        Err(SourceError::TooManyBad { pattern: self.spec.path.clone(), bad: self.bad_count, rows, percent, first })
+        Err(SourceError::TooManyBad {
+            pattern: self.spec.path.clone(),
+            bad: self.bad_count,
+            rows,
+            percent,
+            first,
+        })
     }
 
     fn path(&self) -> &Path {
@@ -319,12 +327,21 @@ impl Keys {
         if spec.key.is_empty() {
             return Ok(None);
         }
-        let fail = |column: &str, detail: String| SourceError::Column { pattern: spec.path.clone(), column: column.into(), detail };
+        let fail = |column: &str, detail: String| SourceError::Column {
+            pattern: spec.path.clone(),
+            column: column.into(),
+            detail,
+        };
         let mut columns = Vec::new();
         for key in &spec.key {
-            columns.push(spec.columns.index_of(key).map_err(|_| fail(key, "the key is not a declared column".into()))?);
+            columns.push(
+                spec.columns
+                    .index_of(key)
+                    .map_err(|_| fail(key, "the key is not a declared column".into()))?,
+            );
         }
-        let fields = columns.iter().map(|idx| SortField::new(spec.columns.field(*idx).data_type().clone())).collect();
+        let fields =
+            columns.iter().map(|idx| SortField::new(spec.columns.field(*idx).data_type().clone())).collect();
         let converter = RowConverter::new(fields)
             .map_err(|error| fail(&spec.key.join(", "), format!("no key can be made of it: {error}")))?;
         Ok(Some(Self { columns, converter, met: HashMap::new() }))
@@ -347,7 +364,12 @@ impl Keys {
             let short = hash.as_bytes().first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
             if let Some(first) = self.met.insert(short, *place) {
                 let shown = |place: &Place| show(place, spec, files);
-                let key = self.columns.iter().map(|idx| show_value(batch, *idx, row)).collect::<Vec<_>>().join(", ");
+                let key = self
+                    .columns
+                    .iter()
+                    .map(|idx| show_value(batch, *idx, row))
+                    .collect::<Vec<_>>()
+                    .join(", ");
                 return Err(SourceError::DuplicateKey { key, first: shown(&first), second: shown(place) });
             }
         }

@@ -60,7 +60,11 @@ pub(super) struct Squad {
 
 impl Squad {
     /// `seen` holds the contexts of the files before this one.
-    pub(super) fn open(spec: &SourceSpec, file: &FileEntry, seen: HashSet<[u8; 32]>) -> Result<Self, SourceError> {
+    pub(super) fn open(
+        spec: &SourceSpec,
+        file: &FileEntry,
+        seen: HashSet<[u8; 32]>,
+    ) -> Result<Self, SourceError> {
         Ok(Self {
             path: file.path.clone(),
             articles: Elements::member(file.open()?, spec.max_bytes, "data"),
@@ -86,9 +90,13 @@ impl Squad {
                     let row = questions(question, &id, &article.title, &paragraph.context);
                     self.waiting.push_back(match row {
                         Ok(values) => Ok(Row { values: project(values, &self.positions), line, bytes }),
-                        Err(message) => {
-                            Err(Fault::Row(BadRow::new(&self.path, Some(line), offset, message, head.as_bytes())))
-                        }
+                        Err(message) => Err(Fault::Row(BadRow::new(
+                            &self.path,
+                            Some(line),
+                            offset,
+                            message,
+                            head.as_bytes(),
+                        ))),
                     });
                 }
             } else if self.seen.insert(*hash.as_bytes()) {
@@ -117,7 +125,8 @@ fn questions(question: Question, doc: &str, title: &str, context: &str) -> Resul
                 answer.answer_start
             ));
         };
-        let start = u32::try_from(start).map_err(|_| format!("question {}: its context is too long", question.id))?;
+        let start =
+            u32::try_from(start).map_err(|_| format!("question {}: its context is too long", question.id))?;
         texts.push(Datum::Text(answer.text));
         starts.push(Datum::Int(i128::from(start)));
     }

@@ -44,7 +44,8 @@ impl WholeFile {
         if bytes.starts_with(BYTE_ORDER_MARK) {
             bytes.drain(..BYTE_ORDER_MARK.len());
         }
-        let text = String::from_utf8(bytes).map_err(|error| bad(not_utf8(error.utf8_error()), error.as_bytes()))?;
+        let text =
+            String::from_utf8(bytes).map_err(|error| bad(not_utf8(error.utf8_error()), error.as_bytes()))?;
         let mut values = vec![
             Datum::Text(file.name.clone()),
             Datum::Null,
@@ -53,7 +54,8 @@ impl WholeFile {
         ];
         if self.is_markdown {
             values.push(Datum::optional_text(title(&text)));
-            let pairs = front_matter(&text).into_iter().map(|(key, value)| (Datum::Text(key), Datum::Text(value)));
+            let pairs =
+                front_matter(&text).into_iter().map(|(key, value)| (Datum::Text(key), Datum::Text(value)));
             values.push(Datum::Map(pairs.collect()));
         }
         let bytes = text.len();

@@ -37,7 +37,13 @@ impl Trec {
             _ => Part::Qrels,
         };
         let lines = Lines::new(file.open()?, spec.max_bytes);
-        Ok(Self { path: file.path.clone(), lines, positions: positions(spec), part, bytes_max: spec.max_bytes })
+        Ok(Self {
+            path: file.path.clone(),
+            lines,
+            positions: positions(spec),
+            part,
+            bytes_max: spec.max_bytes,
+        })
     }
 
     fn judgement(&mut self) -> Option<Result<Row, Fault>> {
@@ -50,7 +56,8 @@ impl Trec {
                 continue;
             }
             let text = &self.lines.text;
-            let values = if line.is_long { Err(too_long(line.bytes, self.bytes_max)) } else { judgement(text) };
+            let values =
+                if line.is_long { Err(too_long(line.bytes, self.bytes_max)) } else { judgement(text) };
             return Some(match values {
                 Ok(values) => {
                     Ok(Row { values: project(values, &self.positions), line: line.number, bytes: text.len() })
@@ -75,7 +82,13 @@ impl Trec {
                 Ok(None) => {
                     let (number, offset) = start?;
                     let message = format!("{open} is not closed before the end of the file");
-                    return Some(Err(Fault::Row(BadRow::new(&self.path, Some(number), offset, message, &gathered))));
+                    return Some(Err(Fault::Row(BadRow::new(
+                        &self.path,
+                        Some(number),
+                        offset,
+                        message,
+                        &gathered,
+                    ))));
                 }
             };
             let text = &self.lines.text;
@@ -126,7 +139,8 @@ fn judgement(text: &[u8]) -> Result<Vec<Datum>, String> {
     let [topic, _, document, relevance] = columns[..] else {
         return Err(format!("expected 4 columns, found {}", columns.len()));
     };
-    let relevance: i32 = relevance.parse().map_err(|_| format!("relevance `{relevance}` is not an integer"))?;
+    let relevance: i32 =
+        relevance.parse().map_err(|_| format!("relevance `{relevance}` is not an integer"))?;
     Ok(vec![Datum::Text(topic.into()), Datum::Text(document.into()), Datum::Int(i128::from(relevance))])
 }
 
@@ -191,7 +205,8 @@ fn plain(text: &str) -> String {
     while let Some(at) = rest.find('<') {
         plain.push_str(&rest[..at]);
         let tag = &rest[at..];
-        let is_tag = tag[1..].starts_with(|next: char| next.is_ascii_alphabetic() || matches!(next, '/' | '!'));
+        let is_tag =
+            tag[1..].starts_with(|next: char| next.is_ascii_alphabetic() || matches!(next, '/' | '!'));
         match tag.find('>').filter(|_| is_tag) {
             Some(end) => {
                 plain.push(' ');
@@ -204,6 +219,7 @@ fn plain(text: &str) -> String {
         }
     }
     plain.push_str(rest);
-    let resolved = plain.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&");
+    let resolved =
+        plain.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&");
     resolved.trim().to_owned()
 }

@@ -1,0 +1,240 @@
+//! The store directory: version, lock, kills, damage, garbage.
+
+use promptc_store::doctor::{self, Severity};
+use promptc_store::kv::ledger::{uses_key, uses_value};
+use promptc_store::open::{CACHE_BYTES_DEFAULT, OpenError, Store, StoreOptions};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+const WRITE: StoreOptions = StoreOptions { cache_bytes: CACHE_BYTES_DEFAULT, read_only: false };
+const READ: StoreOptions = StoreOptions { cache_bytes: CACHE_BYTES_DEFAULT, read_only: true };
+
+pub(crate) fn open(dir: &Path) -> Store {
+    Store::open(dir, &WRITE).unwrap()
+}
+
+/// Runs the test `name` of this binary in another process, which finds `PROMPTC_TEST_DIR` set.
+fn other_process(name: &str, dir: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env("PROMPTC_TEST_DIR", dir)
+        .stdout(Stdio::piped())
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn told_dir() -> Option<std::path::PathBuf> {
+    std::env::var_os("PROMPTC_TEST_DIR").map(Into::into)
+}
+
+/// Lines that a child wrote after the word `child:`.
+fn child_lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.map_while(Result::ok).filter_map(|line| Some(line.split_once("child:")?.1.to_owned()))
+}
+
+#[test]
+fn store_is_made_once_and_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("deep/.promptc");
+    assert!(matches!(Store::open(&path, &READ), Err(OpenError::Missing { .. })));
+    let store = open(&path);
+    store.ledger().put_all(&[("a", b"1")]).unwrap();
+    fs::write(store.tmp_dir().join("left"), "x").unwrap();
+    drop(store);
+    let store = open(&path);
+    assert_eq!(store.ledger().get("a").unwrap(), Some(b"1".to_vec()));
+    assert!(!store.tmp_dir().join("left").exists());
+    for folder in [store.flows_dir(), store.vectors_dir(), store.text_dir(), store.tmp_dir()] {
+        assert!(folder.is_dir());
+    }
+    assert!(fs::read_to_string(path.join("FORMAT")).unwrap().starts_with("promptc-store 1\n"));
+}
+
+#[test]
+fn another_process_holds_the_store() {
+    if let Some(dir) = told_dir() {
+        let _store = open(&dir);
+        println!("child:{}", std::process::id());
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).unwrap();
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = other_process("directory::another_process_holds_the_store", dir.path());
+    let process = child_lines(&mut child).next().unwrap();
+    for options in [WRITE, READ] {
+        let error = Store::open(dir.path(), &options).unwrap_err();
+        assert_eq!(error.code(), "E1001");
+        assert!(error.to_string().contains(&format!("process {process}")), "{error}");
+    }
+    assert_eq!(doctor::check(dir.path())[0].code, Some("E1001"));
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    child.wait().unwrap();
+    open(dir.path());
+}
+
+#[test]
+fn handles_keep_the_lock_and_readers_share_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = open(dir.path()).rows().clone();
+    assert_eq!(Store::open(dir.path(), &WRITE).unwrap_err().code(), "E1001");
+    drop(rows);
+    let first = Store::open(dir.path(), &READ).unwrap();
+    let second = Store::open(dir.path(), &READ).unwrap();
+    assert!(first.is_read_only() && second.ledger().put_all(&[("a", b"")]).is_err());
+    assert_eq!(Store::open(dir.path(), &WRITE).unwrap_err().code(), "E1001");
+}
+
+#[test]
+fn other_versions_and_foreign_folders_are_refused_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    fs::write(dir.path().join("FORMAT"), "promptc-store 7\n").unwrap();
+    let error = Store::open(dir.path(), &WRITE).unwrap_err();
+    assert_eq!(error.code(), "E1002");
+    let message = format!("{error} {}", error.help());
+    assert!(
+        message.contains("format 7") && message.contains("format 1") && message.contains("remove"),
+        "{message}"
+    );
+    for text in ["", "something else\n", "promptc-store\n"] {
+        fs::write(dir.path().join("FORMAT"), text).unwrap();
+        assert_eq!(Store::open(dir.path(), &WRITE).unwrap_err().code(), "E1003", "{text:?}");
+    }
+
+    let foreign = tempfile::tempdir().unwrap();
+    fs::write(foreign.path().join("thesis.tex"), "x").unwrap();
+    let error = Store::open(foreign.path(), &WRITE).unwrap_err();
+    assert_eq!(error.code(), "E2501");
+    assert!(error.to_string().contains("thesis.tex"));
+    assert_eq!(fs::read_dir(foreign.path()).unwrap().count(), 1);
+    let file = foreign.path().join("thesis.tex");
+    assert_eq!(Store::open(&file, &WRITE).unwrap_err().code(), "E2501");
+}
+
+fn row_key(number: u64) -> [u8; 32] {
+    *blake3::hash(&number.to_le_bytes()).as_bytes()
+}
+
+#[test]
+fn killed_process_loses_nothing_that_it_was_told_is_kept() {
+    if let Some(dir) = told_dir() {
+        let store = open(&dir);
+        let start = store
+            .ledger()
+            .get("next")
+            .unwrap()
+            .map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
+        for number in start.. {
+            let row = (row_key(number), number.to_le_bytes().repeat(100));
+            store.rows().put_many(&[row]).unwrap();
+            store
+                .ledger()
+                .put_all(&[("next", &(number + 1).to_le_bytes()), ("twin", &(number + 1).to_le_bytes())])
+                .unwrap();
+            println!("child:{number}");
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let name = "directory::killed_process_loses_nothing_that_it_was_told_is_kept";
+    for cycle in 0..4u64 {
+        let mut child = other_process(name, dir.path());
+        let lines = child_lines(&mut child);
+        let mut last = 0;
+        for line in lines.take(20 + 17 * cycle as usize) {
+            last = line.parse::<u64>().unwrap();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = open(dir.path());
+        let next = store.ledger().get("next").unwrap().unwrap();
+        assert!(u64::from_le_bytes(next.clone().try_into().unwrap()) > last, "cycle {cycle}");
+        assert_eq!(store.ledger().get("twin").unwrap().unwrap(), next, "half a batch");
+        let keys: Vec<_> = (0..=last).map(row_key).collect();
+        for (number, value) in store.rows().get_many(&keys).into_iter().enumerate() {
+            assert_eq!(value, Some((number as u64).to_le_bytes().repeat(100)), "cycle {cycle}, row {number}");
+        }
+        assert_eq!(store.rows().counts().damaged, 0);
+    }
+}
+
+#[test]
+fn doctor_names_what_is_missing_and_gc_keeps_what_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for name in ["used", "cut", "old"] {
+        fs::write(store.flows_dir().join(format!("{name}.parquet")), b"PAR1....PAR1").unwrap();
+    }
+    fs::create_dir(store.vectors_dir().join("v.lance")).unwrap();
+    fs::create_dir(store.text_dir().join("unused")).unwrap();
+    fs::write(store.text_dir().join("unused/segment"), [0; 100]).unwrap();
+    let uses =
+        uses_value(["flows/used.parquet", "flows/cut.parquet", "flows/gone.parquet", "vectors/v.lance"]);
+    store.ledger().put_all(&[(&uses_key("p.promptc"), &uses)]).unwrap();
+    fs::write(store.flows_dir().join("cut.parquet"), b"PAR1....").unwrap();
+
+    let leftovers = doctor::unreferenced(&store).unwrap();
+    let names: Vec<_> =
+        leftovers.iter().map(|leftover| leftover.path.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["old.parquet", "unused"]);
+    drop(store);
+
+    let findings = doctor::check(dir.path());
+    let errors: Vec<_> = findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
+    assert_eq!(errors.len(), 2, "{findings:?}");
+    assert!(errors[0].subject.ends_with("cut.parquet") && errors[1].subject.ends_with("gone.parquet"));
+    assert!(errors.iter().all(|finding| finding.code == Some("E1003") && finding.help.contains("p.promptc")));
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Warning && finding.message.contains("112 bytes"))
+    );
+
+    assert_eq!(doctor::remove(&leftovers).unwrap(), 112);
+    let store = open(dir.path());
+    assert!(doctor::unreferenced(&store).unwrap().is_empty());
+    assert!(store.flows_dir().join("used.parquet").exists());
+}
+
+#[test]
+fn flipped_bits_in_the_database_never_give_wrong_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = 20_000u64;
+    let store = open(dir.path());
+    let rows: Vec<_> = (0..count).map(|number| (row_key(number), number.to_le_bytes().repeat(50))).collect();
+    store.rows().put_many(&rows).unwrap();
+    drop(store);
+    let tables: Vec<_> = fs::read_dir(dir.path().join("kv"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|suffix| suffix == "sst"))
+        .collect();
+    assert!(!tables.is_empty());
+    for table in tables {
+        let mut bytes = fs::read(&table).unwrap();
+        let middle = bytes.len() / 3;
+        bytes[middle] ^= 0x10;
+        fs::write(&table, bytes).unwrap();
+    }
+    let store = match Store::open(dir.path(), &WRITE) {
+        Ok(store) => store,
+        Err(error) => {
+            assert_eq!(error.code(), "E1003", "{error}");
+            return;
+        }
+    };
+    let keys: Vec<_> = (0..count).map(row_key).collect();
+    let mut missing = 0;
+    for (number, value) in store.rows().get_many(&keys).into_iter().enumerate() {
+        match value {
+            Some(value) => assert_eq!(value, (number as u64).to_le_bytes().repeat(50)),
+            None => missing += 1,
+        }
+    }
+    assert!(missing > 0 && store.rows().counts().damaged == missing, "{missing} missing");
+}
