@@ -1,1 +1,416 @@
-//! Full-text indexes in Tantivy.
+//! Full-text indexes: which texts hold these words, and how well.
+//!
+//! ```text
+//!  rows (~row, key, text) --Analyzer--> tokens --Tantivy--> postings on disk, state in the commit
+//!                                                              |
+//!  query --Analyzer--> terms, counts ----BM25 over postings----+--> (row, score), best first, ties by key
+//! ```
+//!
+//! Tantivy holds the postings, the commit and the merging of segments. Scoring is ours: Tantivy's own BM25 rounds document
+//! lengths to 8 bits and counts deleted documents, so that its scores depend on the history of the index. Ours depend on
+//! the rows alone: the same rows give the same scores to the last bit, whether they came in one build or in many updates.
+//!
+//! This module does not know flows or keys: it stores the bytes it is given.
+//!
+//! # Decisions
+//! *Damage.* Opening compares the checksum of every file (about 1 GB/s). An index that fails it is dropped and
+//! [`TextIndex::notices`] says so; it is derived from a flow and is built again by the next update.
+//!
+//! *Merging* is Tantivy's logarithmic policy, waited for after each update, so that no thread outlives the call.
+
+mod analyze;
+mod score;
+mod stop_words;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tantivy::directory::MmapDirectory;
+use tantivy::indexer::IndexWriterOptions;
+use tantivy::schema::{
+    BytesOptions, Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
+};
+use tantivy::store::Compressor;
+use tantivy::tokenizer::{PreTokenizedString, RAW_TOKENIZER_NAME};
+use tantivy::{
+    Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyDocument, TantivyError, Term,
+};
+
+use crate::flows::RowId;
+use analyze::Analyzer;
+use score::Snapshot;
+
+/// Bytes that the writer gathers before it writes a segment.
+const WRITER_BYTES: usize = 50_000_000;
+/// Raised whenever analysis or the stored fields change, so that old indexes are built again.
+const TEXT_FORMAT: u32 = 1;
+
+/// What a text index was declared with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextParams {
+    /// Saturation of the term frequency, at least 0; 1.2 is usual.
+    pub k1: f64,
+    /// Strength of the length normalisation, 0 to 1; 0.75 is usual.
+    pub b: f64,
+    /// Language of the stemmer (`"en"`, `"de"`, ...), `None` for words as they are.
+    pub stem: Option<String>,
+    /// Language of the stop list, `None` to keep all words.
+    pub stop: Option<String>,
+    /// Whether the places of words are kept, for phrase queries of other tools. Ranking does not use them.
+    pub positions: bool,
+}
+
+/// One text to index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextRow {
+    /// Identity of the row.
+    pub row: RowId,
+    /// The row's key as bytes that compare like the key: decides between equal scores.
+    pub key: Vec<u8>,
+    /// The text.
+    pub text: String,
+}
+
+/// Why a text index could not be opened, changed or searched.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    /// A parameter has no meaning.
+    #[error("text index {}: {detail}", dir.display())]
+    Params {
+        /// The index folder.
+        dir: PathBuf,
+        /// Which parameter, and what is allowed.
+        detail: String,
+    },
+    /// No room is left on the device.
+    #[error("text index {}: disk full", dir.display())]
+    DiskFull {
+        /// The index folder.
+        dir: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("text index {}: {source}", dir.display())]
+    Io {
+        /// The index folder.
+        dir: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The index library refused.
+    #[error("text index {}: {source}", dir.display())]
+    Tantivy {
+        /// The index folder.
+        dir: PathBuf,
+        /// The library's answer.
+        #[source]
+        source: TantivyError,
+    },
+    /// The rows to add could not be read; the index is as it was.
+    #[error("text index {}: {source}", dir.display())]
+    Rows {
+        /// The index folder.
+        dir: PathBuf,
+        /// What the rows' reader said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl TextError {
+    /// The code of the language reference under which this error is explained.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::DiskFull { .. } => "E1004",
+            Self::Params { .. } | Self::Io { .. } | Self::Tantivy { .. } | Self::Rows { .. } => "E1005",
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Params { .. } => "change the declaration of the index",
+            Self::DiskFull { .. } => "free space on this device and run again: the index is as it was",
+            Self::Rows { .. } => "see the reason; the index is as it was",
+            Self::Io { .. } | Self::Tantivy { .. } => {
+                "remove the folder and run again: the index is built anew"
+            }
+        }
+    }
+
+    fn io(dir: &Path, source: std::io::Error) -> Self {
+        if matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) {
+            return Self::DiskFull { dir: dir.to_owned() };
+        }
+        Self::Io { dir: dir.to_owned(), source }
+    }
+
+    fn tantivy(dir: &Path, source: TantivyError) -> Self {
+        match source {
+            TantivyError::IoError(error) => {
+                Self::io(dir, std::io::Error::new(error.kind(), error.to_string()))
+            }
+            source => Self::Tantivy { dir: dir.to_owned(), source },
+        }
+    }
+}
+
+/// What is stored with each commit.
+#[derive(Debug, Serialize, Deserialize)]
+struct Payload {
+    /// What decides the postings: format and analysis.
+    analysis: String,
+    /// The fingerprint that the caller gave.
+    state: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Fields {
+    row: Field,
+    row_high: Field,
+    row_low: Field,
+    key: Field,
+    length: Field,
+    text: Field,
+}
+
+/// A full-text index in a folder of its own. One owner at a time.
+pub struct TextIndex {
+    dir: PathBuf,
+    params: TextParams,
+    analyzer: Analyzer,
+    analysis: String,
+    fields: Fields,
+    index: Index,
+    reader: IndexReader,
+    snapshot: Snapshot,
+    state: Option<String>,
+    notices: Vec<String>,
+}
+
+impl std::fmt::Debug for TextIndex {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("TextIndex").field("dir", &self.dir).field("state", &self.state).finish()
+    }
+}
+
+impl TextIndex {
+    /// Opens the index in `dir`, or begins an empty one if there is none, if it was made with another analysis, or if it is
+    /// damaged (then [`Self::notices`] says so). `k1` and `b` are used when searching only and may differ from the last time.
+    ///
+    /// # Errors
+    /// [`TextError::Params`] for an unknown language or a number out of range; what the system says.
+    pub fn open_or_create(dir: &Path, params: TextParams) -> Result<Self, TextError> {
+        let bad = |detail: String| TextError::Params { dir: dir.to_owned(), detail };
+        if !(params.k1.is_finite() && params.k1 >= 0.0) {
+            return Err(bad(format!("k1 = {} is not a number of at least 0", params.k1)));
+        }
+        if !(0.0..=1.0).contains(&params.b) {
+            return Err(bad(format!("b = {} is not between 0 and 1", params.b)));
+        }
+        let analyzer = Analyzer::new(params.stem.as_deref(), params.stop.as_deref()).map_err(bad)?;
+        let (schema, fields) = schema(params.positions);
+        let analysis = format!(
+            "format {TEXT_FORMAT}, stem {}, stop {}, positions {}",
+            params.stem.as_deref().unwrap_or("none"),
+            params.stop.as_deref().unwrap_or("none"),
+            params.positions
+        );
+        let mut notices = Vec::new();
+        let (index, state) = match open_whole(dir, &schema, &analysis) {
+            Ok(Some((index, state))) => (index, Some(state)),
+            Ok(None) => (create(dir, schema)?, None),
+            Err(reason) => {
+                notices.push(format!("E1003: text index {}: {reason}; it is built again", dir.display()));
+                (create(dir, schema)?, None)
+            }
+        };
+        let tantivy = |error| TextError::tantivy(dir, error);
+        let reader: IndexReader =
+            index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(tantivy)?;
+        let snapshot = Snapshot::load(&reader.searcher(), &fields).map_err(tantivy)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            params,
+            analyzer,
+            analysis,
+            fields,
+            index,
+            reader,
+            snapshot,
+            state,
+            notices,
+        })
+    }
+
+    /// The fingerprint given to the last completed [`Self::update`]; `None` for an index that was never filled.
+    pub fn state(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
+
+    /// What the user should know about how the index was opened.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// Number of texts.
+    pub fn rows(&self) -> u64 {
+        self.snapshot.row_count()
+    }
+
+    /// Removes and adds rows in one commit that also stores `state`. A row of `added` replaces the row of the same identity.
+    /// The caller gives the whole difference to the state before; if [`Self::state`] is `None`, that is all rows.
+    ///
+    /// Returns when the commit is synced. Memory: 50 MB, one thread.
+    ///
+    /// # Errors
+    /// After an error, also one of `added`, the index is as it was before the call.
+    pub fn update<E>(
+        &mut self,
+        removed: &[RowId],
+        added: impl Iterator<Item = Result<TextRow, E>>,
+        state: &str,
+    ) -> Result<(), TextError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let dir = self.dir.clone();
+        let tantivy = |error| TextError::tantivy(&dir, error);
+        let options = IndexWriterOptions::builder()
+            .num_worker_threads(1)
+            .num_merge_threads(1)
+            .memory_budget_per_thread(WRITER_BYTES)
+            .build();
+        let mut writer: IndexWriter = self.index.writer_with_options(options).map_err(tantivy)?;
+        let was_empty = self.rows() == 0;
+        for row in removed {
+            writer.delete_term(Term::from_field_bytes(self.fields.row, row));
+        }
+        let mut failed = None;
+        for text_row in added {
+            match text_row {
+                Ok(text_row) => {
+                    if !was_empty {
+                        writer.delete_term(Term::from_field_bytes(self.fields.row, &text_row.row));
+                    }
+                    let document = self.document(&text_row);
+                    writer.add_document(document).map_err(tantivy)?;
+                }
+                Err(error) => {
+                    failed = Some(error.into());
+                    break;
+                }
+            }
+        }
+        if let Some(source) = failed {
+            writer.rollback().map_err(tantivy)?;
+            return Err(TextError::Rows { dir, source });
+        }
+        let payload = Payload { analysis: self.analysis.clone(), state: state.to_owned() };
+        let payload = serde_json::to_string(&payload).expect("invariant: two texts are always JSON");
+        let mut commit = writer.prepare_commit().map_err(tantivy)?;
+        commit.set_payload(&payload);
+        commit.commit().map_err(tantivy)?;
+        writer.wait_merging_threads().map_err(tantivy)?;
+        self.reader.reload().map_err(tantivy)?;
+        self.snapshot = Snapshot::load(&self.reader.searcher(), &self.fields).map_err(tantivy)?;
+        self.state = Some(state.to_owned());
+        Ok(())
+    }
+
+    /// The `k` best rows for `query` among those that `allowed` accepts (all if `None`), score descending, ties by key.
+    /// Rows that share no term with the query are not returned. What is not allowed still counts in the statistics, so that
+    /// a filter does not change the scores of what it lets through.
+    ///
+    /// Score (BM25): sum over the query's terms `t`, in byte order, of
+    /// `count(t in query) · idf(t) · tf·(k1 + 1) / (tf + k1·(1 - b + b·length/mean length))` with
+    /// `idf = ln(1 + (N - df + 0.5)/(df + 0.5))`, after Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25
+    /// and Beyond" (2009); N, df and the mean over present rows, lengths exact, all in `f64`.
+    ///
+    /// Cost: the postings of the query's terms, and 8 bytes per row of the index.
+    ///
+    /// # Errors
+    /// What the library says when it reads.
+    pub fn search(
+        &self,
+        query: &str,
+        k: usize,
+        allowed: Option<&(dyn Fn(&RowId) -> bool + Sync)>,
+    ) -> Result<Vec<(RowId, f64)>, TextError> {
+        let terms = self.analyzer.count(query);
+        self.snapshot
+            .search(&terms, self.fields.text, (self.params.k1, self.params.b), k, allowed)
+            .map_err(|error| TextError::tantivy(&self.dir, error))
+    }
+
+    fn document(&self, text_row: &TextRow) -> TantivyDocument {
+        let tokens = self.analyzer.tokens(&text_row.text);
+        let (high, low) = halves(&text_row.row);
+        let mut document = TantivyDocument::new();
+        document.add_bytes(self.fields.row, &text_row.row);
+        document.add_u64(self.fields.row_high, high);
+        document.add_u64(self.fields.row_low, low);
+        document.add_bytes(self.fields.key, &text_row.key);
+        document.add_u64(self.fields.length, tokens.len() as u64);
+        document.add_pre_tokenized_text(self.fields.text, PreTokenizedString { text: String::new(), tokens });
+        document
+    }
+}
+
+fn halves(row: &RowId) -> (u64, u64) {
+    let (high, low) = row.split_at(8);
+    let number = |bytes: &[u8]| bytes.iter().fold(0u64, |number, &byte| number << 8 | u64::from(byte));
+    (number(high), number(low))
+}
+
+fn schema(positions: bool) -> (Schema, Fields) {
+    let mut builder = Schema::builder();
+    let option =
+        if positions { IndexRecordOption::WithFreqsAndPositions } else { IndexRecordOption::WithFreqs };
+    let indexing = TextFieldIndexing::default()
+        .set_tokenizer(RAW_TOKENIZER_NAME)
+        .set_index_option(option)
+        .set_fieldnorms(false);
+    let number = || NumericOptions::default().set_fast();
+    let fields = Fields {
+        row: builder.add_bytes_field("row", BytesOptions::default().set_indexed()),
+        row_high: builder.add_u64_field("row_high", number()),
+        row_low: builder.add_u64_field("row_low", number()),
+        key: builder.add_bytes_field("key", BytesOptions::default().set_fast()),
+        length: builder.add_u64_field("length", number()),
+        text: builder.add_text_field("text", TextOptions::default().set_indexing_options(indexing)),
+    };
+    (builder.build(), fields)
+}
+
+/// Opens an index and compares all checksums. `None`: there is none, or it was made with another analysis. `Err`: it is
+/// damaged, and why.
+fn open_whole(dir: &Path, schema: &Schema, analysis: &str) -> Result<Option<(Index, String)>, String> {
+    if !dir.join("meta.json").exists() {
+        return Ok(None);
+    }
+    let index = Index::open_in_dir(dir).map_err(|error| error.to_string())?;
+    let metas = index.load_metas().map_err(|error| error.to_string())?;
+    // Without payload: a new index whose first update did not complete.
+    let Some(payload) = metas.payload else { return Ok(None) };
+    let payload: Payload = serde_json::from_str(&payload).map_err(|error| error.to_string())?;
+    if payload.analysis != analysis || index.schema() != *schema {
+        return Ok(None);
+    }
+    let damaged = index.validate_checksum().map_err(|error| error.to_string())?;
+    if let Some(file) = damaged.iter().min() {
+        return Err(format!("{} does not hold what was written", file.display()));
+    }
+    Ok(Some((index, payload.state)))
+}
+
+fn create(dir: &Path, schema: Schema) -> Result<Index, TextError> {
+    let io = |error| TextError::io(dir, error);
+    if dir.exists() {
+        std::fs::remove_dir_all(dir).map_err(io)?;
+    }
+    std::fs::create_dir_all(dir).map_err(io)?;
+    let settings = IndexSettings { docstore_compression: Compressor::None, ..IndexSettings::default() };
+    let directory = MmapDirectory::open(dir).map_err(|error| TextError::tantivy(dir, error.into()))?;
+    Index::create(directory, schema, settings).map_err(|error| TextError::tantivy(dir, error))
+}
