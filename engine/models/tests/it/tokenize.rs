@@ -6,8 +6,9 @@ use std::sync::OnceLock;
 
 fn by_regex(text: &str) -> Vec<(u32, u32)> {
     // `\w` and `\s` as Python's `re` has them, spelled out: letters, numbers, underscore; white space and U+001C..U+001F.
+    static PATTERN: OnceLock<regex::Regex> = OnceLock::new();
     let pattern =
-        regex::Regex::new(r"[\p{L}\p{N}_]+|[^\p{L}\p{N}_\s\x1c-\x1f]").expect("the pattern is valid");
+        PATTERN.get_or_init(|| regex::Regex::new(r"[\p{L}\p{N}_]+|[^\p{L}\p{N}_\s\x1c-\x1f]").unwrap());
     pattern.find_iter(text).map(|found| (found.start() as u32, found.end() as u32)).collect()
 }
 
