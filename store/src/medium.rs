@@ -99,13 +99,7 @@ impl AsideFile {
     /// that is already there. Removes what dead processes left for the same target.
     pub fn create(target: &Path) -> Result<Self, MediumError> {
         remove_stale(target);
-        Self::create_in(parent_of(target), target)
-    }
-
-    /// As [`AsideFile::create`], with the hidden file in `folder`, which must lie on the same file system.
-    pub fn create_in(folder: &Path, target: &Path) -> Result<Self, MediumError> {
-        let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-        let aside = folder.join(format!("{}{}-{sequence}", aside_prefix(target), std::process::id()));
+        let aside = hidden_path(target);
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -113,11 +107,6 @@ impl AsideFile {
             .map_err(|source| MediumError::new("create", &aside, source))?;
         let writer = Some(BufWriter::with_capacity(BUFFER_BYTES, file));
         Ok(Self { target: target.to_path_buf(), aside, writer })
-    }
-
-    /// Where the bytes are until they are published.
-    pub fn aside_path(&self) -> &Path {
-        &self.aside
     }
 
     /// The name that the file will have.
@@ -187,6 +176,12 @@ fn aside_prefix(target: &Path) -> String {
         end -= 1;
     }
     format!(".{}.tmp-", &name[..end])
+}
+
+/// A hidden name in the folder of `target` that no other writer of this or another process uses.
+pub(crate) fn hidden_path(target: &Path) -> PathBuf {
+    let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+    parent_of(target).join(format!("{}{}-{sequence}", aside_prefix(target), std::process::id()))
 }
 
 /// Removes hidden files of `target` whose process no longer runs. Best effort: a file that stays costs space only.

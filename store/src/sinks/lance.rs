@@ -26,7 +26,6 @@ use lance::dataset::{MergeInsertBuilder, WhenMatched, WhenNotMatched, WriteMode,
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -34,8 +33,6 @@ use std::thread::JoinHandle;
 const WAITING_BATCHES: usize = 2;
 /// Rows that are compared at a time.
 const COMPARED_ROWS: usize = 1_024;
-
-static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
 pub(super) struct Lance {
     target: PathBuf,
@@ -76,8 +73,7 @@ impl Lance {
             }
         }
         medium::remove_stale(&target);
-        let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-        let staging = target.with_file_name(format!(".{name}.tmp-{}-{sequence}", std::process::id()));
+        let staging = medium::hidden_path(&target);
         let (sender, receiver) = sync_channel(WAITING_BATCHES);
         let (schema, path) = (schema.clone(), staging.clone());
         let worker = std::thread::Builder::new()
@@ -190,7 +186,6 @@ async fn update(staging: &Path, target: &Path, key: Option<Vec<String>>) -> Resu
     if is_equal(&staged, &current).await.map_err(fail)? {
         return Ok(false);
     }
-    let schema = Arc::new(Schema::from(staged.schema()));
     let mut scanner = staged.scan();
     scanner.scan_in_order(true);
     let stream = scanner.try_into_stream().await.map_err(fail)?;
@@ -205,7 +200,6 @@ async fn update(staging: &Path, target: &Path, key: Option<Vec<String>>) -> Resu
                 .map_err(fail)?;
         }
         Some(key) => {
-            let _ = schema;
             MergeInsertBuilder::try_new(Arc::new(current), key)
                 .map_err(fail)?
                 .when_matched(WhenMatched::UpdateAll)

@@ -17,14 +17,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Name of the manifest in the folder.
 const MANIFEST: &str = ".promptc-files";
 /// First line of the manifest.
 const MANIFEST_HEAD: &str = "promptc-files 1";
-
-static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
 type Hash = [u8; 32];
 
@@ -49,10 +46,7 @@ impl Tree {
     /// `folder` is checked and exists; `path` is what the program calls it.
     pub(super) fn open(folder: PathBuf, path: &str) -> Result<Self, SinkError> {
         medium::remove_stale(&folder);
-        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-        let short: String = name.chars().take(40).collect();
-        let staging = folder.with_file_name(format!(".{short}.tmp-{}-{sequence}", std::process::id()));
+        let staging = medium::hidden_path(&folder);
         fs::create_dir(&staging).map_err(|source| MediumError::new("make folder", &staging, source))?;
         Ok(Self { folder, path: path.to_owned(), staging, staged_count: 0, entries: BTreeMap::new() })
     }

@@ -2,7 +2,7 @@
 //!
 //! `*` and `?` match within one name, `[a-z]` one character, `**` any number of folders. The walk starts below the part
 //! of the pattern that has no wildcard, looks only into folders that the pattern can reach, does not follow symbolic
-//! links to folders, and asks for the size of matching files only. Folders are read in parallel.
+//! links to folders nor enter `.promptc`, and asks for the size of matching files only. Folders are read in parallel.
 
 use super::files::{FileEntry, kind_of, unreadable};
 use super::{SourceError, SourceSpec};
@@ -13,6 +13,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Threads that read folders; their time is the system's, so a few more than two cores help a cold cache.
 const THREADS: usize = 4;
+/// The store's usual folder: what is in it is ours and never a source that a pattern meant.
+const STORE_FOLDER: &str = ".promptc";
 /// Folders below each other; a deeper tree is a loop or a mistake.
 const DEPTH_MAX: usize = 128;
 
@@ -260,7 +262,7 @@ impl<'a> Walk<'a> {
             let shown = name.to_string_lossy();
             let kind = entry.file_type().map_err(fail)?;
             if kind.is_dir() {
-                if (self.enters)(folder.depth, &shown) {
+                if shown != STORE_FOLDER && (self.enters)(folder.depth, &shown) {
                     let prefix = format!("{}{shown}/", folder.prefix);
                     below.push(Folder { path: entry.path(), prefix, depth: folder.depth + 1 });
                 }

@@ -6,7 +6,12 @@ use super::lines::{BYTE_ORDER_MARK, not_utf8};
 use super::markdown::{front_matter, title};
 use super::{BadRow, Fault, FileEntry, Row, RowReader, SourceError, SourceSpec};
 use crate::schema::HEAD_BYTES_MAX;
+use std::collections::BTreeMap;
 use std::io::Read;
+
+/// Positions among the columns of `markdown`.
+const TITLE: usize = 4;
+const FRONT_MATTER: usize = 5;
 
 /// The one row of one file.
 pub(super) struct WholeFile {
@@ -53,9 +58,11 @@ impl WholeFile {
             Datum::Int(i128::from(file.modified_us())),
         ];
         if self.is_markdown {
-            values.push(Datum::optional_text(title(&text)));
-            let pairs =
-                front_matter(&text).into_iter().map(|(key, value)| (Datum::Text(key), Datum::Text(value)));
+            // Not looked for where the program does not ask.
+            let is_wanted = |position| self.positions.contains(&position);
+            values.push(Datum::optional_text(if is_wanted(TITLE) { title(&text) } else { None }));
+            let pairs = if is_wanted(FRONT_MATTER) { front_matter(&text) } else { BTreeMap::new() };
+            let pairs = pairs.into_iter().map(|(key, value)| (Datum::Text(key), Datum::Text(value)));
             values.push(Datum::Map(pairs.collect()));
         }
         let bytes = text.len();

@@ -1,10 +1,14 @@
 //! Every kind of source, read back; every kind of bad input, refused by name and place.
 
-use crate::support::{int, read_all, source, text, texts};
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Field, Int64Type, TimeUnit, UInt32Type};
+use crate::support::{int, read_all, sink, source, text, texts, write_all};
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeListArray, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray,
+};
+use arrow::datatypes::{DataType, Field, Float32Type, Int64Type, Schema, TimeUnit, UInt32Type};
 use promptc_store::schema::quarantine_batch;
 use promptc_store::sources::{BadRows, SourceError, content_hash, fixed_columns, read, resolve};
+use proptest::prelude::*;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -475,4 +479,94 @@ fn special_files_do_not_block() {
     assert!(matches!(resolve(&spec, None).unwrap_err(), SourceError::NotAFile { .. }));
     let spec = source("jsonl", dir.path(), "*.jsonl", vec![text("id")]);
     assert!(matches!(resolve(&spec, None).unwrap_err(), SourceError::NoMatch { .. }));
+}
+
+#[test]
+fn parquet_columns_are_checked_and_widened() {
+    let dir = tempfile::tempdir().unwrap();
+    let vectors = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(
+        [[1.0, 2.0], [f32::NAN, 1.0], [3.0, 4.0]].map(|vector| Some(vector.map(Some))),
+        2,
+    );
+    let stored = RecordBatch::try_from_iter([
+        ("n", Arc::new(Int32Array::from(vec![Some(1), Some(2), None])) as ArrayRef),
+        ("v", Arc::new(vectors) as ArrayRef),
+    ])
+    .unwrap();
+    let target = sink("parquet", dir.path(), "f.parquet");
+    write_all(&target, &stored.schema(), std::slice::from_ref(&stored)).unwrap();
+    let item = Arc::new(Field::new("item", DataType::Float32, false));
+    let vector = Field::new("v", DataType::FixedSizeList(item, 2), false);
+    let read_with = |columns: Vec<Field>, bad_rows| {
+        let mut spec = source("parquet", dir.path(), "*.parquet", columns);
+        spec.bad_rows = bad_rows;
+        spec.max_bad = 1.0;
+        read_all(&spec, 2)
+    };
+    let nullable_int = || Field::new("n", DataType::Int64, true);
+    let error = read_with(vec![nullable_int(), vector.clone()], BadRows::Error).unwrap_err();
+    assert!(error.to_string().contains("row 2: column `v`: NaN"), "{error}");
+    let error = read_with(vec![int("n")], BadRows::Error).unwrap_err();
+    assert!(error.to_string().contains("row 3: column `n`: null"), "{error}");
+    let (batch, bad) = read_with(vec![int("n"), vector, nullable("none")], BadRows::Quarantine).unwrap();
+    assert_eq!((batch.num_rows(), bad.iter().map(|row| row.offset).collect::<Vec<_>>()), (1, vec![1, 2]));
+    for columns in [vec![text("n")], vec![text("none")], vec![Field::new("n", DataType::Int8, true)]] {
+        let error = read_with(columns, BadRows::Error).unwrap_err();
+        assert_eq!(error.code(), "E0303", "{error}");
+    }
+    let whole = fs::read(dir.path().join("f.parquet")).unwrap();
+    write(dir.path(), "f.parquet", &whole[..whole.len() / 2]);
+    assert_eq!(read_with(vec![nullable_int()], BadRows::Error).unwrap_err().code(), "E2102");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever rows a sink writes, the source of its kind reads back, whatever the sizes of batches.
+    #[test]
+    fn rows_survive_the_way_through_a_file(
+        rows in prop::collection::vec((".{0,12}", any::<Option<i64>>(), prop::option::of(any::<i32>())), 1..20),
+        split in 0usize..20,
+        batch_rows in 1usize..30,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let floats = rows.iter().map(|row| row.2.map(|number| f64::from(number) / 3.0)).collect::<Float64Array>();
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.0.as_str()))),
+            Arc::new(rows.iter().map(|row| row.1).collect::<Int64Array>()),
+            Arc::new(floats),
+        ];
+        let fields =
+            vec![text("t"), Field::new("n", DataType::Int64, true), Field::new("f", DataType::Float64, true)];
+        let written = RecordBatch::try_new(Arc::new(Schema::new(fields.clone())), columns).unwrap();
+        let at = split.min(rows.len());
+        for kind in ["jsonl", "csv", "parquet"] {
+            let parts = [written.slice(0, at), written.slice(at, rows.len() - at)];
+            write_all(&sink(kind, dir.path(), kind), &written.schema(), &parts).unwrap();
+            let read = read_all(&source(kind, dir.path(), kind, fields.clone()), batch_rows).unwrap().0;
+            prop_assert_eq!(&read, &written, "{}", kind);
+        }
+    }
+
+    /// No bytes make a reader panic, and a reader always ends.
+    #[test]
+    fn arbitrary_bytes_give_rows_or_errors(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let dir = tempfile::tempdir().unwrap();
+        for (kind, part, name) in [
+            ("jsonl", None, "f"), ("json", None, "f"), ("csv", None, "f"), ("markdown", None, "f"), ("text", None, "f.gz"),
+            ("text", None, "f.zst"), ("squad", Some("questions"), "f"), ("trec", Some("docs"), "f"),
+            ("trec", Some("qrels"), "f"), ("parquet", None, "f"),
+        ] {
+            write(dir.path(), name, &bytes);
+            let fields = match fixed_columns(kind, part) {
+                Some(columns) => columns.fields().iter().map(|field| field.as_ref().clone()).collect(),
+                None => vec![nullable("t")],
+            };
+            let mut spec = source(kind, dir.path(), name, fields);
+            spec.part = part.map(str::to_owned);
+            spec.bad_rows = BadRows::Skip;
+            spec.max_bad = 1.0;
+            let _ = read_all(&spec, 3);
+        }
+    }
 }
