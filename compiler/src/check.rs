@@ -9,16 +9,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::hir::Hir;
 use crate::resolve::imports::{self, Loader};
 use crate::resolve::{DeclKind, Declaration, DeclarationId, Program};
-use crate::source::SourceMap;
+use crate::source::{SourceMap, Span};
 use crate::syntax::ast::ItemKind;
 
 mod benches;
 mod constants;
 mod context;
+mod editions;
 mod embedders;
 mod expressions;
 pub(crate) mod fields;
@@ -96,8 +97,22 @@ pub fn check(input: Input<'_>) -> Checked {
     if input.deny_warnings {
         diagnostics.iter_mut().for_each(|diagnostic| diagnostic.severity = Severity::Error);
     }
+    drop_swallowed(&mut diagnostics);
     sort(&mut diagnostics);
     Checked { hir, diagnostics, sources: program.sources }
+}
+
+/// Takes out what was found inside a text that is not terminated: it holds the rest of the file.
+fn drop_swallowed(diagnostics: &mut Vec<Diagnostic>) {
+    let open: Vec<Span> = diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.code == Code::E0104)
+        .map(|diagnostic| diagnostic.primary.span)
+        .collect();
+    diagnostics.retain(|diagnostic| {
+        let span = diagnostic.primary.span;
+        !open.iter().any(|open| open.source == span.source && open.end <= span.start)
+    });
 }
 
 /// By text, place and code; the same finding about the same place stands once.

@@ -159,6 +159,10 @@ pub(crate) struct Context<'a> {
     pub(crate) visits: Vec<Visit>,
     /// The pipeline whose flows are visible by their own names, and how many of them, from the top.
     pub(crate) inside: Option<(DeclarationId, usize)>,
+    /// Columns of the stream whose step is being read: a name among them is known, but not constant.
+    pub(crate) row_columns: Vec<String>,
+    /// Params whose values are being computed, outermost first.
+    pub(crate) open_params: Vec<DeclarationId>,
     /// Nodes so far; names of streams, artifacts and outputs.
     pub(crate) graph: Graph,
     /// What is fitted on rows of streams; the taint pass reads it.
@@ -223,6 +227,8 @@ impl<'a> Context<'a> {
             streams: BTreeMap::new(),
             visits: Vec::new(),
             inside: None,
+            row_columns: Vec::new(),
+            open_params: Vec::new(),
             graph: Graph::default(),
             fits: Vec::new(),
         }
@@ -268,7 +274,9 @@ impl<'a> Context<'a> {
     pub(crate) fn within<T>(&mut self, id: DeclarationId, body: impl FnOnce(&mut Self) -> T) -> T {
         let module = self.get(id).module;
         let outer = std::mem::replace(&mut self.module, module);
+        let row_columns = std::mem::take(&mut self.row_columns);
         let result = body(self);
+        self.row_columns = row_columns;
         self.module = outer;
         result
     }

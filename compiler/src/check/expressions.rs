@@ -345,7 +345,11 @@ fn report_name(ctx: &mut Context<'_>, scope: &Scope<'_>, path: &ast::Path) {
     if ctx.is_of_lost_import(path) {
         return;
     }
-    if scope.stream.is_empty() {
+    let first = &path.segments[0].name;
+    if scope.stream.is_empty() && ctx.row_columns.contains(first) {
+        let label = format!("column `{first}` differs from row to row");
+        ctx.report(Diagnostic::new(Code::E0314, "value is not constant", path.span, label));
+    } else if scope.stream.is_empty() {
         ctx.report_unknown("name", path, &[DeclKind::Param]);
     } else {
         report_column(ctx, scope, &path.segments[0]);
@@ -436,6 +440,11 @@ fn adapts(ty: &Type) -> Option<&Type> {
     (is_number(ty) || matches!(ty, Type::Enum(_))).then_some(ty)
 }
 
+fn is_comparison(op: BinaryOp) -> bool {
+    use BinaryOp::{Eq, Greater, GreaterEq, In, Less, LessEq, NotEq};
+    matches!(op, Eq | NotEq | Less | LessEq | Greater | GreaterEq | In)
+}
+
 fn check_binary(
     ctx: &mut Context<'_>,
     scope: &Scope<'_>,
@@ -444,6 +453,11 @@ fn check_binary(
     right: &ast::Expr,
     expected: Option<&Type>,
 ) -> op::Expr {
+    if is_comparison(op) && matches!(&left.kind, ast::ExprKind::Binary { op, .. } if is_comparison(*op)) {
+        // `1 < x < 10` was reported as E0110.
+        infer(ctx, scope, left, None);
+        return unknown();
+    }
     match op {
         BinaryOp::Range => return units::check_range(ctx, scope, left, right, expected),
         BinaryOp::And | BinaryOp::Or => {

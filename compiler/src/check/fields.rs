@@ -7,7 +7,7 @@ use super::expressions::constant;
 use crate::catalog::{Accepts, Fallback, FieldSpec};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::op::Value;
-use crate::resolve::suggest::suggest;
+use crate::resolve::suggest::{nearest, suggest};
 use crate::resolve::{DeclKind, DeclarationId};
 use crate::source::Span;
 use crate::syntax::ast;
@@ -39,6 +39,8 @@ pub(crate) struct Fields<'a> {
     pub(crate) specs: &'static [FieldSpec],
     /// What is written.
     pub(crate) entries: BTreeMap<&'static str, Entry<'a>>,
+    /// Names that the table does not have.
+    unknown: Vec<String>,
     /// Whether a field is missing, unknown or of another type.
     pub(crate) has_errors: bool,
 }
@@ -46,7 +48,7 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// No field written.
     pub(crate) fn empty(specs: &'static [FieldSpec]) -> Self {
-        Self { specs, entries: BTreeMap::new(), has_errors: false }
+        Self { specs, entries: BTreeMap::new(), unknown: Vec::new(), has_errors: false }
     }
 
     /// A written field.
@@ -271,6 +273,7 @@ fn find_spec(
             diagnostic = diagnostic.note(format!("{noun}s: {}", names.join(", ")));
         }
         ctx.report(suggest(diagnostic, &name.name, name.span, names));
+        fields.unknown.push(name.name.clone());
         fields.has_errors = true;
         return None;
     };
@@ -290,7 +293,9 @@ fn check_missing(ctx: &mut Context<'_>, fields: &mut Fields<'_>, owner: &str, no
             continue;
         }
         fields.has_errors = true;
-        if matches!(spec.accepts, Accepts::Seed) {
+        // A missing seed is E0404 of the owner; a name that is only misspelt has been reported.
+        let is_misspelt = fields.unknown.iter().any(|wrong| !nearest(wrong, [spec.name]).is_empty());
+        if matches!(spec.accepts, Accepts::Seed) || is_misspelt {
             continue;
         }
         let message = format!("missing {noun} `{}` of {owner}", spec.name);

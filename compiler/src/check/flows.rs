@@ -15,6 +15,10 @@ use crate::source::Span;
 use crate::syntax::ast::{self, ExprKind, ItemKind, Stage};
 use crate::types::{Column, Type};
 
+/// Flows that may be typed inside each other. Declarations are typed after what they name, so only a cycle or streams within
+/// one pipeline come near it; each level takes a few KiB of stack.
+const FLOW_DEPTH: usize = 128;
+
 /// Declarations that streams can be named by.
 const STREAM_KINDS: &[DeclKind] = &[DeclKind::Source, DeclKind::Pipeline, DeclKind::Trajectory];
 
@@ -145,6 +149,11 @@ fn stream_of(ctx: &mut Context<'_>, key: &StreamKey, path: &ast::Path) -> Option
                 report_cycle(ctx, start);
                 return None;
             }
+            if ctx.visits.len() >= FLOW_DEPTH {
+                let message = format!("flows read each other more than {FLOW_DEPTH} deep");
+                ctx.report(Diagnostic::new(Code::E0501, message, path.span, "one too many"));
+                return None;
+            }
             check_flow(ctx, key);
         }
     }
@@ -183,7 +192,10 @@ pub(crate) fn stream_of_table(ctx: &mut Context<'_>, table: &str, span: Span) ->
 }
 
 fn report_cycle(ctx: &mut Context<'_>, start: usize) {
-    let visits = ctx.visits[start..].to_vec();
+    let mut visits = ctx.visits[start..].to_vec();
+    // A cycle is shown from the pipeline that is written first, wherever it was entered.
+    let first = visits.iter().enumerate().min_by_key(|(_, visit)| visit.key.declaration).map_or(0, |(idx, _)| idx);
+    visits.rotate_left(first);
     let mut names: Vec<&str> = visits.iter().map(|visit| visit.pipeline.as_str()).collect();
     names.dedup();
     if names.len() > 1 && names.first() == names.last() {

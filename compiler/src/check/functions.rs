@@ -102,7 +102,8 @@ fn check_count(ctx: &mut Context<'_>, function: &'static Function, count: usize,
         (least, most) if least == most => least.to_string(),
         (least, most) => format!("{least} to {most}"),
     };
-    let message = format!("function `{}` takes {wanted} arguments, found {count}", function.name);
+    let noun = if wanted == "1" { "argument" } else { "arguments" };
+    let message = format!("function `{}` takes {wanted} {noun}, found {count}", function.name);
     ctx.report(Diagnostic::new(Code::E0302, message, call.span, format!("expected {wanted}")));
     false
 }

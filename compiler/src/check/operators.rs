@@ -56,6 +56,8 @@ pub(crate) fn apply(ctx: &mut Context<'_>, step: &Step<'_>, input: Stream) -> St
         return Stream::unknown(after);
     };
     let mut is_right = check_alias(ctx, operator, step);
+    let row_columns = input.columns.iter().map(|column| column.name.clone()).collect();
+    let outer = std::mem::replace(&mut ctx.row_columns, row_columns);
     let fields = if operator.is_open {
         Fields::empty(operator.parameters)
     } else {
@@ -87,6 +89,7 @@ pub(crate) fn apply(ctx: &mut Context<'_>, step: &Step<'_>, input: Stream) -> St
         "sql" => relational::sql(ctx, &applied),
         _ => later::later(ctx, &applied),
     };
+    ctx.row_columns = outer;
     match found {
         Some(stream) if is_right => Stream { name: after, ..stream },
         _ => Stream::unknown(after),

@@ -16,6 +16,10 @@ use crate::syntax::ast::{self, ItemKind, Literal};
 use crate::syntax::parse;
 use crate::types::Type;
 
+/// Params that may be computed inside each other. They are computed after those that they name, so only a cycle comes near,
+/// and a longer one is reported where it is entered again.
+const PARAM_DEPTH: usize = 128;
+
 /// Types all params, and reports names of `--set` that no param has.
 pub(crate) fn check_params(ctx: &mut Context<'_>) -> Vec<Param> {
     let mut params = Vec::new();
@@ -30,6 +34,11 @@ pub(crate) fn check_params(ctx: &mut Context<'_>) -> Vec<Param> {
         };
         ctx.report(diagnostic);
     }
+    for id in crate::resolve::dependencies::order(ctx.program) {
+        if ctx.get(id).kind == DeclKind::Param {
+            param(ctx, id);
+        }
+    }
     for declaration in ctx.of_kind(DeclKind::Param) {
         params.extend(param(ctx, declaration.id));
     }
@@ -41,11 +50,27 @@ pub(crate) fn param(ctx: &mut Context<'_>, id: DeclarationId) -> Option<Param> {
     if let Some(known) = ctx.params.get(&id) {
         return known.clone();
     }
-    // Stands while the param itself is typed: a default that reads its own param is then unknown, and reported below.
-    ctx.params.insert(id, None);
+    if let Some(start) = ctx.open_params.iter().position(|open| *open == id) {
+        report_cycle(ctx, start);
+        return None;
+    }
+    if ctx.open_params.len() >= PARAM_DEPTH {
+        return None;
+    }
+    ctx.open_params.push(id);
     let found = ctx.within(id, |ctx| check_param(ctx, id));
+    ctx.open_params.pop();
     ctx.params.insert(id, found.clone());
     found
+}
+
+fn report_cycle(ctx: &mut Context<'_>, start: usize) {
+    let open = ctx.open_params[start..].to_vec();
+    let mut names: Vec<&str> = open.iter().map(|id| ctx.get(*id).name.as_str()).collect();
+    names.push(names[0]);
+    let message = format!("params form a cycle: {}", names.join(" -> "));
+    let span = ctx.get(open[0]).span;
+    ctx.report(Diagnostic::new(Code::E0402, message, span, "its value needs itself"));
 }
 
 fn check_param(ctx: &mut Context<'_>, id: DeclarationId) -> Option<Param> {
@@ -57,11 +82,6 @@ fn check_param(ctx: &mut Context<'_>, id: DeclarationId) -> Option<Param> {
     if !is_scalar {
         let message = format!("type mismatch: param `{}` is {ty}, expected a number, unit, text or bool", declaration.local);
         ctx.report(Diagnostic::new(Code::E0303, message, written.span, "not a scalar type"));
-        return None;
-    }
-    if reads(default, &declaration.local) {
-        let message = format!("param `{}` is defined by itself", declaration.local);
-        ctx.report(Diagnostic::new(Code::E0402, message, default.span, "reads the param itself"));
         return None;
     }
     let default_value = param_constant(ctx, default, &ty)?;
@@ -79,18 +99,6 @@ fn check_param(ctx: &mut Context<'_>, id: DeclarationId) -> Option<Param> {
         }
     }
     Some(Param { name: declaration.name.clone(), ty, value, is_set, doc })
-}
-
-/// Whether a param's own name is read directly.
-fn reads(expr: &ast::Expr, name: &str) -> bool {
-    match &expr.kind {
-        ast::ExprKind::Path(path) => path.segments.len() == 1 && path.segments[0].name == name,
-        ast::ExprKind::Binary { left, right, .. } => reads(left, name) || reads(right, name),
-        ast::ExprKind::Unary { operand, .. } | ast::ExprKind::Paren(operand) => reads(operand, name),
-        ast::ExprKind::Call(call) => call.args.iter().any(|argument| reads(&argument.value, name)),
-        ast::ExprKind::List(elements) => elements.iter().any(|element| reads(element, name)),
-        _ => false,
-    }
 }
 
 /// Whether the default is a variable of the environment that is set.

@@ -8,6 +8,9 @@ use crate::source::Span;
 use crate::syntax::ast::{self, TypeKind};
 use crate::types::{Column, Element, Type};
 
+/// Aliases that may be resolved inside each other. Aliases are resolved after those that they name, so only a cycle comes near.
+const ALIAS_DEPTH: usize = 128;
+
 /// Names of the types without parts.
 const SIMPLE: &[(&str, Type)] = &[
     ("bool", Type::Bool),
@@ -145,7 +148,7 @@ pub(crate) fn alias(ctx: &mut Context<'_>, id: DeclarationId, span: Span) -> Typ
         return ty.clone();
     }
     let declaration = ctx.get(id);
-    if ctx.open_types.contains(&id) {
+    if ctx.open_types.contains(&id) || ctx.open_types.len() >= ALIAS_DEPTH {
         let message = format!("type `{}` is recursive", declaration.local);
         let diagnostic = Diagnostic::new(Code::E0403, message, span, format!("`{}` holds itself", declaration.local));
         ctx.report(diagnostic.label(declaration.span, "declared here"));
@@ -278,17 +281,26 @@ pub(crate) fn report_mismatch(ctx: &mut Context<'_>, code: Code, found: &Type, e
         _ => format!("type mismatch: found {found}, expected {expected}"),
     };
     let mut diagnostic = Diagnostic::new(code, message, span, label);
+    if let Some((found, expected)) = tokenizers(found, expected).filter(|_| code == Code::E0305) {
+        diagnostic.primary.text = format!("tokens of `{found}`, expected tokens of `{expected}`");
+    }
     match (code, found.required(), expected.required()) {
         (Code::E0307, Type::Null, _) => {}
         (Code::E0307, ..) => {
             diagnostic = diagnostic.help("give a value for null with `coalesce(x, ...)`, or `filter(x != null)` before");
         }
-        (Code::E0305, Type::Tok(Some(found)) | Type::Tokens(found), Type::Tok(Some(expected)) | Type::Tokens(expected)) => {
-            diagnostic = diagnostic.note(format!("tokenizers `{}` and `{}`", found.name, expected.name));
-        }
         _ => {}
     }
     ctx.report(diagnostic);
+}
+
+/// The names of two tokenizers.
+fn tokenizers<'t>(found: &'t Type, expected: &'t Type) -> Option<(&'t str, &'t str)> {
+    let name = |ty: &'t Type| match ty.required() {
+        Type::Tok(Some(tokenizer)) | Type::Tokens(tokenizer) => Some(tokenizer.name.as_str()),
+        _ => None,
+    };
+    Some((name(found)?, name(expected)?))
 }
 
 #[cfg(test)]

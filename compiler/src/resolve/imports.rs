@@ -11,9 +11,6 @@ use crate::syntax::parse;
 /// Most imports of one program, all files together.
 const IMPORTS: usize = 256;
 
-/// The editions that this compiler knows, newest last.
-const EDITIONS: &[u64] = &[2026];
-
 /// Gives the text of an import: (name of the importing text, path as written) to (name, text), or why not.
 pub type Loader<'l> = dyn FnMut(&str, &str) -> Result<(String, String), String> + 'l;
 
@@ -85,7 +82,6 @@ impl Loading<'_, '_> {
     fn module(&mut self, name: String, text: String, prefix: String, open: &mut Vec<String>) -> usize {
         let source = self.program.sources.add(SourceFile::new(name.clone(), text.clone()));
         let file = parse(source, &text, self.diagnostics);
-        self.check_edition(&file);
         let folder = name.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
         let statements: Vec<(ast::Text, Option<ast::Ident>)> = file
             .items
@@ -147,20 +143,6 @@ impl Loading<'_, '_> {
         match self.by_name.get(&name) {
             Some(module_idx) => Some(*module_idx),
             None => Some(self.module(name, text, prefix.to_owned(), open)),
-        }
-    }
-
-    fn check_edition(&mut self, file: &ast::File) {
-        let newest = EDITIONS[EDITIONS.len() - 1];
-        match &file.edition {
-            Some(edition) if !EDITIONS.contains(&edition.year) => {
-                let message = format!("unknown edition {}", edition.year);
-                let unknown = Diagnostic::new(Code::E0107, message, edition.span, "not known to this compiler");
-                self.diagnostics.push(
-                    unknown.help(format!("write `edition {newest}`")).fix(edition.span, format!("edition {newest}")),
-                );
-            }
-            _ => {}
         }
     }
 }

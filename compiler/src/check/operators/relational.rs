@@ -390,12 +390,8 @@ pub(super) fn sql(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<Stream
             names(found?)
         }
         Some(expr) => vec![check_column(ctx, &result, expr)?.name],
-        None => {
-            let message = "`sql` without a key: everything after it is computed whole";
-            let warning = Diagnostic::new(Code::W0404, message, applied.callee_span(), "no `key`");
-            ctx.report(warning.help("add `key = column` of the result"));
-            Vec::new()
-        }
+        // W0404 is a lint.
+        None => Vec::new(),
     };
     let names: Vec<String> = tables.into_iter().map(|(name, _)| name).collect();
     let op = Op::Sql { sql: text.value.clone(), tables: names, key: key.clone() };
