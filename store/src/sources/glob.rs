@@ -60,6 +60,8 @@ struct Pattern {
     depth: usize,
     /// The part from the first wildcard on.
     whole: Option<GlobMatcher>,
+    /// The file's own name, which most files fail; `None` if any name will do.
+    last: Option<GlobMatcher>,
 }
 
 impl Pattern {
@@ -78,7 +80,7 @@ impl Pattern {
         let first = pieces.iter().position(|piece| piece.contains(['*', '?', '[']));
         let Some(first) = first else {
             let root = plain_path(text, base, home);
-            return Ok(Self { root, levels: Vec::new(), is_deep: false, depth: 0, whole: None });
+            return Ok(Self { root, levels: Vec::new(), is_deep: false, depth: 0, whole: None, last: None });
         };
         let prefix = pieces[..first].join("/");
         // "/*.md" has the empty prefix of the file system's root.
@@ -103,6 +105,7 @@ impl Pattern {
             is_deep: deep_at.is_some(),
             depth: folders,
             whole: Some(matcher(&whole, text)?),
+            last: rest.last().filter(|_| !ends_deep).map(|piece| matcher(piece, text)).transpose()?,
         })
     }
 
@@ -127,7 +130,10 @@ impl Pattern {
         if !self.root.is_dir() {
             return Err(SourceError::NoMatch { pattern: spec.path.clone(), base: self.root.clone() });
         }
-        let accepts = |name: &str| whole.is_match(name);
+        let accepts = |prefix: &str, name: &str| {
+            self.last.as_ref().is_none_or(|last| last.is_match(name))
+                && whole.is_match(format!("{prefix}{name}"))
+        };
         Walk::run(&self.root, &|depth, name| self.enters(depth, name), &accepts)
     }
 
@@ -148,7 +154,7 @@ fn dataset_files(pattern: &Pattern, spec: &SourceSpec) -> Result<Vec<FileEntry>,
     if !pattern.root.is_dir() {
         return Err(SourceError::NoMatch { pattern: spec.path.clone(), base: spec.base.clone() });
     }
-    Walk::run(&pattern.root, &|depth, _| depth < DEPTH_MAX, &|_| true)
+    Walk::run(&pattern.root, &|depth, _| depth < DEPTH_MAX, &|_, _| true)
 }
 
 fn matcher(piece: &str, pattern: &str) -> Result<GlobMatcher, SourceError> {
@@ -188,14 +194,15 @@ struct Walk<'a> {
     queue: Mutex<Queue>,
     changed: Condvar,
     enters: &'a (dyn Fn(usize, &str) -> bool + Sync),
-    accepts: &'a (dyn Fn(&str) -> bool + Sync),
+    /// Whether a file, by the path of its folder below the root and its name, is wanted.
+    accepts: &'a (dyn Fn(&str, &str) -> bool + Sync),
 }
 
 impl<'a> Walk<'a> {
     fn run(
         root: &Path,
         enters: &'a (dyn Fn(usize, &str) -> bool + Sync),
-        accepts: &'a (dyn Fn(&str) -> bool + Sync),
+        accepts: &'a (dyn Fn(&str, &str) -> bool + Sync),
     ) -> Result<Vec<FileEntry>, SourceError> {
         let start = Folder { path: root.to_path_buf(), prefix: String::new(), depth: 0 };
         let queue = Mutex::new(Queue { waiting: vec![start], open: 0 });
@@ -268,10 +275,10 @@ impl<'a> Walk<'a> {
                 }
                 continue;
             }
-            let relative = format!("{}{shown}", folder.prefix);
-            if !(self.accepts)(&relative) {
+            if !(self.accepts)(&folder.prefix, &shown) {
                 continue;
             }
+            let relative = format!("{}{shown}", folder.prefix);
             let path = entry.path();
             let metadata = fs::metadata(&path).map_err(|source| unreadable(&path, source))?;
             // A link to a folder is not followed; pipes, sockets and devices would block or never end.

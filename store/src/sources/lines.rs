@@ -43,19 +43,23 @@ impl Lines {
         if taken == 0 {
             return Ok(None);
         }
-        let has_end = self.text.last() == Some(&b'\n');
-        if !has_end && taken == limit {
+        let mut has_end = self.text.last() == Some(&b'\n');
+        let bytes = if !has_end && taken == limit {
             self.text.truncate(HEAD_BYTES_MAX);
             self.text.shrink_to_fit();
-            taken += self.reader.skip_until(b'\n')? as u64;
-        }
-        if has_end {
-            self.text.pop();
-            if self.text.last() == Some(&b'\r') {
+            let skipped;
+            (skipped, has_end) = self.skip_rest()?;
+            taken += skipped;
+            taken - u64::from(has_end)
+        } else {
+            if has_end {
                 self.text.pop();
+                if self.text.last() == Some(&b'\r') {
+                    self.text.pop();
+                }
             }
-        }
-        let bytes = if !has_end && taken >= limit { taken } else { self.text.len() as u64 };
+            self.text.len() as u64
+        };
         let line = Line {
             number: self.next_number,
             offset: self.next_offset,
@@ -68,6 +72,24 @@ impl Lines {
             self.text.drain(..BYTE_ORDER_MARK.len());
         }
         Ok(Some(line))
+    }
+
+    /// Skips to the next line; the bytes passed, and whether an end of line was among them.
+    fn skip_rest(&mut self) -> io::Result<(u64, bool)> {
+        let mut skipped = 0;
+        loop {
+            let chunk = self.reader.fill_buf()?;
+            if chunk.is_empty() {
+                return Ok((skipped, false));
+            }
+            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let count = end.map_or(chunk.len(), |at| at + 1);
+            self.reader.consume(count);
+            skipped += count as u64;
+            if end.is_some() {
+                return Ok((skipped, true));
+            }
+        }
     }
 }
 

@@ -102,7 +102,7 @@ fn bad_rows_are_named_by_file_line_and_column() {
             (bad.len(), bad[0].line, bad[0].offset, bad[0].code),
             (1, Some(2), good.len() as u64, "E2102")
         );
-        assert_eq!(bad[0].head, *line);
+        assert!(!bad[0].head.is_empty() && line.starts_with(&bad[0].head));
         let table = quarantine_batch("s", &bad);
         assert_eq!(texts(&table, "source"), ["s"]);
         assert!(texts(&table, "message")[0].contains(expected));
