@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::context::Context;
 use super::expressions::bare_columns;
-use super::prompts;
+use super::{editions, prompts};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::graph::{Class, Node, NodeId};
 use crate::op::{self, Op};
@@ -20,8 +20,10 @@ const QUESTIONS: [&str; 4] = ["question", "query", "ask", "task"];
 
 /// Runs the lints, if there is no error, and takes out what the program allows.
 pub(crate) fn finish(ctx: &mut Context<'_>) {
+    editions::check_editions(ctx);
     if ctx.error_count() == 0 {
-        texts(ctx);
+        editions::warn_missing(ctx);
+        editions::warn_blanks(ctx);
         unused(ctx);
         let nodes = ctx.graph.nodes.clone();
         keys(ctx, &nodes);
@@ -40,84 +42,6 @@ pub(crate) fn is_learned(ctx: &Context<'_>, id: DeclarationId) -> bool {
         ItemKind::From { keyword: FromKeyword::Learn, name, .. } => name.name == declaration.local,
         _ => false,
     })
-}
-
-/// W0101 and W0102 for every text of the program.
-fn texts(ctx: &mut Context<'_>) {
-    let program = ctx.program;
-    for module in &program.modules {
-        let source = module.file.source;
-        let text = &program.sources.get(source).text;
-        if module.file.edition.is_none() {
-            // The doc text of the file stays at its top.
-            let docs = module.file.comments.iter().take_while(|comment| comment.kind == CommentKind::File);
-            let at = docs.last().map_or(0, |doc| {
-                text[doc.span.end as usize..]
-                    .find('\n')
-                    .map_or(text.len(), |end| doc.span.end as usize + end + 1)
-            });
-            let place = Span::new(source, at, at);
-            let warning = Diagnostic::new(Code::W0101, "no edition given", place, "the newest one is taken");
-            ctx.report(warning.help("begin the file with `edition 2026`").fix(place, "edition 2026\n"));
-        }
-        let strays = stray_blanks(text);
-        let is_only = strays.len() == 1;
-        for (character, name, replacement) in [(b'\t', "tab", " "), (b'\r', "carriage return", "")] {
-            let found: Vec<usize> =
-                strays.iter().copied().filter(|at| text.as_bytes()[*at] == character).collect();
-            let Some(first) = found.first() else { continue };
-            let span = Span::new(source, *first, first + 1);
-            let message = format!("{name} in code");
-            let label =
-                if found.len() == 1 { name.to_owned() } else { format!("the first of {}", found.len()) };
-            let warning = Diagnostic::new(Code::W0102, message, span, label).help("run `promptc fmt`");
-            ctx.report(if is_only { warning.fix(span, replacement) } else { warning });
-        }
-    }
-}
-
-/// Offsets of tabs and carriage returns outside of comments and strings.
-fn stray_blanks(text: &str) -> Vec<usize> {
-    let bytes = text.as_bytes();
-    let mut found = Vec::new();
-    let mut at = 0;
-    while at < bytes.len() {
-        let rest = &text[at..];
-        at += match bytes[at] {
-            b'\t' | b'\r' => {
-                found.push(at);
-                1
-            }
-            b'/' if rest.starts_with("//") => rest.find(['\n', '\r']).unwrap_or(rest.len()),
-            b'"' => 1 + plain_string_len(&bytes[at + 1..]),
-            b'#' => {
-                let marks = rest.bytes().take_while(|byte| *byte == b'#').count();
-                let open = format!("{}\"", "#".repeat(marks));
-                let close = format!("\"{}", "#".repeat(marks));
-                match rest.strip_prefix(open.as_str()).and_then(|body| body.find(&close)) {
-                    Some(end) => open.len() + end + close.len(),
-                    None => marks,
-                }
-            }
-            // Only ASCII is looked at, so steps end on characters.
-            _ => rest.chars().next().map_or(1, char::len_utf8),
-        };
-    }
-    found
-}
-
-/// Bytes up to and with the closing quote, or to the end of the line.
-fn plain_string_len(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => return at + 1,
-            b'\n' => return at,
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-    bytes.len()
 }
 
 /// W0201 for declarations of the main text and formals of its prompts; what an import offers need not be used.
@@ -147,9 +71,10 @@ fn unused(ctx: &mut Context<'_>) {
 fn keys(ctx: &mut Context<'_>, nodes: &[Node]) {
     let mut reported = BTreeSet::new();
     for node in nodes {
-        if matches!(node.op, Op::Sql { .. }) && node.key.is_empty() {
-            let warning =
-                Diagnostic::new(Code::W0404, "`sql` without a key", node.span, "its rows have no identity");
+        if let (Op::Sql { .. }, true) = (&node.op, node.key.is_empty()) {
+            let place = Span { end: node.span.start + 3, ..node.span };
+            let message = "`sql` without a key: everything after it is computed whole";
+            let warning = Diagnostic::new(Code::W0404, message, place, "its rows have no identity");
             ctx.report(warning.help("add `key = column`, if the result has one that is unique"));
         }
         let costly = matches!(
@@ -347,16 +272,4 @@ fn allows(ctx: &Context<'_>, comment: Span, code: Code) -> bool {
     let codes =
         text.strip_prefix("allow(").and_then(|rest| rest.split_once(')')).map_or("", |(codes, _)| codes);
     codes.split(',').any(|listed| Code::parse(listed.trim()) == Some(code))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::stray_blanks;
-
-    #[test]
-    fn tabs_in_strings_and_comments_are_not_code() {
-        assert_eq!(stray_blanks("a\tb \"\t\" #\"\t\"# // \t\n\té"), [1, 20]);
-        assert_eq!(stray_blanks("\"open\t\n\t##\"\t\"# \t\"##\t"), [7, 20]);
-        assert_eq!(stray_blanks("a // x\r\nb\r\n"), [6, 9]);
-    }
 }

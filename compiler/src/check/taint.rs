@@ -43,7 +43,7 @@ fn flow_of(ctx: &Context<'_>, shown: &str) -> Option<String> {
     for id in nodes {
         labels.extend(ctx.graph.node(id).labels.first().cloned());
     }
-    Some(format!("the rows come by {}", labels.join(", ")))
+    Some(format!("the rows come by {}", labels.join(" -> ")))
 }
 
 /// Checks what is fitted on streams besides `learn` and `patterns`: weights of embedders and tokenizers (E0401), and
