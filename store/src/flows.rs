@@ -125,11 +125,8 @@ impl FlowError {
             Self::Damaged { .. } => "E1003",
             Self::DiskFull { .. } => "E1004",
             Self::DuplicateKey { .. } => "E2104",
-            Self::NoColumn { .. }
-            | Self::NoRow { .. }
-            | Self::Schema { .. }
-            | Self::Arrow { .. }
-            | Self::Io { .. } => "E1005",
+            Self::Io { .. } => "E2501",
+            Self::NoColumn { .. } | Self::NoRow { .. } | Self::Schema { .. } | Self::Arrow { .. } => "E2001",
         }
     }
 

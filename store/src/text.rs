@@ -122,7 +122,8 @@ impl TextError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::DiskFull { .. } => "E1004",
-            Self::Params { .. } | Self::Io { .. } | Self::Tantivy { .. } | Self::Rows { .. } => "E1005",
+            Self::Io { .. } => "E2501",
+            Self::Params { .. } | Self::Tantivy { .. } | Self::Rows { .. } => "E2001",
         }
     }
 

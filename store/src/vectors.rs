@@ -245,11 +245,9 @@ impl VectorError {
         match self {
             Self::Damaged { .. } => "E1003",
             Self::DiskFull { .. } => "E1004",
-            Self::Params { .. }
-            | Self::Vector { .. }
-            | Self::Io { .. }
-            | Self::Arrow { .. }
-            | Self::Lance { .. } => "E1005",
+            Self::Vector { .. } => "E2103",
+            Self::Io { .. } => "E2501",
+            Self::Params { .. } | Self::Arrow { .. } | Self::Lance { .. } => "E2001",
         }
     }
 

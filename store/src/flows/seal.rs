@@ -190,6 +190,15 @@ impl SealedFile {
         Some(self.damaged(&format!("the block at byte {offset} differs from what was written")))
     }
 
+    /// Reads and verifies all data.
+    pub(super) fn verify(&self) -> Result<(), ParquetError> {
+        let sealed_from = self.0.sealed_from;
+        for start in (0..sealed_from).step_by(64 * BLOCK_BYTES) {
+            self.verified_blocks(start, sealed_from.min(start + 64 * BLOCK_BYTES as u64))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.0.path
     }

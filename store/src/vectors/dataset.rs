@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, FixedSizeListArray, Float32Array, RecordBatch, RecordBatchIterator};
+use arrow::buffer::Buffer;
 use arrow::datatypes::{Float32Type, UInt64Type};
 use futures::TryStreamExt;
 use lance::Dataset;
@@ -287,7 +288,8 @@ impl VectorDataset {
         }
         if added.iter().any(|batch| batch.num_rows() > 0) {
             let schema = vector_schema(self.vectors.dim());
-            let reader = RecordBatchIterator::new(added.to_vec().into_iter().map(Ok), schema);
+            let batches: Vec<RecordBatch> = added.to_vec();
+            let reader = RecordBatchIterator::new(batches.into_iter().map(Ok), schema);
             dataset.append(reader, Some(self.write_params(WriteMode::Append))).await.map_err(lance)?;
         }
         Ok(dataset)
@@ -388,14 +390,13 @@ fn push_rows(vectors: &mut ExactVectors, batch: &RecordBatch, dim: usize) -> Res
     Ok(())
 }
 
-/// Hash of one row; the sum of all is the digest of the index, whatever the order of its rows.
+/// Hash of one row (its numbers as they lie in memory: an index does not move between byte orders); the sum of all is the digest of the index, whatever the order of its rows.
 fn row_digest(vectors: &ExactVectors, idx: usize) -> u128 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&vectors.rows()[idx]);
     hasher.update(&(vectors.key(idx).len() as u64).to_le_bytes());
     hasher.update(vectors.key(idx));
-    let bytes: Vec<u8> = vectors.vector(idx).iter().flat_map(|value| value.to_le_bytes()).collect();
-    hasher.update(&bytes);
+    hasher.update(Buffer::from_slice_ref(vectors.vector(idx)).as_slice());
     let mut half = [0u8; 16];
     half.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     u128::from_le_bytes(half)

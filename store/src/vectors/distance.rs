@@ -1,7 +1,9 @@
 //! Similarity of two vectors: a fast form in `f32` with a bound on its error, and the exact form in `f64`.
 //!
-//! The fast form sorts out candidates; only the exact form is ever reported. Both add in a fixed order, so that a score does
+//! The fast form sorts out candidates; only the exact form, which adds in a fixed order, is ever reported: a score does
 //! not depend on the machine, the thread or the place of the vector in the index.
+
+use lance_linalg::distance::{Dot, L2};
 
 /// How two vectors are compared. A greater score is always the better one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,37 +27,24 @@ impl Metric {
     }
 }
 
-/// Parallel sums of the fast form: two registers of four lanes on every x86-64.
-const LANES: usize = 8;
-
-/// Inner product in `f32` with eight running sums. Vectors of equal length.
+/// What the fast form computes of two vectors: the inner product, or the squared distance for [`Metric::L2`], in `f32`.
+/// Lance's kernels choose the processor's widest registers at run time; they are compiled with full optimisation in every
+/// profile, while loops of this crate are not vectorised in the development profile. Their order of addition depends on the
+/// processor, which [`fast_score`] allows for.
 #[inline]
-pub(super) fn dot_f32(left: &[f32], right: &[f32]) -> f32 {
-    let mut sums = [0f32; LANES];
-    let (left_chunks, right_chunks) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
-    let rest: f32 = left_chunks.remainder().iter().zip(right_chunks.remainder()).map(|(l, r)| l * r).sum();
-    for (left_chunk, right_chunk) in left_chunks.zip(right_chunks) {
-        for lane in 0..LANES {
-            sums[lane] += left_chunk[lane] * right_chunk[lane];
-        }
+pub(super) fn raw_f32(metric: Metric, query: &[f32], vector: &[f32]) -> f32 {
+    match metric {
+        Metric::Cosine | Metric::Dot => f32::dot(query, vector),
+        Metric::L2 => f32::l2(query, vector),
     }
-    sums.iter().sum::<f32>() + rest
 }
 
-/// Squared Euclidean distance in `f32` with eight running sums. Vectors of equal length.
-#[inline]
-pub(super) fn squared_distance_f32(left: &[f32], right: &[f32]) -> f32 {
-    let mut sums = [0f32; LANES];
-    let (left_chunks, right_chunks) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
-    let rest: f32 =
-        left_chunks.remainder().iter().zip(right_chunks.remainder()).map(|(l, r)| (l - r) * (l - r)).sum();
-    for (left_chunk, right_chunk) in left_chunks.zip(right_chunks) {
-        for lane in 0..LANES {
-            let difference = left_chunk[lane] - right_chunk[lane];
-            sums[lane] += difference * difference;
-        }
+/// [`raw_f32`] of `query` and each of the vectors that stand one after the other in `vectors`, one for each of `raws`.
+pub(super) fn raw_batch_f32(metric: Metric, query: &[f32], vectors: &[f32], raws: &mut [f32]) {
+    match metric {
+        Metric::Cosine | Metric::Dot => f32::dot_batch_into(query, vectors, query.len(), raws),
+        Metric::L2 => f32::l2_batch_into(query, vectors, query.len(), raws),
     }
-    sums.iter().sum::<f32>() + rest
 }
 
 /// Euclidean norm in `f64`, terms added in order.
@@ -80,31 +69,23 @@ pub(super) fn exact_score(metric: Metric, query: &[f32], query_norm: f64, vector
     }
 }
 
-/// The score in `f32` and how far it may be from [`exact_score`]. Where `f32` overflows, the bound is infinite.
+/// The score from the `raw` value of [`raw_f32`], and how far it may be from [`exact_score`]. Where `f32` overflows, the
+/// bound is infinite.
 #[inline]
-pub(super) fn fast_score(
-    metric: Metric,
-    query: &[f32],
-    query_norm: f64,
-    vector: &[f32],
-    norm: f64,
-) -> (f64, f64) {
+pub(super) fn fast_score(metric: Metric, raw: f32, dim: usize, query_norm: f64, norm: f64) -> (f64, f64) {
     // A sum of n products in f32, in any order, is off by at most about n·eps·sum|terms| (Higham, "Accuracy and Stability
-    // of Numerical Algorithms", section 3.1); doubled for the f64 side and the division. Underflow adds a trifle.
-    let relative = (query.len() + 2) as f64 * f64::from(f32::EPSILON);
+    // of Numerical Algorithms", section 3.1); eps is twice the unit roundoff, which leaves room for the f64 side and the
+    // division. Underflow adds a trifle.
+    let relative = (dim + 2) as f64 * f64::from(f32::EPSILON);
+    let tiny = f64::from(f32::MIN_POSITIVE) * dim as f64;
+    let raw = f64::from(raw);
     let (score, error) = match metric {
-        Metric::Dot => (f64::from(dot_f32(query, vector)), relative * query_norm * norm),
+        Metric::Dot => (raw, relative * query_norm * norm + tiny),
         Metric::Cosine if query_norm == 0.0 || norm == 0.0 => (0.0, 0.0),
-        Metric::Cosine => (f64::from(dot_f32(query, vector)) / (query_norm * norm), relative),
-        Metric::L2 => {
-            let distance = f64::from(squared_distance_f32(query, vector));
-            (-distance, relative * 2.0 * distance)
-        }
+        Metric::Cosine => (raw / (query_norm * norm), relative + tiny / (query_norm * norm)),
+        Metric::L2 => (-raw, relative * 2.0 * raw + tiny),
     };
-    let tiny = f64::from(f32::MIN_POSITIVE) * query.len() as f64;
-    let tiny =
-        if metric == Metric::Cosine && query_norm * norm > 0.0 { tiny / (query_norm * norm) } else { tiny };
-    if score.is_finite() { (score, error + tiny) } else { (0.0, f64::INFINITY) }
+    if score.is_finite() { (score, error) } else { (0.0, f64::INFINITY) }
 }
 
 #[cfg(test)]
@@ -122,10 +103,14 @@ mod tests {
                 let (query, vector) = (vector(), vector());
                 let (query_norm, norm) = (norm_f64(&query), norm_f64(&vector));
                 for metric in [Metric::Cosine, Metric::Dot, Metric::L2] {
-                    let (fast, error) = fast_score(metric, &query, query_norm, &vector, norm);
+                    let raw = raw_f32(metric, &query, &vector);
+                    let mut raws = [0.0];
+                    raw_batch_f32(metric, &query, &vector, &mut raws);
+                    let (fast, error) = fast_score(metric, raw, dim, query_norm, norm);
+                    let (batched, _) = fast_score(metric, raws[0], dim, query_norm, norm);
                     let exact = exact_score(metric, &query, query_norm, &vector, norm);
                     assert!(
-                        (fast - exact).abs() <= error,
+                        (fast - exact).abs() <= error && (batched - exact).abs() <= error,
                         "{metric:?} dim {dim} scale {scale}: {fast} {exact} {error}"
                     );
                 }
@@ -137,6 +122,6 @@ mod tests {
     fn a_zero_vector_is_similar_to_nothing() {
         let (zero, one) = ([0.0f32; 9], [1.0f32; 9]);
         assert_eq!(exact_score(Metric::Cosine, &zero, 0.0, &one, norm_f64(&one)), 0.0);
-        assert_eq!(fast_score(Metric::Cosine, &one, norm_f64(&one), &zero, 0.0).0, 0.0);
+        assert_eq!(fast_score(Metric::Cosine, 0.0, 9, norm_f64(&one), 0.0).0, 0.0);
     }
 }

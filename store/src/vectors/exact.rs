@@ -3,8 +3,11 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::distance::{Metric, exact_score, fast_score, norm_f64};
+use super::distance::{Metric, exact_score, fast_score, norm_f64, raw_batch_f32, raw_f32};
 use crate::flows::RowId;
+
+/// Rows compared with a query in one call of a kernel.
+const BLOCK_ROWS: usize = 256;
 
 /// All vectors of an index. Memory per row: 4 bytes per dimension, 32 bytes and the key.
 #[derive(Debug, Clone)]
@@ -85,12 +88,21 @@ impl ExactVectors {
         let mut floors: BinaryHeap<std::cmp::Reverse<Ordered>> =
             BinaryHeap::with_capacity(k.min(self.len()) + 1);
         let mut ceilings: Vec<(f64, usize)> = Vec::with_capacity(self.len());
+        let mut raws = [0f32; BLOCK_ROWS];
         for (idx, row) in self.rows.iter().enumerate() {
-            if allowed.is_some_and(|allowed| !allowed(row)) {
-                continue;
-            }
-            let (score, error) =
-                fast_score(self.metric, query, query_norm, self.vector(idx), self.norms[idx]);
+            let raw = match allowed {
+                Some(allowed) if !allowed(row) => continue,
+                Some(_) => raw_f32(self.metric, query, self.vector(idx)),
+                None => {
+                    if idx % BLOCK_ROWS == 0 {
+                        let end = (idx + BLOCK_ROWS).min(self.len());
+                        let block = &self.values[idx * self.dim..end * self.dim];
+                        raw_batch_f32(self.metric, query, block, &mut raws[..end - idx]);
+                    }
+                    raws[idx % BLOCK_ROWS]
+                }
+            };
+            let (score, error) = fast_score(self.metric, raw, self.dim, query_norm, self.norms[idx]);
             let floor = Ordered(score - error);
             ceilings.push((score + error, idx));
             if floors.len() < k {

@@ -2,9 +2,11 @@
 //!
 //! Lance can train both, but its inverted lists start from the operating system's randomness; trained here, two builds of
 //! the same rows give the same lists. Start: k-means++ (Arthur and Vassilvitskii, "k-means++: The Advantages of Careful
-//! Seeding", 2007); then Lloyd's iterations. Rows go in by the order of their keys, not by their place in the file.
+//! Seeding", 2007); then Lloyd's iterations. Rows go in by the order of their keys, not by their place in the file. The
+//! distances are those of Lance's kernels, whose order of addition depends on the processor's registers: another kind of
+//! processor may train slightly other lists.
 
-use super::distance::{dot_f32, squared_distance_f32};
+use super::distance::{Metric, raw_batch_f32, raw_f32};
 
 /// Lloyd iterations at most; on embeddings the loss changes by less than a percent after ten.
 const ITERATIONS_MAX: usize = 12;
@@ -96,20 +98,21 @@ pub(super) fn k_means(rows: &Matrix, centroid_count: usize, generator: &mut Gene
 
 /// For each row the centroid at the least Euclidean distance, the first of equals.
 pub(super) fn assign(rows: &Matrix, centroids: &Matrix) -> Vec<u32> {
-    let half_squares: Vec<f32> =
-        centroids.values.chunks_exact(centroids.dim).map(|c| dot_f32(c, c) / 2.0).collect();
-    let nearest = |row: &[f32]| {
+    let half_square = |centroid: &[f32]| raw_f32(Metric::Dot, centroid, centroid) / 2.0;
+    let half_squares: Vec<f32> = centroids.values.chunks_exact(centroids.dim).map(half_square).collect();
+    let mut products = vec![0f32; half_squares.len()];
+    let mut nearest = |row: &[f32]| {
+        // |r - c|^2 is least where r·c - |c|^2/2 is greatest.
+        raw_batch_f32(Metric::Dot, row, &centroids.values, &mut products);
         let mut best = (0u32, f32::NEG_INFINITY);
-        for (centroid_idx, half_square) in half_squares.iter().enumerate() {
-            // |r - c|^2 is least where r·c - |c|^2/2 is greatest.
-            let closeness = dot_f32(row, centroids.row(centroid_idx)) - half_square;
-            if closeness > best.1 {
-                best = (centroid_idx as u32, closeness);
+        for ((product, half_square), centroid_idx) in products.iter().zip(&half_squares).zip(0u32..) {
+            if product - half_square > best.1 {
+                best = (centroid_idx, product - half_square);
             }
         }
         best.0
     };
-    rows.values.chunks_exact(rows.dim).map(nearest).collect()
+    rows.values.chunks_exact(rows.dim).map(&mut nearest).collect()
 }
 
 /// k-means++: each next centroid is a row drawn with probability proportional to its squared distance to those before.
@@ -117,13 +120,15 @@ fn seed_centroids(rows: &Matrix, centroid_count: usize, generator: &mut Generato
     let row_count = rows.row_count();
     let mut centroids = Matrix { values: Vec::with_capacity(centroid_count * rows.dim), dim: rows.dim };
     let mut distances = vec![f32::INFINITY; row_count];
+    let mut latest = vec![0f32; row_count];
     let mut chosen = generator.below(row_count);
     for _ in 0..centroid_count {
         let centroid = rows.row(chosen);
         centroids.values.extend_from_slice(centroid);
         let mut total = 0f64;
-        for (distance, row) in distances.iter_mut().zip(rows.values.chunks_exact(rows.dim)) {
-            *distance = distance.min(squared_distance_f32(row, centroid));
+        raw_batch_f32(Metric::L2, centroid, &rows.values, &mut latest);
+        for (distance, latest) in distances.iter_mut().zip(&latest) {
+            *distance = distance.min(*latest);
             total += f64::from(*distance);
         }
         let mut target = generator.unit() * total;
@@ -152,8 +157,9 @@ fn move_centroids(rows: &Matrix, nearest: &[u32], centroids: &mut Matrix) {
         }
     }
     for (centroid_idx, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-        for idx in centroid_idx * dim..(centroid_idx + 1) * dim {
-            centroids.values[idx] = (sums[idx] / f64::from(count)) as f32;
+        let columns = centroid_idx * dim..(centroid_idx + 1) * dim;
+        for (value, sum) in centroids.values[columns.clone()].iter_mut().zip(&sums[columns]) {
+            *value = (sum / f64::from(count)) as f32;
         }
     }
 }

@@ -274,6 +274,8 @@ fn a_flipped_bit_is_never_a_wrong_row() {
         let mut bad = good.clone();
         bad[at] ^= 1 << (at % 8);
         std::fs::write(&path, &bad).unwrap();
+        let verified = Flow::open(&path).and_then(|flow| flow.verify());
+        assert_eq!(verified.unwrap_err().code(), "E1003", "byte {at}");
         let read = Flow::open(&path).and_then(|flow| {
             let rows = flow.stream(None)?;
             rows.collect::<Result<Vec<_>, _>>()
