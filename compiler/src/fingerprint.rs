@@ -31,10 +31,22 @@ pub const ROW_CONTEXT: &str = "promptc 2026 row v1";
 /// fingerprint is the static one, which says nothing of files: two scans of different files are then equal.
 #[must_use]
 pub fn fingerprints(graph: &Graph, contents: &dyn Fn(NodeId) -> Option<Fp>) -> Vec<Fp> {
+    fingerprints_given(graph, contents, &|_| None)
+}
+
+/// As [`fingerprints`], where the fingerprints of some nodes are already known: those that give the same rows and columns
+/// as a node of another form of the program.
+#[must_use]
+pub fn fingerprints_given(
+    graph: &Graph,
+    contents: &dyn Fn(NodeId) -> Option<Fp>,
+    known: &dyn Fn(NodeId) -> Option<Fp>,
+) -> Vec<Fp> {
     let mut fps: Vec<Fp> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
         let inputs: Vec<Fp> = node.inputs.iter().map(|input| fps[input.0 as usize]).collect();
-        fps.push(node_fp(node, &inputs, contents(node.id).as_slice()));
+        let fp = known(node.id).unwrap_or_else(|| node_fp(node, &inputs, contents(node.id).as_slice()));
+        fps.push(fp);
     }
     fps
 }

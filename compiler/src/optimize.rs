@@ -14,6 +14,10 @@
 //! then loses its name too, so that nobody takes it for what the program says.
 //!
 //! # Decisions
+//! Fingerprints are taken of the program's own nodes wherever a node still gives the same rows and columns
+//! ([`Optimized::same_as`]). Else a new use of one column, or another choice of targets, would change what is dropped above an
+//! index, hence its fingerprint, and build it again for nothing.
+//!
 //! Structural `compress` followed by `chunk` stays two nodes. Both are row-wise or expanding, so the engine runs them
 //! batch by batch without writing anything between them; one node would save a copy of the text and cost an operator.
 
@@ -38,14 +42,26 @@ pub(crate) struct Work {
     pub(crate) graph: Graph,
     /// Nodes whose rows and columns must stay as they are.
     pub(crate) roots: BTreeSet<NodeId>,
+    /// For every node the node of the program that gives the same rows and columns, if there is one.
+    pub(crate) same_as: Vec<Option<NodeId>>,
 }
 
-/// The graph that computes the roots with the least work the rules know of, and the roots in it, in its order. Without
-/// roots the graph is empty.
+/// A graph after rules.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Optimized {
+    /// In topological order.
+    pub graph: Graph,
+    /// The roots in it, in its order.
+    pub roots: Vec<NodeId>,
+    /// For every node the node of the graph before the rules that gives the same rows and columns, if there is one.
+    pub same_as: Vec<Option<NodeId>>,
+}
+
+/// The graph that computes the roots with the least work the rules know of. Without roots the graph is empty.
 /// Cost: linear in nodes times columns, per round.
 #[must_use]
-pub fn optimize(graph: &Graph, roots: &[NodeId]) -> (Graph, Vec<NodeId>) {
-    let mut work = Work { graph: graph.clone(), roots: roots.iter().copied().collect() };
+pub fn optimize(graph: &Graph, roots: &[NodeId]) -> Optimized {
+    let mut work = Work::new(graph.clone(), roots);
     for _ in 0..MAX_ROUNDS {
         let before = work.clone();
         dead::remove(&mut work);
@@ -58,18 +74,27 @@ pub fn optimize(graph: &Graph, roots: &[NodeId]) -> (Graph, Vec<NodeId>) {
             break;
         }
     }
-    (work.graph, work.roots.into_iter().collect())
+    work.finish()
 }
 
-/// The graph with only what the roots need, and no other rule: the reference for [`optimize`]. The roots as there.
+/// The graph with only what the roots need, and no other rule: the reference for [`optimize`].
 #[must_use]
-pub fn without_rules(graph: &Graph, roots: &[NodeId]) -> (Graph, Vec<NodeId>) {
-    let mut work = Work { graph: graph.clone(), roots: roots.iter().copied().collect() };
+pub fn without_rules(graph: &Graph, roots: &[NodeId]) -> Optimized {
+    let mut work = Work::new(graph.clone(), roots);
     dead::remove(&mut work);
-    (work.graph, work.roots.into_iter().collect())
+    work.finish()
 }
 
 impl Work {
+    pub(crate) fn new(graph: Graph, roots: &[NodeId]) -> Work {
+        let same_as = graph.nodes.iter().map(|node| Some(node.id)).collect();
+        Work { graph, roots: roots.iter().copied().collect(), same_as }
+    }
+
+    fn finish(self) -> Optimized {
+        Optimized { graph: self.graph, roots: self.roots.into_iter().collect(), same_as: self.same_as }
+    }
+
     /// Nodes that read a node, in order, without repetition.
     fn users(&self, id: NodeId) -> Vec<NodeId> {
         let nodes = self.graph.nodes.iter();
@@ -95,6 +120,7 @@ impl Work {
         }
         let new = |id: &NodeId| ids[id.0 as usize];
         let mut nodes: Vec<Node> = Vec::with_capacity(next as usize);
+        let mut same_as: Vec<Option<NodeId>> = Vec::with_capacity(next as usize);
         for (idx, mut node) in std::mem::take(&mut self.graph.nodes).into_iter().enumerate() {
             let Some(id) = ids[idx] else { continue };
             if stands_for[idx] == Some(NodeId(idx as u32)) {
@@ -103,8 +129,10 @@ impl Work {
                     *input = new(input).expect("invariant: inputs of kept nodes are kept");
                 }
                 nodes.push(node);
+                same_as.push(self.same_as[idx]);
             } else {
                 let first = &mut nodes[id.0 as usize];
+                same_as[id.0 as usize] = same_as[id.0 as usize].or(self.same_as[idx]);
                 for label in node.labels {
                     if !first.labels.contains(&label) {
                         first.labels.push(label);
@@ -113,6 +141,7 @@ impl Work {
             }
         }
         self.graph.nodes = nodes;
+        self.same_as = same_as;
         self.rename_ids(&new);
     }
 
@@ -129,6 +158,7 @@ impl Work {
         inserted.id = NodeId(at);
         inserted.inputs = vec![id];
         self.graph.nodes.insert(at as usize, inserted);
+        self.same_as.insert(at as usize, None);
         self.rename_ids(&new);
     }
 
@@ -139,8 +169,9 @@ impl Work {
         self.roots = self.roots.iter().filter_map(new).collect();
     }
 
-    /// Takes the names of a stream off a node whose rows or columns are no longer what the program says.
+    /// Notes that a node's rows or columns are no longer what the program says, which takes its names off it.
     fn unname(&mut self, id: NodeId) {
+        self.same_as[id.0 as usize] = None;
         self.graph.streams.retain(|(_, named)| *named != id);
     }
 }
@@ -165,7 +196,8 @@ mod tests {
         builder.limit(also_kept, 9);
         let write = builder.write(out, "out.jsonl");
 
-        let (graph, roots) = optimize(&builder.graph, &[write]);
+        let Optimized { graph, roots, same_as } = optimize(&builder.graph, &[write]);
+        assert_eq!(same_as, [Some(docs), None, None, None, Some(out), Some(write)]);
         assert_eq!(roots, [NodeId(5)]);
         assert_eq!(op_names(&graph), ["scan", "project", "filter", "chunk", "project", "write"]);
         assert_eq!(column_names(&graph, NodeId(1)), ["id", "title", "text"]);
@@ -175,6 +207,6 @@ mod tests {
             assert_eq!(node.id.0 as usize, idx);
             assert!(node.inputs.iter().all(|input| *input < node.id), "inputs come first");
         }
-        assert_eq!(optimize(&graph, &roots).0, graph, "a second time changes nothing");
+        assert_eq!(optimize(&graph, &roots).graph, graph, "a second time changes nothing");
     }
 }

@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use crate::canonical::canonical_bytes;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::fingerprint::{combine, fingerprints, meta_fps, op_name, params_fps};
+use crate::fingerprint::{combine, fingerprints, fingerprints_given, meta_fps, op_name, params_fps};
 use crate::graph::{Class, Effect, Graph, Node, NodeId};
 use crate::hir::{Hir, Param};
 use crate::op::{Op, Scan};
-use crate::optimize::{optimize, without_rules};
+use crate::optimize::{Optimized, optimize, without_rules};
 use crate::types::Fp;
 
 pub mod classes;
@@ -126,7 +126,7 @@ pub enum PlanError {
 /// Unknown targets, and operators of areas that are not in this build and that a target needs.
 pub fn plan(hir: &Hir, request: &Request<'_>) -> Result<Plan, PlanError> {
     let roots = select(&hir.graph, request.targets).map_err(PlanError::UnknownTarget)?;
-    let (reached, _) = without_rules(&hir.graph, &roots);
+    let reached = without_rules(&hir.graph, &roots).graph;
     let unavailable: Vec<Diagnostic> = reached.nodes.iter().filter_map(unavailable).collect();
     if !unavailable.is_empty() {
         return Err(PlanError::Unavailable(unavailable));
@@ -143,19 +143,23 @@ fn unavailable(node: &Node) -> Option<Diagnostic> {
 /// The plan of one graph of a program: the main one, or a test's.
 #[must_use]
 pub fn plan_graph(hir: &Hir, graph: &Graph, roots: &[NodeId], request: &Request<'_>) -> Plan {
-    let (graph, roots) = match request.rules {
+    let Optimized { graph: after, roots, same_as } = match request.rules {
         Rules::All => optimize(graph, roots),
         Rules::None => without_rules(graph, roots),
     };
-    let content = |graph: &Graph, id: NodeId| match &graph.node(id).op {
+    let content = |node: &Node| match &node.op {
         Op::Scan(scan) => (request.contents)(scan),
         _ => None,
     };
-    let hash = |id: NodeId| content(&graph, id).map(|content| content.hash);
-    let (graph, roots) = order::canonical(&graph, &roots, &fingerprints(&graph, &hash));
-
-    let contents: Vec<Option<Content>> = graph.nodes.iter().map(|node| content(&graph, node.id)).collect();
-    let fps = fingerprints(&graph, &|id| contents[id.0 as usize].map(|content| content.hash));
+    let hashes = |graph: &Graph| -> Vec<Option<Fp>> {
+        graph.nodes.iter().map(|node| content(node).map(|content| content.hash)).collect()
+    };
+    let (before_hashes, after_hashes) = (hashes(graph), hashes(&after));
+    let before = fingerprints(graph, &|id| before_hashes[id.0 as usize]);
+    let known = |id: NodeId| same_as[id.0 as usize].map(|same| before[same.0 as usize]);
+    let fps = fingerprints_given(&after, &|id| after_hashes[id.0 as usize], &known);
+    let (graph, roots, fps) = order::canonical(&after, &roots, &fps);
+    let contents: Vec<Option<Content>> = graph.nodes.iter().map(content).collect();
     let mut root_fps: Vec<Fp> = roots.iter().map(|root| fps[root.0 as usize]).collect();
     root_fps.sort_unstable();
     let mut params = hir.params.clone();
@@ -293,3 +297,7 @@ impl Rows {
 #[cfg(test)]
 #[path = "plan/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "plan/program_tests.rs"]
+mod program_tests;

@@ -30,9 +30,9 @@ mod tests {
         let docs = builder.scan("docs", &["id", "text"]);
         builder.limit(unused, 1);
         let write = builder.write(docs, "out.jsonl");
-        let (graph, _) = without_rules(&builder.graph, &[write]);
+        let graph = without_rules(&builder.graph, &[write]).graph;
         assert_eq!(op_names(&graph), ["scan", "write"]);
         assert!(graph.stream("docs").is_some() && graph.stream("unused").is_none());
-        assert!(without_rules(&builder.graph, &[]).0.nodes.is_empty());
+        assert!(without_rules(&builder.graph, &[]).graph.nodes.is_empty());
     }
 }

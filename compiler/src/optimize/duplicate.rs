@@ -49,7 +49,7 @@ mod tests {
         let right = builder.chunk(docs, "text", "text");
         builder.name("b.out", right);
         let writes = [builder.write(left, "x.jsonl"), builder.write(right, "x.jsonl")];
-        let mut work = Work { graph: builder.graph, roots: BTreeSet::from(writes) };
+        let mut work = Work::new(builder.graph, &writes);
         merge(&mut work);
         assert_eq!(op_names(&work.graph), ["scan", "chunk", "write", "write"]);
         assert_eq!(work.graph.node(NodeId(1)).labels, ["a.out", "b.out"]);
@@ -62,7 +62,7 @@ mod tests {
         let mut builder = Builder::new();
         builder.scan("a", &["id"]);
         builder.scan("b", &["id"]);
-        let mut work = Work { graph: builder.graph, roots: BTreeSet::new() };
+        let mut work = Work::new(builder.graph, &[]);
         merge(&mut work);
         assert_eq!(work.graph.nodes.len(), 2);
     }

@@ -72,7 +72,7 @@ mod tests {
         let first = project(&mut builder, docs, &[("id", "id"), ("x", "a"), ("y", "b")]);
         let second = project(&mut builder, first, &[("id", "id"), ("z", "y")]);
         let write = builder.write(second, "out.jsonl");
-        let mut work = Work { graph: builder.graph, roots: BTreeSet::from([write]) };
+        let mut work = Work::new(builder.graph, &[write]);
         projections(&mut work);
         assert_eq!(op_names(&work.graph), ["scan", "project", "write"]);
         let Op::Project { columns } = &work.graph.node(NodeId(1)).op else { panic!("a projection") };
@@ -85,7 +85,7 @@ mod tests {
         let docs = builder.scan("docs", &["id", "a"]);
         let same = project(&mut builder, docs, &[("id", "id"), ("a", "a")]);
         builder.name("p.out", same);
-        let mut work = Work { graph: builder.graph, roots: BTreeSet::from([same]) };
+        let mut work = Work::new(builder.graph, &[same]);
         projections(&mut work);
         assert_eq!(op_names(&work.graph), ["scan"]);
         assert_eq!(work.graph.stream("p.out"), Some(NodeId(0)));

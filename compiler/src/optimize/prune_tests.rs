@@ -3,7 +3,7 @@ use crate::graph::test_graphs::*;
 use crate::op::{Arm, Fusion, Index, JoinKind, Retrieve};
 
 fn pruned(builder: Builder, roots: &[NodeId]) -> Work {
-    let mut work = Work { graph: builder.graph, roots: roots.iter().copied().collect() };
+    let mut work = Work::new(builder.graph, roots);
     super::columns(&mut work);
     super::hits(&mut work);
     work

@@ -73,7 +73,7 @@ mod tests {
     use crate::op::ExprKind;
 
     fn pushed(builder: Builder, roots: &[NodeId]) -> Work {
-        let mut work = Work { graph: builder.graph, roots: roots.iter().copied().collect() };
+        let mut work = Work::new(builder.graph, roots);
         filters(&mut work);
         work
     }

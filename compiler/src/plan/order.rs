@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use crate::graph::{Graph, NodeId};
 use crate::types::Fp;
 
-/// The same graph in canonical order, so that the order of declarations leaves no trace. Nodes of equal fingerprint
+/// The same graph, roots and fingerprints in canonical order, so that the order of declarations leaves no trace. Nodes of equal fingerprint
 /// (scans of files that have not been read, repeated writes) are ordered by their labels.
-pub(super) fn canonical(graph: &Graph, roots: &[NodeId], fps: &[Fp]) -> (Graph, Vec<NodeId>) {
+pub(super) fn canonical(graph: &Graph, roots: &[NodeId], fps: &[Fp]) -> (Graph, Vec<NodeId>, Vec<Fp>) {
     let mut graph = graph.clone();
     graph.nodes.iter_mut().for_each(|node| node.labels.sort());
     let mut waits: Vec<usize> = graph.nodes.iter().map(|node| node.inputs.len()).collect();
@@ -42,5 +42,5 @@ pub(super) fn canonical(graph: &Graph, roots: &[NodeId], fps: &[Fp]) -> (Graph, 
         names.sort();
     }
     let roots: BTreeSet<NodeId> = roots.iter().map(new).collect();
-    (graph, roots.into_iter().collect())
+    (graph, roots.into_iter().collect(), order.iter().map(|idx| fps[*idx]).collect())
 }
