@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// Keys under this prefix say which files of the store a program's last build stands on.
 const USES: &str = "uses/";
 
+/// Name and value as they are stored.
+type RawEntry = (Vec<u8>, Vec<u8>);
+
 /// Build records, by name. Cheap to clone; may be used from any thread.
 #[derive(Debug, Clone)]
 pub struct Ledger {
@@ -125,7 +128,7 @@ impl Ledger {
         self.kv.db.write_opt(batch, &options).map_err(|source| self.kv.error(source))
     }
 
-    fn raw_entries(&self, prefix: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KvError> {
+    fn raw_entries(&self, prefix: &str) -> Result<Vec<RawEntry>, KvError> {
         let start = IteratorMode::From(prefix.as_bytes(), Direction::Forward);
         let mut entries = Vec::new();
         for entry in self.kv.db.iterator_cf(self.kv.family(LEDGER), start) {

@@ -111,10 +111,10 @@ fn find_faults(column: &ArrayRef, field: &Field, faults: &mut [Option<String>]) 
             if !field.is_nullable() {
                 note(row, "null in a column that is not nullable");
             }
-        } else if may_nan || column.data_type().is_nested() {
-            if let Some(what) = inner_fault(column, row, field) {
-                note(row, what);
-            }
+        } else if (may_nan || column.data_type().is_nested())
+            && let Some(what) = inner_fault(column, row, field)
+        {
+            note(row, what);
         }
     }
 }

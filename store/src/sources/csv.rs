@@ -289,7 +289,17 @@ mod tests {
     use super::*;
 
     fn records(text: &'static str, bytes_max: u64) -> Vec<Result<Vec<String>, String>> {
-        let mut records = Records::new(Box::new(text.as_bytes()), b',', bytes_max);
+        let whole = records_of(Box::new(text.as_bytes()), bytes_max);
+        // Where the reader stops must not matter.
+        for capacity in 1..8 {
+            let reader = std::io::BufReader::with_capacity(capacity, text.as_bytes());
+            assert_eq!(records_of(Box::new(reader), bytes_max), whole, "capacity {capacity}");
+        }
+        whole
+    }
+
+    fn records_of(reader: Box<dyn BufRead + Send>, bytes_max: u64) -> Vec<Result<Vec<String>, String>> {
+        let mut records = Records::new(reader, b',', bytes_max);
         let mut found = Vec::new();
         while let Some(record) = records.next_record().unwrap() {
             found.push(match record {

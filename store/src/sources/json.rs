@@ -383,6 +383,18 @@ mod tests {
     }
 
     #[test]
+    fn places_where_the_reader_stops_do_not_matter() {
+        let text =
+            "[{\"a\": \"x\\\"]\"}, [1, [2]], \"\u{65e5}\", 12, nope, {\"long\": \"0123456789012345\"}, -1 ]";
+        let whole = array(text, 14);
+        for capacity in 1..text.len() {
+            let reader = std::io::BufReader::with_capacity(capacity, text.as_bytes());
+            assert_eq!(values(Elements::array(Box::new(reader), 14), 14), whole, "capacity {capacity}");
+        }
+        assert_eq!(whole.iter().filter(|value| value.is_err()).count(), 2);
+    }
+
+    #[test]
     fn member_of_an_object() {
         let text = r#"{"version": "1.1", "x": {"data": [9]}, "data": [1, 2], "y": 3}"#;
         let found = values(Elements::member(Box::new(text.as_bytes()), 100, "data"), 100);

@@ -160,7 +160,7 @@ fn document(text: &str) -> Result<Vec<Datum>, String> {
         rest = &rest[end..];
     }
     if body.is_empty() {
-        let end = find(text[after..].as_bytes(), "</doc>").map_or(text.len(), |at| after + at);
+        let end = find(&text.as_bytes()[after..], "</doc>").map_or(text.len(), |at| after + at);
         body.push_str(&text[after..end]);
     }
     Ok(vec![Datum::Text(id.into()), Datum::Text(plain(&body))])

@@ -1,6 +1,6 @@
 //! Outputs: read back, left alone when nothing changes, whole after an abort, inside their folder.
 
-use crate::support::{int, names, read_all, sink, source, text, write_all};
+use crate::support::{int, names, read_all, sink, source, text, write_all, write_one};
 use arrow::array::{
     ArrayRef, DictionaryArray, DurationNanosecondArray, FixedSizeListArray, Float64Array, Int64Array,
     RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -57,7 +57,7 @@ fn forms_of_values_in_jsonl() {
         ("d", Arc::new(DurationNanosecondArray::from(vec![5]))),
         ("x", Arc::new(StringArray::from(vec![None::<&str>]))),
     ]);
-    write_all(&sink("jsonl", dir.path(), "out/a.jsonl"), &batch.schema(), &[batch.clone()]).unwrap();
+    write_one(&sink("jsonl", dir.path(), "out/a.jsonl"), &batch).unwrap();
     let written = fs::read_to_string(dir.path().join("out/a.jsonl")).unwrap();
     let expected = concat!(
         r#"{"v":[0.1,2.0],"s":{"doc":"a\"b","start":3},"m":{"k":1},"e":"high","t":"1970-01-01T00:00:00.000000Z","d":5,"x":null}"#,
@@ -68,8 +68,7 @@ fn forms_of_values_in_jsonl() {
     let bad =
         RecordBatch::try_from_iter([("f", Arc::new(Float64Array::from(vec![1.0, f64::NAN])) as ArrayRef)])
             .unwrap();
-    let error =
-        write_all(&sink("jsonl", dir.path(), "out/b.jsonl"), &bad.schema(), &[bad.clone()]).unwrap_err();
+    let error = write_one(&sink("jsonl", dir.path(), "out/b.jsonl"), &bad).unwrap_err();
     assert_eq!(error.code(), "E2103");
     assert!(error.to_string().contains("row 2") && error.to_string().contains("`f`"), "{error}");
     assert_eq!(names(&dir.path().join("out")), ["a.jsonl"]);
@@ -92,13 +91,10 @@ fn what_is_written_is_read_back_by_each_kind() {
         for batch_rows in [2, 100] {
             assert_eq!(read_all(&spec, batch_rows).unwrap().0, written, "{kind}");
         }
-        let again = write_all(&sink(kind, dir.path(), &path), &written.schema(), &[written.clone()]).unwrap();
+        let again = write_one(&sink(kind, dir.path(), &path), &written).unwrap();
         assert!(!again.changed, "{kind}");
         let other = rows(&["x"], &[7]);
-        assert!(
-            write_all(&sink(kind, dir.path(), &path), &other.schema(), &[other.clone()]).unwrap().changed,
-            "{kind}"
-        );
+        assert!(write_one(&sink(kind, dir.path(), &path), &other).unwrap().changed, "{kind}");
         assert_eq!(read_all(&spec, 10).unwrap().0, other, "{kind}");
     }
     assert_eq!(names(&dir.path().join("out")), ["csv.csv", "jsonl.jsonl", "lance.lance", "parquet.parquet"]);
@@ -110,7 +106,7 @@ fn sink_dropped_in_the_middle_leaves_the_old_output() {
     let (old, new) = (rows(&["old"], &[1]), rows(&["new"], &[2]));
     for kind in ["jsonl", "csv", "parquet", "lance"] {
         let spec = sink(kind, dir.path(), kind);
-        write_all(&spec, &old.schema(), &[old.clone()]).unwrap();
+        write_one(&spec, &old).unwrap();
         let mut aborted = open_sink(&spec, &new.schema()).unwrap();
         aborted.write(&new).unwrap();
         drop(aborted);
@@ -125,15 +121,15 @@ fn files_of_earlier_runs_go_and_files_of_others_stay() {
     let dir = tempfile::tempdir().unwrap();
     let spec = files_sink(dir.path(), "out");
     let first = named(&[("a.md", "one"), ("sub/b.md", "two"), ("edited.md", "three")]);
-    let report = write_all(&spec, &first.schema(), &[first.clone()]).unwrap();
+    let report = write_one(&spec, &first).unwrap();
     assert_eq!((report.rows, report.bytes, report.changed), (3, 11, true));
-    assert!(!write_all(&spec, &first.schema(), &[first]).unwrap().changed);
+    assert!(!write_one(&spec, &first).unwrap().changed);
     let out = dir.path().join("out");
     fs::write(out.join("foreign.md"), "mine").unwrap();
     fs::write(out.join("edited.md"), "by hand").unwrap();
 
     let second = named(&[("a.md", "one"), ("c.md", "new")]);
-    assert!(write_all(&spec, &second.schema(), &[second]).unwrap().changed);
+    assert!(write_one(&spec, &second).unwrap().changed);
     assert_eq!(names(&out), [".promptc-files", "a.md", "c.md", "edited.md", "foreign.md"]);
     assert_eq!(fs::read_to_string(out.join("edited.md")).unwrap(), "by hand");
     assert_eq!(names(dir.path()), ["out"]);
@@ -154,12 +150,12 @@ fn names_of_files_stay_inside_their_folder() {
     let spec = files_sink(dir.path(), "out");
     for name in ["../x", "/etc/x", "a/../../x", "link/x", "link", "", ".", "a\0b", "a\nb", "c:/x", "..\\x"] {
         let batch = named(&[("good", "x"), (name, "x")]);
-        let error = write_all(&spec, &batch.schema(), &[batch.clone()]).unwrap_err();
+        let error = write_one(&spec, &batch).unwrap_err();
         assert_eq!(error.code(), "E2501", "{name:?}: {error}");
     }
     for (first, second) in [("a", "a"), ("a", "./a"), ("a", "a/b"), ("x", ".promptc-files")] {
         let batch = named(&[(first, "x"), (second, "x")]);
-        let error = write_all(&spec, &batch.schema(), &[batch.clone()]).unwrap_err();
+        let error = write_one(&spec, &batch).unwrap_err();
         assert_eq!(error.code(), "E2104", "{second:?}: {error}");
     }
     assert_eq!(names(&dir.path().join("out")), ["link"]);
@@ -195,7 +191,7 @@ fn existing_output_is_kept_without_overwrite() {
     let batch = rows(&["a"], &[1]);
     fs::write(dir.path().join("a.jsonl"), "mine").unwrap();
     let spec = SinkSpec { overwrite: false, ..sink("jsonl", dir.path(), "a.jsonl") };
-    assert!(matches!(write_all(&spec, &batch.schema(), &[batch]), Err(SinkError::Exists { .. })));
+    assert!(matches!(write_one(&spec, &batch), Err(SinkError::Exists { .. })));
     assert_eq!(fs::read_to_string(dir.path().join("a.jsonl")).unwrap(), "mine");
 }
 
@@ -204,9 +200,9 @@ fn lance_without_overwrite_merges_by_key() {
     let dir = tempfile::tempdir().unwrap();
     let spec = SinkSpec { overwrite: false, key: vec!["id".into()], ..sink("lance", dir.path(), "d.lance") };
     let first = rows(&["a", "b"], &[1, 2]);
-    write_all(&spec, &first.schema(), &[first.clone()]).unwrap();
+    write_one(&spec, &first).unwrap();
     let second = rows(&["b", "c"], &[20, 3]);
-    assert!(write_all(&spec, &second.schema(), &[second.clone()]).unwrap().changed);
+    assert!(write_one(&spec, &second).unwrap().changed);
     let read = source("lance", dir.path(), "d.lance", vec![text("id"), int("n")]);
     let (batch, _) = read_all(&read, 10).unwrap();
     let mut found: Vec<(String, i64)> = crate::support::texts(&batch, "id")
@@ -242,9 +238,9 @@ fn partitions_are_folders_and_vanish_with_their_rows() {
     assert_eq!(names(&dir.path().join("out")), [".promptc-files", "id=a", "id=b%2F.."]);
     let read = source("parquet", dir.path(), "out/id=a/*.parquet", vec![int("n")]);
     assert_eq!(read_all(&read, 10).unwrap().0.num_rows(), 2);
-    assert!(!write_all(&spec, &first.schema(), &[first]).unwrap().changed);
+    assert!(!write_one(&spec, &first).unwrap().changed);
     let second = rows(&["a"], &[1]);
-    write_all(&spec, &second.schema(), &[second]).unwrap();
+    write_one(&spec, &second).unwrap();
     assert_eq!(names(&dir.path().join("out")), [".promptc-files", "id=a"]);
 }
 
@@ -255,7 +251,7 @@ fn folder_that_may_not_be_written_is_named() {
     let base = dir.path().join("base");
     fs::write(&base, "x").unwrap();
     let batch = rows(&["a"], &[1]);
-    let error = write_all(&sink("jsonl", &base, "a.jsonl"), &batch.schema(), &[batch.clone()]).unwrap_err();
+    let error = write_one(&sink("jsonl", &base, "a.jsonl"), &batch).unwrap_err();
     assert_eq!(error.code(), "E2501");
     assert!(error.to_string().contains("base"), "{error}");
 }
@@ -272,13 +268,13 @@ fn full_disk_is_e1004_and_leaves_the_old_output() {
         let spec = SinkSpec { kind: kind.into(), ..files_sink(disk.path(), kind) };
         let small = named(&[("a", "old")]);
         let first = if kind == "files" { small } else { old.clone() };
-        write_all(&spec, &first.schema(), &[first.clone()]).unwrap();
+        write_one(&spec, &first).unwrap();
         let noise: String =
             (0..200_000u32).map(|seed| blake3::hash(&seed.to_le_bytes()).to_hex()[..12].to_owned()).collect();
         let big = named(&[("a", &noise)]);
-        let error = write_all(&spec, &big.schema(), &[big.clone()]).unwrap_err();
+        let error = write_one(&spec, &big).unwrap_err();
         assert_eq!(error.code(), "E1004", "{kind}: {error}");
-        write_all(&spec, &first.schema(), &[first]).map(|report| assert!(!report.changed, "{kind}")).unwrap();
+        write_one(&spec, &first).map(|report| assert!(!report.changed, "{kind}")).unwrap();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every kind of source, read back; every kind of bad input, refused by name and place.
 
-use crate::support::{int, read_all, sink, source, text, texts, write_all};
+use crate::support::{int, read_all, sink, source, text, texts, write_all, write_one};
 use arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeListArray, Float64Array, Int32Array, Int64Array, RecordBatch,
     StringArray,
@@ -494,7 +494,7 @@ fn parquet_columns_are_checked_and_widened() {
     ])
     .unwrap();
     let target = sink("parquet", dir.path(), "f.parquet");
-    write_all(&target, &stored.schema(), std::slice::from_ref(&stored)).unwrap();
+    write_one(&target, &stored).unwrap();
     let item = Arc::new(Field::new("item", DataType::Float32, false));
     let vector = Field::new("v", DataType::FixedSizeList(item, 2), false);
     let read_with = |columns: Vec<Field>, bad_rows| {

@@ -93,3 +93,8 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// Writes one batch and finishes.
+pub(crate) fn write_one(spec: &SinkSpec, batch: &RecordBatch) -> Result<SinkReport, SinkError> {
+    write_all(spec, &batch.schema(), std::slice::from_ref(batch))
+}
