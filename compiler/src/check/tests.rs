@@ -39,12 +39,14 @@ fn check_test(ctx: &mut Context<'_>, id: DeclarationId) -> Option<hir::Test> {
     let pipeline = ctx.expect(target, &[DeclKind::Pipeline])?;
     let flows = flow_nodes(ctx, pipeline.id);
     let mut rows = GivenRows::new();
+    // In a test the flows of the pipeline are named without its prefix; `given` means the source where both have a name.
+    let inside = Some((pipeline.id, flows::flow_names(ctx, pipeline.id).len()));
+    let outer = ctx.inside.take();
     for given in givens {
+        ctx.inside = inside.filter(|_| ctx.lookup(&given.stream).is_none());
         check_given(ctx, &target.text(), &flows, given, &mut rows);
     }
-    // In a test the flows of the pipeline are named without its prefix.
-    let flow_count = flows::flow_names(ctx, pipeline.id).len();
-    let outer = ctx.inside.replace((pipeline.id, flow_count));
+    ctx.inside = inside;
     let expects: Vec<Option<hir::Expect>> = expects.iter().map(|expect| check_expect(ctx, expect)).collect();
     ctx.inside = outer;
     if ctx.error_count() > errors_before {
