@@ -101,6 +101,66 @@ fn what_is_written_is_read_back_by_each_kind() {
 }
 
 #[test]
+fn outputs_of_no_rows_are_outputs() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = rows(&[], &[]);
+    for kind in ["jsonl", "csv", "parquet", "lance"] {
+        let spec = sink(kind, dir.path(), kind);
+        let report = write_all(&spec, &none.schema(), &[]).unwrap();
+        assert!(report.changed && report.rows == 0, "{kind}");
+        assert!(!write_one(&spec, &none).unwrap().changed, "{kind}");
+        let read = source(kind, dir.path(), kind, vec![text("id"), int("n")]);
+        assert_eq!(read_all(&read, 10).unwrap().0.num_rows(), 0, "{kind}");
+    }
+    let spec = files_sink(dir.path(), "files");
+    assert_eq!(write_one(&spec, &named(&[])).unwrap().rows, 0);
+    assert_eq!(names(&dir.path().join("files")), [".promptc-files"]);
+}
+
+/// A row with a column of every kind of type that a stream may have.
+fn every_type() -> RecordBatch {
+    let vectors =
+        FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>([Some(vec![Some(0.1), Some(2.0)])], 2);
+    let hits: ArrayRef = Arc::new(arrow::array::StructArray::from(vec![
+        (Arc::new(text("doc")), Arc::new(StringArray::from(vec!["a"])) as ArrayRef),
+        (Arc::new(int("rank")), Arc::new(Int64Array::from(vec![3])) as ArrayRef),
+    ]));
+    let item = Arc::new(Field::new("item", hits.data_type().clone(), false));
+    let offsets = arrow::buffer::OffsetBuffer::from_lengths([1]);
+    let list = arrow::array::ListArray::new(item, offsets, hits.clone(), None);
+    batch(vec![
+        ("v", Arc::new(vectors)),
+        ("s", hits),
+        ("l", Arc::new(list)),
+        ("b", Arc::new(arrow::array::BinaryArray::from(vec![b"\x00\xff".as_slice()]))),
+        ("t", Arc::new(TimestampMicrosecondArray::from(vec![0]).with_timezone("UTC"))),
+        ("d", Arc::new(DurationNanosecondArray::from(vec![5]))),
+        ("day", Arc::new(arrow::array::Date32Array::from(vec![5]))),
+        ("u", Arc::new(arrow::array::UInt64Array::from(vec![u64::MAX]))),
+        ("ok", Arc::new(arrow::array::BooleanArray::from(vec![true]))),
+        ("e", Arc::new(DictionaryArray::<Int32Type>::from_iter(["high"]))),
+        ("x", Arc::new(StringArray::from(vec![None::<&str>]))),
+    ])
+}
+
+#[test]
+fn every_type_survives_jsonl_parquet_and_lance() {
+    let dir = tempfile::tempdir().unwrap();
+    let written = every_type();
+    let fields: Vec<Field> = written.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    for kind in ["jsonl", "parquet", "lance"] {
+        let report = write_one(&sink(kind, dir.path(), kind), &written);
+        assert!(report.is_ok(), "{kind}: {}", report.unwrap_err());
+        let (read, _) = read_all(&source(kind, dir.path(), kind, fields.clone()), 10).unwrap();
+        for (column, field) in read.columns().iter().zip(&fields) {
+            let expected = written.column_by_name(field.name()).unwrap();
+            assert_eq!(column, expected, "{kind}: {}", field.name());
+        }
+        assert!(!write_one(&sink(kind, dir.path(), kind), &written).unwrap().changed, "{kind}");
+    }
+}
+
+#[test]
 fn sink_dropped_in_the_middle_leaves_the_old_output() {
     let dir = tempfile::tempdir().unwrap();
     let (old, new) = (rows(&["old"], &[1]), rows(&["new"], &[2]));
