@@ -1,0 +1,278 @@
+//! The command line: one file per verb; this one holds what they share.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use promptc_engine::compiler::diagnostic::json::render_json;
+use promptc_engine::compiler::diagnostic::render::{Style, render_all, summary};
+use promptc_engine::compiler::diagnostic::sarif::render_sarif;
+use promptc_engine::compiler::plan::Rules;
+use promptc_engine::error::EngineError;
+use promptc_engine::program::{Program, Settings, load};
+use promptc_engine::run::RunOptions;
+use promptc_engine::store::open::{Store, StoreOptions};
+use promptc_engine::store_errors;
+
+use crate::exit::{Exit, report};
+
+mod check;
+mod completions;
+mod diff;
+mod doctor;
+mod explain;
+mod fmt;
+mod gc;
+mod new;
+mod plan;
+mod progress;
+pub mod query;
+mod run;
+mod test;
+mod trace;
+mod verify;
+
+const EXAMPLES: &str = "\
+Examples:
+  promptc new hello && promptc run hello/hello.promptc --yes
+  promptc check pipelines/crate_docs.promptc --format json";
+
+/// Compiles prompt and pipeline programs: checks them, plans what changed, runs only that, and shows the proof.
+#[derive(Parser)]
+#[command(name = "promptc", version, after_help = EXAMPLES, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Flags of every verb.
+#[derive(Args)]
+struct Common {
+    /// Folder of caches, indexes and streams; default: `.promptc` beside the program
+    #[arg(long, global = true, env = "PROMPTC_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Threads that compute rows; default: all cores
+    #[arg(long, global = true, env = "PROMPTC_THREADS", value_name = "N")]
+    threads: Option<usize>,
+    /// Memory of operators that gather rows, as `512MiB` or `2GiB`; beyond it they use the disk
+    #[arg(long, global = true, env = "PROMPTC_MEMORY", value_name = "SIZE", default_value = "512MiB", value_parser = parse_size)]
+    memory: usize,
+    /// Rows that are processed together; results do not depend on it
+    #[arg(long, global = true, env = "PROMPTC_BATCH_ROWS", value_name = "N", default_value_t = 256, hide = true)]
+    batch_rows: usize,
+    /// How diagnostics are printed
+    #[arg(long, global = true, env = "PROMPTC_MESSAGE_FORMAT", value_enum, default_value_t = MessageFormat::Human)]
+    message_format: MessageFormat,
+    /// How progress is shown: bars on a terminal, else lines
+    #[arg(long, global = true, env = "PROMPTC_PROGRESS", value_enum, default_value_t = Progress::Auto)]
+    progress: Progress,
+    /// Colours: on a terminal unless NO_COLOR is set, always, or never
+    #[arg(long, global = true, env = "PROMPTC_COLOR", value_enum, default_value_t = Color::Auto)]
+    color: Color,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MessageFormat {
+    Human,
+    Json,
+    Sarif,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Progress {
+    Auto,
+    Json,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Write a small program that runs without any download, and a test
+    New(new::NewArgs),
+    /// Check programs: names, types, units, budgets, train/test leakage
+    Check(check::CheckArgs),
+    /// Bring programs into the canonical form
+    Fmt(fmt::FmtArgs),
+    /// Check for warnings only; `--fix` applies the edits that are safe
+    Lint(check::LintArgs),
+    /// Show what a run would do and why
+    Plan(plan::PlanArgs),
+    /// Run what changed and write the outputs
+    Run(run::RunArgs),
+    /// Run all outputs and write `promptc.lock`
+    Build(run::BuildArgs),
+    /// Compare the program and its files with `promptc.lock`
+    Verify(verify::VerifyArgs),
+    /// Run the tests of programs
+    Test(test::TestArgs),
+    /// Ask SQL over the streams of the last build
+    Query(query::QueryArgs),
+    /// Why a node runs, or the page of a diagnostic code
+    Explain(explain::ExplainArgs),
+    /// Where a row, or one token of a prompt, comes from
+    Trace(trace::TraceArgs),
+    /// Compare two lock files
+    Diff(diff::DiffArgs),
+    /// Remove streams and indexes that no program refers to (dry without `--yes`)
+    Gc(gc::GcArgs),
+    /// Report the environment and check a data directory
+    Doctor(doctor::DoctorArgs),
+    /// Print completions for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// Parses the command line and runs the verb.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap knows which stream they belong to.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            return match error.print() {
+                Ok(()) => exit.into(),
+                Err(_) => Exit::Run.into(),
+            };
+        }
+    };
+    let common = cli.common;
+    let outcome = match cli.verb {
+        Verb::New(args) => new::new(&args),
+        Verb::Check(args) => check::check(&args, &common),
+        Verb::Fmt(args) => fmt::fmt(&args),
+        Verb::Lint(args) => check::lint(&args, &common),
+        Verb::Plan(args) => plan::plan(&args, &common),
+        Verb::Run(args) => run::run(&args, &common),
+        Verb::Build(args) => run::build(&args, &common),
+        Verb::Verify(args) => verify::verify(&args, &common),
+        Verb::Test(args) => test::test(&args, &common),
+        Verb::Query(args) => query::query(&args, &common),
+        Verb::Explain(args) => explain::explain(&args, &common),
+        Verb::Trace(args) => trace::trace(&args, &common),
+        Verb::Diff(args) => diff::diff(&args),
+        Verb::Gc(args) => gc::gc(&args, &common),
+        Verb::Doctor(args) => doctor::doctor(&args, &common),
+        Verb::Completions(args) => completions::completions(&args, &mut Cli::command()),
+    };
+    outcome.unwrap_or_else(|error| report(&error)).into()
+}
+
+/// Outcome of a verb; errors are printed in one place.
+type Outcome = Result<Exit, EngineError>;
+
+/// A program file and values of its params.
+#[derive(Args)]
+struct ProgramArgs {
+    /// The program
+    file: PathBuf,
+    /// Value of a param, as `--set target=8x`; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_set)]
+    set: Vec<(String, String)>,
+}
+
+impl ProgramArgs {
+    /// Reads and checks the program and prints its diagnostics; `None` if it has errors.
+    fn load(&self, common: &Common) -> Result<Option<Program>, EngineError> {
+        let program = load(&self.file, &settings(&self.set, false))?;
+        print_diagnostics(&program, common);
+        Ok(if program.checked.has_errors() { None } else { Some(program) })
+    }
+}
+
+fn settings(set: &[(String, String)], deny_warnings: bool) -> Settings {
+    Settings {
+        set: set.iter().cloned().collect(),
+        environment: std::env::vars().collect::<BTreeMap<_, _>>(),
+        home: std::env::var("HOME").ok(),
+        deny_warnings,
+    }
+}
+
+fn print_diagnostics(program: &Program, common: &Common) {
+    let checked = &program.checked;
+    let (diagnostics, sources) = (&checked.diagnostics, &checked.sources);
+    match common.message_format {
+        MessageFormat::Json => print!("{}", render_json(diagnostics, sources)),
+        MessageFormat::Sarif => println!("{}", render_sarif(diagnostics, sources)),
+        MessageFormat::Human if diagnostics.is_empty() => {}
+        MessageFormat::Human => {
+            eprint!("{}", render_all(diagnostics, sources, common.style()));
+            if let Some(summary) = summary(diagnostics) {
+                eprintln!("{}: {summary}", program.path.display());
+            }
+        }
+    }
+}
+
+impl Common {
+    fn style(&self) -> Style {
+        let is_colored = match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        };
+        if is_colored { Style::Color } else { Style::Plain }
+    }
+
+    fn data_dir(&self, folder: &Path) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| folder.join(".promptc"))
+    }
+
+    fn store(&self, folder: &Path) -> Result<Arc<Store>, EngineError> {
+        let store = Store::open(&self.data_dir(folder), &StoreOptions::default()).map_err(store_errors::open)?;
+        Ok(Arc::new(store))
+    }
+
+    fn run_options(&self, targets: &[String], no_optimize: bool) -> RunOptions {
+        RunOptions {
+            targets: targets.to_vec(),
+            rules: if no_optimize { Rules::None } else { Rules::All },
+            out: None,
+            limit: None,
+            batch_rows: self.batch_rows.max(1),
+            memory_bytes: self.memory,
+            home: std::env::var_os("HOME").map(PathBuf::from),
+        }
+    }
+
+    /// The runtime of this process; also sets the number of threads that compute rows.
+    fn runtime(&self) -> Result<tokio::runtime::Runtime, EngineError> {
+        let threads = self.threads.unwrap_or(0);
+        // A second call in one process keeps the first pool; every verb calls it once.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.enable_all().worker_threads(if threads == 0 { 2 } else { threads.max(2) });
+        builder.build().map_err(|error| EngineError::internal("the runtime", error))
+    }
+}
+
+fn parse_set(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+fn parse_size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let factor: usize = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "KiB" | "K" => 1 << 10,
+        "MiB" | "M" => 1 << 20,
+        "GiB" | "G" => 1 << 30,
+        unit => return Err(format!("unit `{unit}`; one of B, KiB, MiB, GiB")),
+    };
+    let number: usize = digits.parse().map_err(|_| format!("`{digits}` is not a whole number"))?;
+    number.checked_mul(factor).ok_or_else(|| "too large for this machine".to_owned())
+}

@@ -1,0 +1,40 @@
+//! `promptc doctor`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use promptc_engine::store::doctor;
+
+use super::{Common, Outcome};
+use crate::exit::Exit;
+
+#[derive(Args)]
+pub struct DoctorArgs {
+    /// Folder of the programs whose data is checked
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+}
+
+pub fn doctor(args: &DoctorArgs, common: &Common) -> Outcome {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    println!("promptc      {}", env!("CARGO_PKG_VERSION"));
+    println!("system       {} {}", std::env::consts::OS, std::env::consts::ARCH);
+    println!("threads      {threads}");
+    println!("embedder     hashed_ngram (kinds static, bert, model: not in this build)");
+    println!("tokenizer    word_punct (file tokenizers: not in this build)");
+    let dir = common.data_dir(&args.folder);
+    println!("data         {}", dir.display());
+    if !dir.exists() {
+        println!("             not there yet; the first run makes it");
+        return Ok(Exit::Ok);
+    }
+    let findings = doctor::check(&dir);
+    for finding in &findings {
+        println!("{finding}");
+    }
+    if findings.is_empty() {
+        println!("             whole");
+        return Ok(Exit::Ok);
+    }
+    Ok(Exit::Failed)
+}

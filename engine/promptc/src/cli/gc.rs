@@ -1,0 +1,44 @@
+//! `promptc gc`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use promptc_engine::error::EngineError;
+use promptc_engine::store::doctor::{CollectError, remove, unreferenced};
+
+use super::{Common, Outcome};
+use crate::exit::Exit;
+
+#[derive(Args)]
+pub struct GcArgs {
+    /// Folder of the programs whose data is cleaned
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// Really remove; without it only list
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub fn gc(args: &GcArgs, common: &Common) -> Outcome {
+    let dir = common.data_dir(&args.folder);
+    if !dir.exists() {
+        return Err(EngineError::Unknown(format!("there is no data directory {}", dir.display())));
+    }
+    let store = common.store(&args.folder)?;
+    let leftovers = unreferenced(&store).map_err(fault)?;
+    for leftover in &leftovers {
+        println!("{}\t{} bytes", leftover.path.display(), leftover.bytes);
+    }
+    let bytes: u64 = leftovers.iter().map(|leftover| leftover.bytes).sum();
+    if !args.yes {
+        eprintln!("{} files or folders, {bytes} bytes; `--yes` removes them", leftovers.len());
+        return Ok(Exit::Ok);
+    }
+    let freed = remove(&leftovers).map_err(fault)?;
+    eprintln!("removed {} files or folders, {freed} bytes", leftovers.len());
+    Ok(Exit::Ok)
+}
+
+fn fault(error: CollectError) -> EngineError {
+    EngineError::Store { code: error.code(), message: error.to_string(), help: Some(error.help()) }
+}

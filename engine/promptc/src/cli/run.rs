@@ -1,0 +1,132 @@
+//! `promptc run` and `promptc build`.
+
+use std::io::{BufRead, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use promptc_engine::compiler::plan::{BuildRecord, classes, show};
+use promptc_engine::context::Cancel;
+use promptc_engine::error::EngineError;
+use promptc_engine::program::Program;
+use promptc_engine::report::RunReport;
+use promptc_engine::run::{RunOptions, last_build, plan_program, run as run_program};
+use promptc_engine::store::medium::replace;
+
+use super::{Common, Outcome, ProgramArgs, progress};
+use crate::exit::Exit;
+use crate::show::{print_report, print_warnings};
+
+/// The lock file of a build, beside the program.
+pub const LOCK: &str = "promptc.lock";
+
+#[derive(Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    program: ProgramArgs,
+    /// Outputs, streams or artifacts; default: every output
+    targets: Vec<String>,
+    /// Do not ask before running
+    #[arg(long, short)]
+    yes: bool,
+    /// Read at most so many rows of each source
+    #[arg(long, value_name = "ROWS")]
+    limit: Option<u64>,
+    /// Write outputs below this folder instead of the program's
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Leave the optimizer's rules out; results are the same
+    #[arg(long)]
+    no_optimize: bool,
+    /// Never call out: external columns come from their records (this build has none)
+    #[arg(long)]
+    replay: bool,
+    /// Print the report as JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub struct BuildArgs {
+    #[command(flatten)]
+    program: ProgramArgs,
+}
+
+pub fn run(args: &RunArgs, common: &Common) -> Outcome {
+    let Some(program) = args.program.load(common)? else { return Ok(Exit::Program) };
+    let mut options = common.run_options(&args.targets, args.no_optimize);
+    options.limit = args.limit;
+    options.out = args.out.clone();
+    let is_asking = !args.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if is_asking && !confirmed(&program, &options, common)? {
+        eprintln!("nothing was run");
+        return Ok(Exit::Ok);
+    }
+    let report = execute(&program, &options, common)?;
+    print_warnings(&report);
+    if args.json {
+        let text = serde_json::to_string_pretty(&report).map_err(|error| EngineError::internal("the report", error))?;
+        println!("{text}");
+    } else {
+        print_report(&report);
+    }
+    Ok(Exit::Ok)
+}
+
+pub fn build(args: &BuildArgs, common: &Common) -> Outcome {
+    let Some(program) = args.program.load(common)? else { return Ok(Exit::Program) };
+    let options = common.run_options(&[], false);
+    let report = execute(&program, &options, common)?;
+    print_warnings(&report);
+    print_report(&report);
+    let record = record(&program, common)?;
+    let path = lock_path(&program);
+    replace(&path, record.to_text().as_bytes()).map_err(super::fmt::medium)?;
+    eprintln!("wrote {}", path.display());
+    Ok(Exit::Ok)
+}
+
+pub(super) fn lock_path(program: &Program) -> PathBuf {
+    let stem = program.path.file_stem().map_or_else(|| "program".into(), |stem| stem.to_string_lossy());
+    if stem == "promptc" { program.folder().join(LOCK) } else { program.folder().join(format!("{stem}.{LOCK}")) }
+}
+
+fn record(program: &Program, common: &Common) -> Result<BuildRecord, EngineError> {
+    let store = common.store(program.folder())?;
+    last_build(&store, &program.identity())?.ok_or_else(|| EngineError::internal("build", "no record of this run"))
+}
+
+/// Runs with progress on standard error; Ctrl-C stops it.
+fn execute(program: &Program, options: &RunOptions, common: &Common) -> Result<RunReport, EngineError> {
+    let store = common.store(program.folder())?;
+    let runtime = common.runtime()?;
+    let cancel = Cancel::default();
+    let listener = cancel.clone();
+    runtime.spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            listener.cancel();
+        }
+    });
+    let events = progress::listener(common);
+    let result = runtime.block_on(run_program(program, store, options, events.clone(), cancel));
+    events.finish();
+    runtime.shutdown_timeout(std::time::Duration::from_millis(100));
+    result
+}
+
+/// Shows the plan and asks; a plan that changes nothing needs no question.
+fn confirmed(program: &Program, options: &RunOptions, common: &Common) -> Result<bool, EngineError> {
+    let store = common.store(program.folder())?;
+    let (plan, last) = plan_program(program, &store, options)?;
+    let changes = classes(&plan, last.as_ref());
+    if changes.iter().all(|change| change.class.is_idle()) {
+        return Ok(true);
+    }
+    eprint!("{}", show::show(&plan, &changes, last.as_ref()));
+    eprint!("run? [Y/n] ");
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(|source| EngineError::Program {
+        path: Path::new("standard input").to_path_buf(),
+        source,
+    })?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes"))
+}

@@ -1,0 +1,51 @@
+//! Exit codes, and how an error is shown.
+
+use std::process::ExitCode;
+
+use promptc_engine::error::EngineError;
+
+/// Why the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Ok,
+    /// The program text has errors, or is not formatted.
+    Program,
+    /// The command line is wrong.
+    Usage,
+    /// A test, `verify` or `doctor` did not hold.
+    Failed,
+    /// Input, output, store or limit.
+    Run,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Ok => 0,
+            Exit::Program => 1,
+            Exit::Usage => 2,
+            Exit::Failed => 3,
+            Exit::Run => 4,
+            Exit::Interrupted => 130,
+        })
+    }
+}
+
+/// Prints an error of the engine and says how to end.
+pub fn report(error: &EngineError) -> Exit {
+    if let EngineError::Interrupted = error {
+        eprintln!("{error}");
+        return Exit::Interrupted;
+    }
+    eprintln!("error[{}]: {error}", error.code());
+    if let Some(help) = error.help() {
+        eprintln!("  = help: {help}");
+    }
+    match error {
+        EngineError::Unknown(_) | EngineError::Program { .. } => Exit::Usage,
+        _ => Exit::Run,
+    }
+}

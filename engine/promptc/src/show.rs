@@ -1,0 +1,123 @@
+//! Tables and records for people and for programs.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use promptc_engine::error::EngineError;
+use promptc_engine::report::{NodeReport, NodeState, RunReport};
+
+use crate::cli::query::Format;
+
+/// Quarantined rows that are printed.
+const QUARANTINE_SHOWN: usize = 5;
+
+/// What a run did: one line if nothing, else a row per node, streams bold in order, operators indented.
+pub fn print_report(report: &RunReport) {
+    let seconds = report.elapsed_ms / 1e3;
+    if report.is_idle() {
+        println!("nothing to do: {} stages are as in the last build ({seconds:.2} s)", report.nodes.len());
+        return;
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["node", "operator", "rows", "reused", "computed", "deleted", "ms"]);
+    for node in &report.nodes {
+        table.add_row(row(node));
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    println!("{table}");
+    for output in &report.outputs {
+        let state = if output.changed { "written" } else { "unchanged" };
+        println!("{state}: {} ({} rows, {} bytes)", output.path, output.rows, output.bytes);
+    }
+    let mib = report.source_bytes as f64 / f64::from(1 << 20);
+    println!("plan {} over {mib:.1} MiB of sources in {seconds:.2} s", &report.plan[..12.min(report.plan.len())]);
+}
+
+fn row(node: &NodeReport) -> Vec<Cell> {
+    let name = if node.is_stage { node.name.clone() } else { format!("  {}", node.name) };
+    let time = if node.state == NodeState::Reused { "-".to_owned() } else { format!("{:.1}", node.elapsed_ms) };
+    let mut cells = vec![Cell::new(name), Cell::new(&node.op)];
+    cells.extend([node.rows, node.reused, node.computed, node.deleted].map(Cell::new));
+    cells.push(Cell::new(time));
+    cells
+}
+
+/// Rows that were left out, on standard error.
+pub fn print_warnings(report: &RunReport) {
+    if report.quarantined == 0 {
+        return;
+    }
+    eprintln!("quarantine: {} rows were left out", report.quarantined);
+    for row in report.quarantine.iter().take(QUARANTINE_SHOWN) {
+        let line = row.line.map_or_else(String::new, |line| format!(":{line}"));
+        let place = if row.file.is_empty() { row.source.clone() } else { format!("{}{line}", row.file) };
+        eprintln!("  {} {place}: {}", row.code, row.message);
+    }
+    let more = report.quarantined.saturating_sub(QUARANTINE_SHOWN as u64);
+    if more > 0 {
+        eprintln!("  and {more} more; `--json` lists them");
+    }
+}
+
+/// Rows of a query.
+pub fn print_batches(schema: &SchemaRef, batches: &[RecordBatch], format: Format) -> Result<(), EngineError> {
+    match format {
+        Format::Csv => {
+            let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(std::io::stdout().lock());
+            if batches.is_empty() {
+                writer.write(&RecordBatch::new_empty(schema.clone()))?;
+            }
+            for batch in batches {
+                writer.write(batch)?;
+            }
+        }
+        Format::Json => {
+            let mut writer = arrow::json::ArrayWriter::new(std::io::stdout().lock());
+            batches.iter().try_for_each(|batch| writer.write(batch))?;
+            writer.finish()?;
+            println!();
+        }
+        Format::Jsonl => {
+            let mut writer = arrow::json::LineDelimitedWriter::new(std::io::stdout().lock());
+            batches.iter().try_for_each(|batch| writer.write(batch))?;
+            writer.finish()?;
+        }
+        Format::Table | Format::Markdown => {
+            let preset = if format == Format::Table { presets::UTF8_BORDERS_ONLY } else { presets::ASCII_MARKDOWN };
+            println!("{}", table(schema, batches, preset)?);
+        }
+    }
+    Ok(())
+}
+
+/// Longest cell of a table for people.
+const CELL_CHARS_MAX: usize = 80;
+
+fn table(schema: &SchemaRef, batches: &[RecordBatch], preset: &str) -> Result<Table, EngineError> {
+    let mut table = Table::new();
+    table.load_preset(preset);
+    table.set_header(schema.fields().iter().map(|field| field.name().clone()));
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            let cells = batch.columns().iter().map(|column| {
+                let text = arrow::util::display::array_value_to_string(column, row)?;
+                let line = text.replace('\n', "\\n");
+                let is_long = line.chars().count() > CELL_CHARS_MAX;
+                Ok(if is_long { line.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect() } else { line })
+            });
+            let cells: Result<Vec<String>, arrow::error::ArrowError> = cells.collect();
+            table.add_row(cells?);
+        }
+    }
+    for (idx, field) in schema.fields().iter().enumerate() {
+        if field.data_type().is_numeric()
+            && let Some(column) = table.column_mut(idx)
+        {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    Ok(table)
+}

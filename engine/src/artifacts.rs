@@ -1,0 +1,141 @@
+//! What blocking declarations leave behind: indexes and fitted tables, ready to be used by later stages.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use promptc_store::flows::{Flow, RowId};
+use promptc_store::text::TextIndex;
+use promptc_store::vectors::VectorIndex;
+
+use crate::error::EngineError;
+use crate::functions::rendered_keys;
+
+/// Flow files up to this size are held in memory by the operators that look up their rows; larger ones are read by row.
+const IN_MEMORY_BYTES_MAX: u64 = 256 << 20;
+
+/// Something built by an earlier stage.
+#[derive(Debug)]
+pub enum Artifact {
+    /// Collection statistics of an embedder.
+    Idf {
+        /// `IdfTable` in its stored form.
+        bytes: Vec<u8>,
+        /// Fingerprint of the node that fitted it.
+        fp: [u8; 32],
+    },
+    /// An index.
+    Index(Box<IndexArtifact>),
+}
+
+/// The structure that finds candidates.
+#[derive(Debug)]
+pub enum Searcher {
+    /// Words.
+    Text(TextIndex),
+    /// Vectors.
+    Vector(VectorIndex),
+}
+
+/// An index with the rows that it is over.
+#[derive(Debug)]
+pub struct IndexArtifact {
+    /// Finds candidates.
+    pub searcher: Searcher,
+    flow: Flow,
+    fp: [u8; 32],
+    /// Row identity to row number.
+    ordinals: HashMap<RowId, u32>,
+    /// Row numbers in key order.
+    by_key: Vec<u32>,
+    /// Place in key order by row number.
+    key_ranks: Vec<u32>,
+    loaded: OnceLock<(Vec<String>, RecordBatch)>,
+}
+
+impl IndexArtifact {
+    /// `fp` stands for the index's parameters and the rows of `flow`; `key` are the key columns of the stream.
+    ///
+    /// # Errors
+    /// A damaged flow file.
+    pub fn new(searcher: Searcher, flow: Flow, key: &[String], fp: [u8; 32]) -> Result<Self, EngineError> {
+        let ids = flow.ids().map_err(crate::store_errors::flow)?;
+        let ordinals: HashMap<RowId, u32> = ids.into_iter().zip(0..).collect();
+        let keys = row_keys(&flow, key)?;
+        let mut by_key: Vec<u32> = (0..keys.len() as u32).collect();
+        by_key.sort_by(|left, right| keys[*left as usize].cmp(&keys[*right as usize]));
+        let mut key_ranks = vec![0; by_key.len()];
+        for (rank, ordinal) in (0..).zip(&by_key) {
+            key_ranks[*ordinal as usize] = rank;
+        }
+        Ok(Self { searcher, flow, fp, ordinals, by_key, key_ranks, loaded: OnceLock::new() })
+    }
+
+    /// Stands for everything that decides what a search returns.
+    #[must_use]
+    pub fn fp(&self) -> [u8; 32] {
+        self.fp
+    }
+
+    /// The rows that the index is over.
+    #[must_use]
+    pub fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    /// Place in key order of a row; equal scores are ordered by it.
+    #[must_use]
+    pub fn key_rank(&self, row: &RowId) -> Option<u32> {
+        self.ordinals.get(row).map(|ordinal| self.key_ranks[*ordinal as usize])
+    }
+
+    /// The columns of the rows at these places in key order, in the order asked for.
+    ///
+    /// # Errors
+    /// A damaged flow file.
+    pub fn rows(&self, ranks: &[u32], columns: &[String]) -> Result<Vec<ArrayRef>, EngineError> {
+        let ordinals: Vec<u32> = ranks.iter().map(|rank| self.by_key[*rank as usize]).collect();
+        let is_small = std::fs::metadata(self.flow.path()).is_ok_and(|file| file.len() <= IN_MEMORY_BYTES_MAX);
+        if !is_small {
+            let batch = self.flow.take(&ordinals, columns).map_err(crate::store_errors::flow)?;
+            return Ok(batch.columns().to_vec());
+        }
+        let loaded = match self.loaded.get() {
+            Some(loaded) if loaded.0 == columns => loaded,
+            _ => {
+                let batch = self.load(columns)?;
+                self.loaded.get_or_init(|| (columns.to_vec(), batch))
+            }
+        };
+        // Another user of the same index may have loaded other columns first.
+        let batch = if loaded.0 == columns { loaded.1.clone() } else { self.load(columns)? };
+        let indices = arrow::array::UInt32Array::from(ordinals);
+        let taken: Result<Vec<ArrayRef>, _> =
+            batch.columns().iter().map(|column| arrow::compute::take(column, &indices, None)).collect();
+        Ok(taken?)
+    }
+
+    fn load(&self, columns: &[String]) -> Result<RecordBatch, EngineError> {
+        let rows = self.flow.stream(Some(columns)).map_err(crate::store_errors::flow)?;
+        let schema = rows.schema().clone();
+        let batches: Result<Vec<RecordBatch>, _> = rows.collect();
+        let batches = batches.map_err(crate::store_errors::flow)?;
+        Ok(arrow::compute::concat_batches(&schema, &batches)?)
+    }
+}
+
+/// The bytes that sort as the keys of a flow's rows do, in file order.
+///
+/// # Errors
+/// A damaged flow file.
+pub fn row_keys(flow: &Flow, key: &[String]) -> Result<Vec<Vec<u8>>, EngineError> {
+    let mut keys = Vec::new();
+    if key.is_empty() {
+        return Ok((0..flow.rows()).map(|row| row.to_be_bytes().to_vec()).collect());
+    }
+    for batch in flow.stream(Some(key)).map_err(crate::store_errors::flow)? {
+        let batch = batch.map_err(crate::store_errors::flow)?;
+        keys.extend(rendered_keys(batch.columns(), batch.num_rows())?.into_iter().map(|(bytes, _)| bytes));
+    }
+    Ok(keys)
+}

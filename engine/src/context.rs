@@ -1,0 +1,163 @@
+//! What every operator of a run shares: the row cache, the stop flag, the quarantine and the listener.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use promptc_store::open::Store;
+use serde::Serialize;
+
+use crate::error::EngineError;
+
+/// Most quarantined rows that are kept with their text; more are only counted.
+pub const QUARANTINE_ROWS_MAX: usize = 10_000;
+
+/// A flag that another thread raises to stop a run.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks the run to stop; it does so at the next batch.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a stop was asked for.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What happens during a run, for progress and logs.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Event {
+    /// A stage begins.
+    StageStarted {
+        /// The stream, artifact or output.
+        name: String,
+        /// Its place among the stages, from 1.
+        number: usize,
+        /// How many stages there are.
+        total: usize,
+    },
+    /// Rows came out of the stage that runs.
+    Rows {
+        /// The stage.
+        name: String,
+        /// Rows so far.
+        rows: u64,
+    },
+    /// A stage ended.
+    StageFinished {
+        /// The stage.
+        name: String,
+        /// Rows that it holds now.
+        rows: u64,
+        /// Whether nothing had to be done.
+        reused: bool,
+        /// Wall time in milliseconds.
+        elapsed_ms: u64,
+    },
+    /// Something the user should know, with its code.
+    Warning {
+        /// `W2301` and the like.
+        code: &'static str,
+        /// What it is about.
+        message: String,
+    },
+}
+
+/// Listens to a run. Called from the run's threads; must not block.
+pub trait Events: Send + Sync + std::fmt::Debug {
+    /// Takes one event.
+    fn event(&self, event: Event);
+}
+
+/// Ignores everything.
+#[derive(Debug, Clone, Copy)]
+pub struct Silent;
+
+impl Events for Silent {
+    fn event(&self, _: Event) {}
+}
+
+/// A row that was left out, with the reason.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct BadRow {
+    /// The source or operator.
+    pub source: String,
+    /// The file, if it came from one.
+    pub file: String,
+    /// Line from 1, if the file has lines.
+    pub line: Option<u64>,
+    /// Byte offset in the file.
+    pub offset: u64,
+    /// The diagnostic code.
+    pub code: String,
+    /// What is wrong with it.
+    pub message: String,
+    /// The first bytes of the row, lossily as text.
+    pub head: String,
+}
+
+/// Rows that were left out of a run.
+#[derive(Debug, Default)]
+pub struct Quarantine {
+    rows: Mutex<Vec<BadRow>>,
+    count: AtomicU64,
+}
+
+impl Quarantine {
+    /// Takes a row. Beyond [`QUARANTINE_ROWS_MAX`] only the count grows.
+    pub fn push(&self, row: BadRow) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let mut rows = self.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if rows.len() < QUARANTINE_ROWS_MAX {
+            rows.push(row);
+        }
+    }
+
+    /// How many rows were left out.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// The rows kept, sorted.
+    #[must_use]
+    pub fn rows(&self) -> Vec<BadRow> {
+        let mut rows = self.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        rows.sort();
+        rows
+    }
+}
+
+/// What the operators of one run share.
+pub struct RunContext {
+    /// The data directory: row cache, ledger, flows and indexes.
+    pub store: Arc<Store>,
+    /// Raised to stop the run.
+    pub cancel: Cancel,
+    /// Listens to the run.
+    pub events: Arc<dyn Events>,
+    /// Rows that were left out.
+    pub quarantine: Quarantine,
+}
+
+impl std::fmt::Debug for RunContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunContext").field("dir", &self.store.dir()).finish_non_exhaustive()
+    }
+}
+
+impl RunContext {
+    /// An error if the run was asked to stop.
+    ///
+    /// # Errors
+    /// [`EngineError::Interrupted`].
+    pub fn check_interrupt(&self) -> Result<(), EngineError> {
+        if self.cancel.is_cancelled() { Err(EngineError::Interrupted) } else { Ok(()) }
+    }
+}

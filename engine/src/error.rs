@@ -1,0 +1,129 @@
+//! What can go wrong while a program runs: one variant per failure, each with its code.
+
+use std::path::PathBuf;
+
+use datafusion::error::DataFusionError;
+
+/// A failed run.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Ctrl-C or a cancelled caller.
+    #[error("interrupted; finished rows stay in the cache, outputs are untouched")]
+    Interrupted,
+    /// Something of the store: sources, sinks, files, databases.
+    #[error("{message}")]
+    Store {
+        /// The code of the failure.
+        code: &'static str,
+        /// What happened, with file and place.
+        message: String,
+        /// What to do.
+        help: Option<String>,
+    },
+    /// A row that an operator cannot compute.
+    #[error("{message}")]
+    Row {
+        /// The code of the failure.
+        code: &'static str,
+        /// The operator, the row and the reason.
+        message: String,
+    },
+    /// The program asks for a feature that this build does not have.
+    #[error("{what} belongs to area `{area}`, which is not in this build")]
+    Unavailable {
+        /// The area.
+        area: String,
+        /// What was asked for.
+        what: String,
+    },
+    /// A name given by the caller does not exist.
+    #[error("{0}")]
+    Unknown(String),
+    /// A program file that cannot be read.
+    #[error("{}: {source}", path.display())]
+    Program {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// DataFusion or Arrow refused something that the compiler accepted: our own fault.
+    #[error("internal fault in {place}: {message}; please report it with the program")]
+    Internal {
+        /// Where.
+        place: String,
+        /// The message of the library.
+        message: String,
+    },
+}
+
+impl EngineError {
+    /// The diagnostic code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Interrupted => "interrupted",
+            Self::Store { code, .. } | Self::Row { code, .. } => code,
+            Self::Unavailable { .. } => "E2002",
+            Self::Unknown(_) => "E0201",
+            Self::Program { .. } => "E2101",
+            Self::Internal { .. } => "E2001",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn help(&self) -> Option<&str> {
+        match self {
+            Self::Store { help, .. } => help.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Our own fault at a named place.
+    pub fn internal(place: impl Into<String>, error: impl std::fmt::Display) -> Self {
+        Self::Internal { place: place.into(), message: error.to_string() }
+    }
+
+    /// An error for DataFusion to carry through its plan; [`EngineError::from`] takes it out again.
+    #[must_use]
+    pub fn into_datafusion(self) -> DataFusionError {
+        DataFusionError::External(Box::new(self))
+    }
+}
+
+/// Finds the engine's own error inside what DataFusion returns.
+impl From<DataFusionError> for EngineError {
+    fn from(error: DataFusionError) -> Self {
+        match error {
+            DataFusionError::External(inner) => match inner.downcast::<EngineError>() {
+                Ok(own) => *own,
+                Err(other) => match other.downcast::<DataFusionError>() {
+                    Ok(nested) => Self::from(*nested),
+                    Err(other) => Self::internal("the plan", other),
+                },
+            },
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => Self::from(*inner),
+            DataFusionError::ArrowError(inner, trace) => match *inner {
+                arrow::error::ArrowError::ExternalError(inner) => match inner.downcast::<EngineError>() {
+                    Ok(own) => *own,
+                    Err(other) => Self::internal("the plan", other),
+                },
+                other => Self::internal("the plan", DataFusionError::ArrowError(Box::new(other), trace)),
+            },
+            DataFusionError::Shared(inner) => Self::internal("the plan", inner),
+            DataFusionError::ResourcesExhausted(message) => Self::Store {
+                code: "E1004",
+                message: format!("memory limit reached: {message}"),
+                help: Some("raise `--memory` or process fewer rows at once".into()),
+            },
+            other => Self::internal("the plan", other),
+        }
+    }
+}
+
+impl From<arrow::error::ArrowError> for EngineError {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self::from(DataFusionError::from(error))
+    }
+}

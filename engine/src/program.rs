@@ -1,0 +1,91 @@
+//! Programs on disk: reading a file with its imports and checking it.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use promptc_compiler::{Checked, Input, check};
+
+use crate::error::EngineError;
+
+/// A program text is read up to one byte more than the language allows, so that the checker can say that it is too long.
+const PROGRAM_BYTES_MAX: u64 = (4 << 20) + 1;
+
+/// A program that was read and checked.
+#[derive(Debug)]
+pub struct Program {
+    /// The file as it was named.
+    pub path: PathBuf,
+    /// Findings and, without errors, the typed program.
+    pub checked: Checked,
+}
+
+impl Program {
+    /// The folder that the program's relative paths start from.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        }
+    }
+
+    /// The name under which builds of this program are remembered: its absolute path.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let absolute = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        absolute.display().to_string()
+    }
+}
+
+/// What the caller sets from outside.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Values of params as text.
+    pub set: BTreeMap<String, String>,
+    /// Variables that `env(...)` in params may read.
+    pub environment: BTreeMap<String, String>,
+    /// The home folder, for a leading `~`.
+    pub home: Option<String>,
+    /// Warnings count as errors.
+    pub deny_warnings: bool,
+}
+
+/// Reads and checks a program. Faults of the text are diagnostics in the result.
+///
+/// # Errors
+/// [`EngineError::Program`] if the file cannot be read or is not UTF-8.
+pub fn load(path: &Path, settings: &Settings) -> Result<Program, EngineError> {
+    let text = read(path).map_err(|source| EngineError::Program { path: path.to_path_buf(), source })?;
+    let mut loader = |from: &str, import: &str| {
+        let folder = Path::new(from).parent().unwrap_or(Path::new(""));
+        let wanted = folder.join(import);
+        let text = read(&wanted).map_err(|error| error.to_string())?;
+        Ok((shown(&wanted), text))
+    };
+    let checked = check(Input {
+        name: &shown(path),
+        text: &text,
+        loader: &mut loader,
+        set: settings.set.clone(),
+        environment: &|name| settings.environment.get(name).cloned(),
+        home: settings.home.clone(),
+        deny_warnings: settings.deny_warnings,
+    });
+    Ok(Program { path: path.to_path_buf(), checked })
+}
+
+/// A path with `/` between its parts.
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().replace('\\', "/")
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(PROGRAM_BYTES_MAX).read_to_end(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        let message = format!("not UTF-8 at byte {offset}; save the file as UTF-8");
+        std::io::Error::new(std::io::ErrorKind::InvalidData, message)
+    })
+}

@@ -1,0 +1,187 @@
+//! Row-wise operators as DataFusion functions with a row cache.
+//!
+//! An operator implements [`RowOperator`]: arrays in, one array out, each row by itself. [`RowFunction`] makes a DataFusion
+//! function of it:
+//!
+//! ```text
+//! batch --encode--> row keys --get_many--> hits ------------------------.
+//!                                   '-----> misses --compute (rayon)--> new values --put_many
+//!                                                                       '---> array in row order
+//! ```
+//!
+//! The key of a row is blake3 over the operator's parameters and the bytes of the columns that it reads, so a
+//! changed document recomputes its own rows and nothing else. Values are Arrow's row encoding of the result.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::{Array, ArrayRef, UInt32Array};
+use arrow::datatypes::{DataType, FieldRef};
+use arrow::row::{RowConverter, SortField};
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use rayon::prelude::*;
+
+use crate::context::RunContext;
+use crate::error::EngineError;
+
+/// Rows that one task computes at a time; small, so that a stop is seen soon and work spreads evenly.
+const ROWS_PER_TASK: usize = 16;
+
+/// Context string of row keys; a change of the row encoding must change it.
+const ROW_KEY_CONTEXT: &str = "promptc 2026 row v1";
+
+/// An operator that computes each row from that row alone.
+pub trait RowOperator: std::fmt::Debug + Send + Sync {
+    /// Computes as many rows as the arguments have. The result has the field's type given to [`RowFunction::new`].
+    ///
+    /// # Errors
+    /// A fault of the operator. Faults of single rows are part of the result.
+    fn compute(&self, args: &[ArrayRef]) -> Result<ArrayRef, EngineError>;
+}
+
+/// Counts of one operator in one run.
+#[derive(Debug, Default)]
+pub struct NodeStats {
+    /// Rows taken from the cache.
+    pub reused: AtomicU64,
+    /// Rows computed, or read by a source.
+    pub computed: AtomicU64,
+    /// Bad rows that a source dropped on request.
+    pub skipped: AtomicU64,
+    /// Time spent in the operator, all threads' wall time, in nanoseconds.
+    pub elapsed_ns: AtomicU64,
+}
+
+/// A [`RowOperator`] as a DataFusion function.
+#[derive(Debug)]
+pub struct RowFunction {
+    name: String,
+    signature: Signature,
+    return_field: FieldRef,
+    params: [u8; 32],
+    operator: Arc<dyn RowOperator>,
+    ctx: Arc<RunContext>,
+    stats: Arc<NodeStats>,
+}
+
+impl RowFunction {
+    /// `params` is the fingerprint of everything besides the row that decides the result: the operator with its
+    /// parameters and version, and the artifacts that it reads. `name` must be unique in the plan.
+    #[must_use]
+    pub fn new(
+        ctx: Arc<RunContext>,
+        name: String,
+        arg_count: usize,
+        return_field: FieldRef,
+        params: [u8; 32],
+        operator: Arc<dyn RowOperator>,
+        stats: Arc<NodeStats>,
+    ) -> Self {
+        let signature = Signature::any(arg_count, Volatility::Volatile);
+        Self { name, signature, return_field, params, operator, ctx, stats }
+    }
+
+    fn evaluate(&self, args: &[ArrayRef]) -> Result<ArrayRef, EngineError> {
+        let keys = self.row_keys(args)?;
+        let cached = self.ctx.store.rows().get_many(&keys);
+        let misses: Vec<u32> = (0u32..).zip(&cached).filter(|(_, value)| value.is_none()).map(|(row, _)| row).collect();
+        let computed = self.compute(args, &misses)?;
+        self.stats.reused.fetch_add((keys.len() - misses.len()) as u64, Ordering::Relaxed);
+        self.stats.computed.fetch_add(misses.len() as u64, Ordering::Relaxed);
+
+        let converter = RowConverter::new(vec![SortField::new(self.return_field.data_type().clone())])?;
+        let new_rows = converter.convert_columns(&[computed.clone()])?;
+        let values = misses.iter().zip(new_rows.iter());
+        let entries: Vec<_> = values.map(|(row, value)| (keys[*row as usize], value.as_ref().to_vec())).collect();
+        self.ctx.store.rows().put_many(&entries)?;
+        if misses.len() == keys.len() {
+            return Ok(computed);
+        }
+        let parser = converter.parser();
+        let mut next_new = new_rows.iter();
+        let rows: Vec<_> = cached
+            .iter()
+            .map(|value| match value {
+                Some(bytes) => parser.parse(bytes),
+                None => next_new.next().expect("every miss was computed"),
+            })
+            .collect();
+        let mut arrays = converter.convert_rows(rows)?;
+        Ok(arrays.swap_remove(0))
+    }
+
+    fn row_keys(&self, args: &[ArrayRef]) -> Result<Vec<[u8; 32]>, EngineError> {
+        let fields = args.iter().map(|array| SortField::new(array.data_type().clone())).collect();
+        let rows = RowConverter::new(fields)?.convert_columns(args)?;
+        let mut base = blake3::Hasher::new_derive_key(ROW_KEY_CONTEXT);
+        base.update(&self.params);
+        let rows: Vec<_> = rows.iter().collect();
+        Ok(rows.par_iter().with_min_len(64).map(|row| *base.clone().update(row.as_ref()).finalize().as_bytes()).collect())
+    }
+
+    /// Computes the rows named by `misses`, in parallel, in their order.
+    fn compute(&self, args: &[ArrayRef], misses: &[u32]) -> Result<ArrayRef, EngineError> {
+        if misses.is_empty() {
+            return Ok(arrow::array::new_empty_array(self.return_field.data_type()));
+        }
+        let parts: Result<Vec<ArrayRef>, EngineError> = misses
+            .par_chunks(ROWS_PER_TASK)
+            .map(|rows| {
+                self.ctx.check_interrupt()?;
+                let rows = UInt32Array::from(rows.to_vec());
+                let taken: Result<Vec<_>, _> = args.iter().map(|array| arrow::compute::take(array, &rows, None)).collect();
+                self.operator.compute(&taken?)
+            })
+            .collect();
+        let parts = parts?;
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        Ok(arrow::compute::concat(&parts)?)
+    }
+}
+
+impl ScalarUDFImpl for RowFunction {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(self.return_field.data_type().clone())
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> DataFusionResult<FieldRef> {
+        Ok(self.return_field.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let started = std::time::Instant::now();
+        let arrays: Result<Vec<ArrayRef>, DataFusionError> =
+            args.args.iter().map(|value| value.to_array(args.number_rows)).collect();
+        let result = self.evaluate(&arrays?).map_err(EngineError::into_datafusion)?;
+        let elapsed_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.stats.elapsed_ns.fetch_add(elapsed_ns, Ordering::Relaxed);
+        Ok(ColumnarValue::Array(result))
+    }
+}
+
+impl PartialEq for RowFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.params == other.params
+    }
+}
+
+impl Eq for RowFunction {}
+
+impl Hash for RowFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.params.hash(state);
+    }
+}

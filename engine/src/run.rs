@@ -1,0 +1,327 @@
+//! Running a plan: contents of sources, then stage by stage.
+//!
+//! A stage is a named stream (stored as one Parquet file), an artifact, or an output. Streams are named by their Merkle
+//! fingerprint, which holds the contents of the files they come from, so a stage whose file exists is done. From the
+//! outputs backwards only what is missing is run:
+//!
+//! ```text
+//! sources --hash--> plan --needed?--> streams (flows/*.parquet) --> artifacts (text/, vectors/) --> outputs --> ledger
+//! ```
+//!
+//! The ledger is written last: a run that was stopped anywhere leaves the last build's record, whole files under
+//! fingerprints that are still right, and a row cache that makes the next run shorter.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::catalog::TableProvider;
+use promptc_compiler::graph::{Graph, NodeId};
+use promptc_compiler::hir::Hir;
+use promptc_compiler::op::{Op, Scan};
+use promptc_compiler::plan::{BuildRecord, Content, Plan, PlanError, Request, Rules, plan, plan_graph};
+use promptc_compiler::types::Fp;
+use promptc_store::open::Store;
+use promptc_store::sources::{self, FileEntry};
+
+use crate::artifacts::Artifact;
+use crate::context::{Cancel, Events, Quarantine, RunContext};
+use crate::error::EngineError;
+use crate::program::Program;
+use crate::report::{NodeReport, NodeState, RunReport};
+use crate::row_function::NodeStats;
+use crate::session::{self, SessionSettings};
+use crate::store_errors;
+
+mod stages;
+
+/// Settings of a run that do not change its results.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Outputs, streams or artifacts to bring about; empty: every output.
+    pub targets: Vec<String>,
+    /// Which rules of the optimizer apply.
+    pub rules: Rules,
+    /// Folder for outputs instead of the program's.
+    pub out: Option<PathBuf>,
+    /// Reads at most so many rows of each source. This one does change results, and is part of the fingerprints.
+    pub limit: Option<u64>,
+    /// Rows of a batch.
+    pub batch_rows: usize,
+    /// Memory for operators that gather rows; beyond it they spill to disk.
+    pub memory_bytes: usize,
+    /// Home folder for a leading `~` in paths.
+    pub home: Option<PathBuf>,
+}
+
+/// Everything of a run that later stages read.
+pub(crate) struct Run<'a> {
+    plan: &'a Plan,
+    graph: &'a Graph,
+    ctx: Arc<RunContext>,
+    options: &'a RunOptions,
+    files: BTreeMap<ScanKey, (Vec<FileEntry>, Content)>,
+    runtime: tokio::runtime::Handle,
+    session: datafusion::prelude::SessionContext,
+    /// Streams that are stored or can be scanned.
+    tables: BTreeMap<NodeId, Arc<dyn TableProvider>>,
+    artifacts: BTreeMap<NodeId, Arc<Artifact>>,
+    stats: BTreeMap<NodeId, Arc<NodeStats>>,
+    last: Option<BuildRecord>,
+    /// Rows of streams and sources, as far as they were counted.
+    rows: BTreeMap<NodeId, u64>,
+    report: RunReport,
+    folder: PathBuf,
+    /// Namespace of this program's indexes in a shared data directory.
+    namespace: String,
+}
+
+/// What tells sources apart while they are hashed: kind, folder, path.
+type ScanKey = (String, String, String, String);
+
+fn scan_key(scan: &Scan) -> ScanKey {
+    let part = scan.part.clone().unwrap_or_default();
+    (scan.kind.clone(), scan.base.clone(), scan.path.clone(), part)
+}
+
+/// Plans a program against the files as they are now.
+///
+/// # Errors
+/// Sources that cannot be read; unknown targets; areas that are not in this build.
+pub fn plan_program(
+    program: &Program,
+    store: &Store,
+    options: &RunOptions,
+) -> Result<(Plan, Option<BuildRecord>), EngineError> {
+    let files = contents(&program.checked.hir, Some(store), options)?;
+    let plan = make_plan(&program.checked.hir, &files, options)?;
+    Ok((plan, last_build(store, &program.identity())?))
+}
+
+/// Runs a program and remembers the build.
+///
+/// # Errors
+/// [`EngineError`]; outputs that were not finished are as before.
+pub async fn run(
+    program: &Program,
+    store: Arc<Store>,
+    options: &RunOptions,
+    events: Arc<dyn Events>,
+    cancel: Cancel,
+) -> Result<RunReport, EngineError> {
+    let started = Instant::now();
+    let hir = &program.checked.hir;
+    let files = contents(hir, Some(&store), options)?;
+    let plan = make_plan(hir, &files, options)?;
+    let identity = program.identity();
+    let last = last_build(&store, &identity)?;
+    let folder = options.out.clone().unwrap_or_else(|| program.folder().to_path_buf());
+    let ctx = RunContext { store: store.clone(), cancel, events, quarantine: Quarantine::default() };
+    let namespace = blake3::hash(identity.as_bytes()).to_hex()[..8].to_owned();
+    let mut run = Run::new(&plan, Arc::new(ctx), options, files, last, folder, namespace)?;
+    run.stages().await?;
+    run.remember(&identity)?;
+    let mut report = run.report();
+    report.elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
+    Ok(report)
+}
+
+/// Runs one graph of a program (a test's) in a store of its own and gives the tables of its streams. Writes are not part of it.
+///
+/// # Errors
+/// [`EngineError`].
+pub async fn run_graph(
+    hir: &Hir,
+    graph: &Graph,
+    roots: &[NodeId],
+    store: Arc<Store>,
+    options: &RunOptions,
+) -> Result<BTreeMap<String, Arc<dyn TableProvider>>, EngineError> {
+    let request = Request { targets: &[], rules: options.rules, contents: &|_| None };
+    let plan = plan_graph(hir, graph, roots, &request);
+    let ctx = RunContext {
+        store,
+        cancel: Cancel::default(),
+        events: Arc::new(crate::context::Silent),
+        quarantine: Quarantine::default(),
+    };
+    let namespace = "test".to_owned();
+    let mut run =
+        Run::new(&plan, Arc::new(ctx), options, BTreeMap::new(), None, PathBuf::from("."), namespace)?;
+    run.stages().await?;
+    let streams = plan.graph.streams.iter();
+    Ok(streams.filter_map(|(name, id)| Some((name.clone(), run.tables.get(id)?.clone()))).collect())
+}
+
+fn make_plan(
+    hir: &Hir,
+    files: &BTreeMap<ScanKey, (Vec<FileEntry>, Content)>,
+    options: &RunOptions,
+) -> Result<Plan, EngineError> {
+    let contents = |scan: &Scan| files.get(&scan_key(scan)).map(|(_, content)| *content);
+    let request = Request { targets: &options.targets, rules: options.rules, contents: &contents };
+    let limited;
+    let hir = match options.limit {
+        None => hir,
+        Some(limit) => {
+            limited = with_limit(hir, limit);
+            &limited
+        }
+    };
+    plan(hir, &request).map_err(|error| match error {
+        PlanError::UnknownTarget(target) => EngineError::Unknown(target.to_string()),
+        PlanError::Unavailable(diagnostics) => {
+            let what = diagnostics.iter().map(|found| found.message.clone()).collect::<Vec<_>>().join("; ");
+            EngineError::Row { code: "E2002", message: what }
+        }
+    })
+}
+
+fn with_limit(hir: &Hir, limit: u64) -> Hir {
+    let mut hir = hir.clone();
+    for node in &mut hir.graph.nodes {
+        if let Op::Scan(scan) = &mut node.op {
+            scan.limit = Some(scan.limit.map_or(limit, |own| own.min(limit)));
+        }
+    }
+    hir
+}
+
+/// Files and content hashes of the sources that the targets need.
+fn contents(
+    hir: &Hir,
+    store: Option<&Store>,
+    options: &RunOptions,
+) -> Result<BTreeMap<ScanKey, (Vec<FileEntry>, Content)>, EngineError> {
+    let roots = promptc_compiler::plan::select(&hir.graph, &options.targets)
+        .map_err(|target| EngineError::Unknown(target.to_string()))?;
+    let mut found = BTreeMap::new();
+    for id in reachable(&hir.graph, &roots) {
+        let Op::Scan(scan) = &hir.graph.node(id).op else { continue };
+        let key = scan_key(scan);
+        if found.contains_key(&key) {
+            continue;
+        }
+        let spec = crate::ops::scan::spec(scan)?;
+        let files = sources::resolve(&spec, options.home.as_deref()).map_err(store_errors::source)?;
+        let memo = store.map(Store::ledger);
+        let (hash, _) = sources::content_hash(&files, memo).map_err(store_errors::source)?;
+        let bytes = files.iter().map(|file| file.bytes).sum();
+        found.insert(key, (files, Content { hash: Fp(hash), rows: None, bytes }));
+    }
+    Ok(found)
+}
+
+/// The roots and everything that they read, inputs first.
+fn reachable(graph: &Graph, roots: &[NodeId]) -> BTreeSet<NodeId> {
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<NodeId> = roots.to_vec();
+    while let Some(id) = open.pop() {
+        if seen.insert(id) {
+            open.extend(graph.node(id).inputs.iter().copied());
+        }
+    }
+    seen
+}
+
+fn build_key(identity: &str) -> String {
+    format!("build/{identity}")
+}
+
+/// The record of the last successful build of a program.
+///
+/// # Errors
+/// A store that cannot be read. A record of another format is none.
+pub fn last_build(store: &Store, identity: &str) -> Result<Option<BuildRecord>, EngineError> {
+    let bytes = store.ledger().get(&build_key(identity))?;
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    Ok(text.and_then(|text| BuildRecord::parse(&text).ok()))
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        plan: &'a Plan,
+        ctx: Arc<RunContext>,
+        options: &'a RunOptions,
+        files: BTreeMap<ScanKey, (Vec<FileEntry>, Content)>,
+        last: Option<BuildRecord>,
+        folder: PathBuf,
+        namespace: String,
+    ) -> Result<Self, EngineError> {
+        let settings = SessionSettings {
+            batch_rows: options.batch_rows,
+            memory_bytes: options.memory_bytes,
+            temporary: ctx.store.tmp_dir(),
+        };
+        Ok(Self {
+            plan,
+            graph: &plan.graph,
+            session: session::session(&settings)?,
+            ctx,
+            options,
+            files,
+            runtime: tokio::runtime::Handle::current(),
+            tables: BTreeMap::new(),
+            artifacts: BTreeMap::new(),
+            stats: BTreeMap::new(),
+            last,
+            rows: BTreeMap::new(),
+            report: RunReport { plan: plan.root.to_string(), ..RunReport::default() },
+            folder,
+            namespace,
+        })
+    }
+
+    /// Writes the build's record, which makes it the last build, and drops stream files that nothing refers to any more.
+    fn remember(&self, identity: &str) -> Result<(), EngineError> {
+        let record = BuildRecord::of(self.plan, &|id| self.known_rows(id)).to_text();
+        let uses: Vec<String> = self.stream_files();
+        let uses_value = promptc_store::kv::ledger::uses_value(uses.iter().map(String::as_str));
+        let (build_key, uses_key) = (build_key(identity), promptc_store::kv::ledger::uses_key(identity));
+        let ledger = self.ctx.store.ledger();
+        ledger.put_all(&[(build_key.as_str(), record.as_bytes()), (uses_key.as_str(), &uses_value)])?;
+        self.ctx.store.rows().advance()?;
+        if !self.report.is_idle() {
+            let leftovers = promptc_store::doctor::unreferenced(&self.ctx.store);
+            let removed = leftovers.and_then(|leftovers| promptc_store::doctor::remove(&leftovers));
+            removed.map_err(|error| EngineError::Store {
+                code: error.code(),
+                message: error.to_string(),
+                help: Some(error.help()),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Rows of a node: counted now, or known from the last build of the same fingerprint.
+    fn known_rows(&self, id: NodeId) -> Option<u64> {
+        self.rows.get(&id).copied().or_else(|| {
+            let last = self.last.as_ref()?;
+            last.nodes.iter().find(|node| node.fp == self.plan.fps[id.0 as usize]).and_then(|node| node.rows)
+        })
+    }
+
+    fn report(mut self) -> RunReport {
+        self.report.quarantined = self.ctx.quarantine.count();
+        self.report.quarantine = self.ctx.quarantine.rows();
+        self.report.source_bytes = self.files.values().map(|(_, content)| content.bytes).sum();
+        self.report
+    }
+
+    /// A stage that had nothing to do.
+    fn push_reused(&mut self, id: NodeId, name: &str) {
+        let rows = self.known_rows(id).unwrap_or(0);
+        self.report.nodes.push(NodeReport {
+            name: name.to_owned(),
+            op: promptc_compiler::fingerprint::op_name(&self.graph.node(id).op).to_owned(),
+            state: NodeState::Reused,
+            rows,
+            reused: rows,
+            computed: 0,
+            deleted: 0,
+            elapsed_ms: 0.0,
+            is_stage: true,
+        });
+    }
+}

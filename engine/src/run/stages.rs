@@ -1,0 +1,458 @@
+//! Which stages are needed, and running them in the graph's order.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use arrow::array::{Array, FixedSizeBinaryArray, RecordBatch, StringArray};
+use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
+use datafusion::datasource::MemTable;
+use datafusion::logical_expr::LogicalPlanBuilder;
+use futures::StreamExt;
+use promptc_compiler::fingerprint::op_name;
+use promptc_compiler::graph::{Node, NodeId};
+use promptc_compiler::op::{self, Embedder, Op, Retrieve, Value};
+use promptc_models::embed::IdfTable;
+use promptc_store::flows::{self, Flow, FlowWriter, RowId};
+
+use super::{Run, scan_key};
+use crate::artifacts::Artifact;
+use crate::context::Event;
+use crate::error::EngineError;
+use crate::expressions::{column, lower, scalar};
+use crate::logical::Planner;
+use crate::ops;
+use crate::report::{NodeReport, NodeState};
+use crate::{arrays, store_errors, types};
+
+/// What running a plan means for each node that is a stage.
+struct Needed {
+    /// In the graph's order.
+    stages: Vec<NodeId>,
+    /// Among them, those whose result exists.
+    done: BTreeSet<NodeId>,
+}
+
+impl Run<'_> {
+    /// Runs every stage that the roots need.
+    pub(super) async fn stages(&mut self) -> Result<(), EngineError> {
+        let needed = self.needed()?;
+        let total = needed.stages.len();
+        for (number, id) in (1..).zip(needed.stages) {
+            self.ctx.check_interrupt()?;
+            let name = self.stage_name(id);
+            if needed.done.contains(&id) {
+                self.open_table(id)?;
+                self.push_reused(id, &name);
+                continue;
+            }
+            self.ctx.events.event(Event::StageStarted { name: name.clone(), number, total });
+            let started = Instant::now();
+            let node = self.graph.node(id);
+            let stage_at = self.report.nodes.len();
+            match &node.op {
+                Op::Index(params) => self.index(id, params).await?,
+                Op::FitIdf { text, embedder } => self.fit(id, text, embedder).await?,
+                Op::Write(params) => self.write(id, params).await?,
+                _ => self.stream(id).await?,
+            }
+            let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
+            if let Some(stage) = self.report.nodes.get_mut(stage_at) {
+                stage.elapsed_ms = elapsed_ms;
+            }
+            let rows = self.report.nodes.get(stage_at).map_or(0, |stage| stage.rows);
+            self.ctx.events.event(Event::StageFinished { name, rows, reused: false, elapsed_ms: elapsed_ms as u64 });
+        }
+        Ok(())
+    }
+
+    /// From the roots backwards: a stage whose result exists needs nothing; any other needs what it reads.
+    fn needed(&mut self) -> Result<Needed, EngineError> {
+        let mut wanted: BTreeSet<NodeId> = self.plan.roots.iter().copied().collect();
+        let mut seen = BTreeSet::new();
+        let mut done = BTreeSet::new();
+        let mut stages = BTreeSet::new();
+        while let Some(id) = wanted.pop_last() {
+            if !seen.insert(id) {
+                continue;
+            }
+            let node = self.graph.node(id);
+            if matches!(node.op, Op::Scan(_) | Op::Rows { .. }) {
+                self.open_source(id)?;
+                continue;
+            }
+            if self.is_stage(id) {
+                stages.insert(id);
+                if self.is_done(id)? {
+                    done.insert(id);
+                    continue;
+                }
+            }
+            wanted.extend(node.inputs.iter().copied());
+        }
+        Ok(Needed { stages: stages.into_iter().collect(), done })
+    }
+
+    /// Streams that the program names, artifacts, outputs, and what artifacts and outputs read.
+    fn is_stage(&self, id: NodeId) -> bool {
+        let graph = self.graph;
+        let reads_file = |node: &Node| {
+            matches!(node.op, Op::Index(_) | Op::FitIdf { .. } | Op::Write(_)) && node.inputs.contains(&id)
+        };
+        match graph.node(id).op {
+            Op::Index(_) | Op::FitIdf { .. } | Op::Write(_) => true,
+            Op::Scan(_) | Op::Rows { .. } => false,
+            Op::SplitPart { .. } => graph.nodes.iter().any(reads_file) || self.plan.roots.contains(&id),
+            _ => {
+                graph.streams.iter().any(|(_, stream)| *stream == id)
+                    || self.plan.roots.contains(&id)
+                    || graph.nodes.iter().any(reads_file)
+            }
+        }
+    }
+
+    fn is_done(&self, id: NodeId) -> Result<bool, EngineError> {
+        match &self.graph.node(id).op {
+            // Artifacts are opened by whoever needs them; that finds out what is missing.
+            Op::Index(_) => Ok(false),
+            Op::FitIdf { .. } => Ok(false),
+            Op::Write(params) => self.is_written(id, params),
+            _ => Ok(self.stream_path(id).exists()),
+        }
+    }
+
+    fn stage_name(&self, id: NodeId) -> String {
+        let graph = self.graph;
+        let named = [&graph.streams, &graph.artifacts, &graph.outputs];
+        let found = named.into_iter().flatten().find(|(_, node)| *node == id).map(|(name, _)| name.clone());
+        found.or_else(|| graph.node(id).labels.first().cloned()).unwrap_or_else(|| format!("node {}", id.0))
+    }
+
+    /// File names of the streams of this plan, for the ledger.
+    pub(super) fn stream_files(&self) -> Vec<String> {
+        let nodes = self.graph.nodes.iter().filter(|node| self.is_stage(node.id) && !node.schema.is_empty());
+        nodes.map(|node| format!("flows/{}.parquet", self.stream_fp(node.id))).collect()
+    }
+
+    fn stream_fp(&self, id: NodeId) -> String {
+        self.plan.fps[id.0 as usize].short(32)
+    }
+
+    fn stream_path(&self, id: NodeId) -> PathBuf {
+        self.ctx.store.flows_dir().join(format!("{}.parquet", self.stream_fp(id)))
+    }
+
+    fn open_table(&mut self, id: NodeId) -> Result<(), EngineError> {
+        if self.graph.node(id).schema.is_empty() {
+            return Ok(());
+        }
+        let flow = Flow::open(&self.stream_path(id)).map_err(store_errors::flow)?;
+        self.rows.insert(id, flow.rows());
+        self.tables.insert(id, flow.table_provider_with_hidden());
+        Ok(())
+    }
+
+    fn open_source(&mut self, id: NodeId) -> Result<(), EngineError> {
+        let node = self.graph.node(id);
+        let stats = self.stats.entry(id).or_default().clone();
+        let name = self.stage_name(id);
+        let table: Arc<dyn TableProvider> = match &node.op {
+            Op::Scan(scan) => {
+                let files = self.files.get(&scan_key(scan)).map(|(files, _)| files.clone()).unwrap_or_default();
+                ops::scan::table(&name, scan, files, self.options.batch_rows, self.ctx.clone(), stats)?
+            }
+            Op::Rows { rows } => rows_table(node, rows)?,
+            _ => return Err(EngineError::internal("stages", "not a source")),
+        };
+        self.tables.insert(id, table);
+        Ok(())
+    }
+
+    fn planner(&self) -> Planner<'_> {
+        Planner {
+            graph: self.graph,
+            ctx: self.ctx.clone(),
+            tables: self.tables.clone(),
+            artifacts: self.artifacts.clone(),
+            params: self.plan.params_fps.iter().map(|fp| fp.0).collect(),
+            stats: self.stats.clone(),
+            filters: BTreeMap::new(),
+            session: self.session.clone(),
+            runtime: self.runtime.clone(),
+        }
+    }
+
+    /// Runs a stream into its file.
+    async fn stream(&mut self, id: NodeId) -> Result<(), EngineError> {
+        let node = self.graph.node(id);
+        let filters = self.filters(id).await?;
+        let mut planner = self.planner();
+        planner.filters = filters;
+        let plan = planner.plan(id)?;
+        let stats = std::mem::take(&mut planner.stats);
+        drop(planner);
+        self.stats = stats;
+        let name = self.stage_name(id);
+        let stream = self.session.execute_logical_plan(plan).await?.execute_stream().await?;
+        let mut stream = std::pin::pin!(stream);
+        let schema = types::schema(&node.schema);
+        let store = &self.ctx.store;
+        let (tmp, dir, fp) = (store.tmp_dir(), store.flows_dir(), self.stream_fp(id));
+        let mut writer =
+            FlowWriter::create(&tmp, &dir, &fp, schema.clone(), &node.key).map_err(store_errors::flow)?;
+        let mut rows = 0;
+        while let Some(batch) = stream.next().await {
+            self.ctx.check_interrupt()?;
+            let batch = batch?;
+            rows += batch.num_rows() as u64;
+            let batch = conform(&batch, &schema)?;
+            writer.write(&batch).map_err(store_errors::flow)?;
+            self.ctx.events.event(Event::Rows { name: name.clone(), rows });
+        }
+        writer.finish().map_err(store_errors::flow)?;
+        self.open_table(id)?;
+        self.report_stream(id, &name)
+    }
+
+    /// The stage's line, and one for each operator inside it.
+    fn report_stream(&mut self, id: NodeId, name: &str) -> Result<(), EngineError> {
+        let rows = self.rows.get(&id).copied().unwrap_or(0);
+        let diff = self.difference(id, name)?;
+        let (reused, deleted) = diff.map_or((0, 0), |diff| (diff.unchanged, diff.removed.len() as u64));
+        self.report.nodes.push(NodeReport {
+            name: name.to_owned(),
+            op: op_name(&self.graph.node(id).op).to_owned(),
+            state: NodeState::Ran,
+            rows,
+            reused,
+            computed: rows - reused.min(rows),
+            deleted,
+            elapsed_ms: 0.0,
+            is_stage: true,
+        });
+        for inner in self.inside(id) {
+            let Some(stats) = self.stats.get(&inner) else { continue };
+            let (reused, computed) = (stats.reused.load(Ordering::Relaxed), stats.computed.load(Ordering::Relaxed));
+            let node = self.graph.node(inner);
+            if let Op::Scan(_) = node.op {
+                self.rows.insert(inner, computed);
+            }
+            self.report.nodes.push(NodeReport {
+                name: node.labels.first().cloned().unwrap_or_default(),
+                op: op_name(&node.op).to_owned(),
+                state: NodeState::Ran,
+                rows: reused + computed,
+                reused,
+                computed,
+                deleted: 0,
+                elapsed_ms: stats.elapsed_ns.load(Ordering::Relaxed) as f64 / 1e6,
+                is_stage: false,
+            });
+        }
+        Ok(())
+    }
+
+    /// Operators of a stage, sources first, without those of other stages.
+    fn inside(&self, id: NodeId) -> Vec<NodeId> {
+        let mut seen = BTreeSet::from([id]);
+        let mut open = self.graph.node(id).inputs.clone();
+        while let Some(id) = open.pop() {
+            if !self.is_stage(id) && seen.insert(id) {
+                open.extend(self.graph.node(id).inputs.iter().copied());
+            }
+        }
+        seen.into_iter().collect()
+    }
+
+    /// What changed in a stream since the last build, if its file is still there.
+    fn difference(&self, id: NodeId, name: &str) -> Result<Option<flows::FlowDiff>, EngineError> {
+        let Some(last) = &self.last else { return Ok(None) };
+        let Some(old) = last.nodes.iter().find(|node| node.name == name || node.name.starts_with(&format!("{name}/")))
+        else {
+            return Ok(None);
+        };
+        let old_path = self.ctx.store.flows_dir().join(format!("{}.parquet", old.fp.short(32)));
+        if !old_path.exists() {
+            return Ok(None);
+        }
+        let (old, new) = (Flow::open(&old_path), Flow::open(&self.stream_path(id)));
+        match (old, new) {
+            (Ok(old), Ok(new)) => flows::diff(&old, &new).map(Some).map_err(store_errors::flow),
+            _ => Ok(None),
+        }
+    }
+
+    /// Rows that the filters of the `retrieve` operators in a stage let through.
+    async fn filters(&self, id: NodeId) -> Result<BTreeMap<NodeId, Arc<HashSet<RowId>>>, EngineError> {
+        let mut filters = BTreeMap::new();
+        for inner in self.inside(id) {
+            let Op::Retrieve(Retrieve { filter: Some(filter), .. }) = &self.graph.node(inner).op else { continue };
+            let index = self.graph.node(inner).inputs.get(1).copied();
+            let Some(Artifact::Index(index)) = index.and_then(|id| self.artifacts.get(&id)).map(AsRef::as_ref) else {
+                return Err(EngineError::internal("stages", "a filter without its index"));
+            };
+            let table = datafusion::datasource::provider_as_source(index.flow().table_provider_with_hidden());
+            let plan = LogicalPlanBuilder::scan("rows", table, None)?
+                .filter(lower(filter)?)?
+                .project(vec![column("~row")])?
+                .build()?;
+            let batches = self.session.execute_logical_plan(plan).await?.collect().await?;
+            let mut allowed = HashSet::new();
+            for batch in batches {
+                let ids: &FixedSizeBinaryArray = arrays::downcast(batch.column(0), "filter")?;
+                allowed.extend(ids.iter().flatten().filter_map(|id| RowId::try_from(id).ok()));
+            }
+            filters.insert(inner, Arc::new(allowed));
+        }
+        Ok(filters)
+    }
+
+    async fn index(&mut self, id: NodeId, params: &op::Index) -> Result<(), EngineError> {
+        let name = self.stage_name(id);
+        let node = self.graph.node(id);
+        let input = node.inputs[0];
+        let store = &self.ctx.store;
+        let folder = if params.kind == "bm25" { store.text_dir() } else { store.vectors_dir() };
+        let ending = if params.kind == "bm25" { "" } else { ".lance" };
+        let flow_path = self.stream_path(input);
+        let target = ops::index::Target {
+            params,
+            params_fp: &self.plan.params_fps[id.0 as usize].short(32),
+            flow_path: &flow_path,
+            flow_fp: &self.stream_fp(input),
+            flows_dir: &store.flows_dir(),
+            key: &self.graph.node(input).key,
+            dir: folder.join(format!("{}-{}{ending}", self.namespace, name.replace('.', "-"))),
+        };
+        let (index, change, notices) = ops::index::build(&target).await?;
+        for notice in notices {
+            let (code, message) = notice.split_once(": ").unwrap_or(("W2301", &notice));
+            self.warn(code, format!("index `{name}`: {message}"));
+        }
+        let rows = change.reused + change.computed;
+        self.artifacts.insert(id, Arc::new(Artifact::Index(Box::new(index))));
+        self.report.nodes.push(NodeReport {
+            name,
+            op: "index".to_owned(),
+            state: if change.computed + change.deleted == 0 { NodeState::Reused } else { NodeState::Ran },
+            rows,
+            reused: change.reused,
+            computed: change.computed,
+            deleted: change.deleted,
+            elapsed_ms: 0.0,
+            is_stage: true,
+        });
+        Ok(())
+    }
+
+    fn warn(&mut self, code: &str, message: String) {
+        let known = promptc_compiler::diagnostic::Code::parse(code).map_or("W2301", |code| code.text());
+        self.ctx.events.event(Event::Warning { code: known, message: message.clone() });
+        self.report.warnings.push((known.to_owned(), message));
+    }
+
+    /// Fits collection statistics over a text column; the result is kept in the ledger under its fingerprint.
+    async fn fit(&mut self, id: NodeId, text: &op::Expr, embedder: &Embedder) -> Result<(), EngineError> {
+        let node = self.graph.node(id);
+        let fp = self.plan.fps[id.0 as usize].0;
+        let name = format!("idf/{}", self.plan.fps[id.0 as usize]);
+        let known = self.ctx.store.ledger().get(&name)?;
+        let is_known = known.as_ref().is_some_and(|bytes| IdfTable::from_bytes(bytes).is_ok());
+        let (bytes, rows) = match known {
+            Some(bytes) if is_known => (bytes, self.rows.get(&node.inputs[0]).copied().unwrap_or(0)),
+            _ => {
+                let input = self.planner().plan(node.inputs[0])?;
+                let plan = LogicalPlanBuilder::from(input).project(vec![lower(text)?])?.build()?;
+                let stream = self.session.execute_logical_plan(plan).await?.execute_stream().await?;
+                let mut stream = std::pin::pin!(stream);
+                let mut table = IdfTable::default();
+                let mut rows = 0;
+                while let Some(batch) = stream.next().await {
+                    self.ctx.check_interrupt()?;
+                    let batch = batch?;
+                    let texts: &StringArray = arrays::downcast(batch.column(0), "fit")?;
+                    rows += texts.len() as u64;
+                    table.merge(IdfTable::fit(texts.iter().flatten()));
+                }
+                let bytes = table.to_bytes();
+                self.ctx.store.ledger().put_all(&[(name.as_str(), bytes.as_slice())])?;
+                (bytes, rows)
+            }
+        };
+        self.artifacts.insert(id, Arc::new(Artifact::Idf { bytes, fp }));
+        self.report.nodes.push(NodeReport {
+            name: format!("{} (fitted)", embedder.space.name),
+            op: "fit".to_owned(),
+            state: if is_known { NodeState::Reused } else { NodeState::Ran },
+            rows,
+            reused: if is_known { rows } else { 0 },
+            computed: if is_known { 0 } else { rows },
+            deleted: 0,
+            elapsed_ms: 0.0,
+            is_stage: true,
+        });
+        Ok(())
+    }
+
+    async fn write(&mut self, id: NodeId, params: &op::Write) -> Result<(), EngineError> {
+        let input = self.planner().plan(self.graph.node(id).inputs[0])?;
+        let fp = self.plan.fps[id.0 as usize];
+        let written = ops::write::write(&self.session, input, params, &self.folder, &fp, &self.ctx).await?;
+        let name = self.stage_name(id);
+        self.rows.insert(id, written.rows);
+        self.report.nodes.push(NodeReport {
+            name,
+            op: "write".to_owned(),
+            state: NodeState::Ran,
+            rows: written.rows,
+            reused: if written.changed { 0 } else { written.rows },
+            computed: if written.changed { written.rows } else { 0 },
+            deleted: 0,
+            elapsed_ms: 0.0,
+            is_stage: true,
+        });
+        self.report.outputs.push(written);
+        Ok(())
+    }
+
+    fn is_written(&self, id: NodeId, params: &op::Write) -> Result<bool, EngineError> {
+        ops::write::is_written(&self.ctx.store, params, &self.folder, &self.plan.fps[id.0 as usize])
+    }
+}
+
+/// The rows of a test as a table.
+fn rows_table(node: &Node, rows: &[Vec<Value>]) -> Result<Arc<dyn TableProvider>, EngineError> {
+    let schema = types::schema(&node.schema);
+    let columns: Result<Vec<_>, EngineError> = node
+        .schema
+        .iter()
+        .enumerate()
+        .map(|(idx, col)| {
+            let cells: Result<Vec<ScalarValue>, _> = rows.iter().map(|row| scalar(&row[idx], &col.ty)).collect();
+            let cells = cells?;
+            if cells.is_empty() {
+                return Ok(arrow::array::new_empty_array(&types::data_type(&col.ty)));
+            }
+            Ok(ScalarValue::iter_to_array(cells)?)
+        })
+        .collect();
+    let batch = RecordBatch::try_new(schema.clone(), columns?)?;
+    Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
+}
+
+/// The batch with exactly the declared fields; same-shape columns are relabelled, others are cast.
+pub(crate) fn conform(batch: &RecordBatch, schema: &arrow::datatypes::SchemaRef) -> Result<RecordBatch, EngineError> {
+    let columns: Result<Vec<_>, _> = schema
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| match column.data_type() == field.data_type() {
+            true => Ok(column.clone()),
+            false => arrow::compute::cast(column, field.data_type()),
+        })
+        .collect();
+    Ok(RecordBatch::try_new(schema.clone(), columns?)?)
+}

@@ -1,0 +1,249 @@
+//! Streams as SQL tables: queries over the last build, and the tests of a program.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::prelude::SessionContext;
+use promptc_compiler::graph::NodeId;
+use promptc_compiler::hir::{Expect, Hir, Test};
+use promptc_compiler::op;
+use promptc_compiler::plan::BuildRecord;
+use promptc_store::flows::Flow;
+use promptc_store::open::Store;
+use serde::Serialize;
+
+use crate::error::EngineError;
+use crate::expressions::{Aggregated, column, lower};
+use crate::run::{RunOptions, run_graph};
+use crate::store_errors;
+
+/// Failing rows that a test shows.
+const ROWS_SHOWN: usize = 3;
+
+/// Registers the stored streams of the last build: `corpus.docs` is the table `corpus_docs` and, quoted, `"corpus.docs"`.
+/// Returns the names of the tables.
+///
+/// # Errors
+/// A store that cannot be read.
+pub fn register_streams(
+    session: &SessionContext,
+    store: &Store,
+    last: Option<&BuildRecord>,
+) -> Result<Vec<String>, EngineError> {
+    let mut names = Vec::new();
+    for node in last.map_or(&[][..], |last| &last.nodes) {
+        let path = store.flows_dir().join(format!("{}.parquet", node.fp.short(32)));
+        if !path.exists() {
+            continue;
+        }
+        let stream = node.name.split('/').next().unwrap_or(&node.name);
+        let table: Arc<dyn TableProvider> = Flow::open(&path).map_err(store_errors::flow)?.table_provider();
+        for name in [stream.to_owned(), stream.replace('.', "_")] {
+            let reference = TableReference::bare(name.as_str());
+            if !session.table_exist(reference.clone())? {
+                session.register_table(reference, table.clone())?;
+                names.push(name);
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Runs one `SELECT` or `WITH` over the registered tables. `limit` bounds the rows that are gathered.
+///
+/// # Errors
+/// E0607 with DataFusion's message, which names what is not there.
+pub async fn query(
+    session: &SessionContext,
+    sql: &str,
+    limit: usize,
+) -> Result<(SchemaRef, Vec<RecordBatch>), EngineError> {
+    let fault = |error: datafusion::error::DataFusionError| EngineError::Row {
+        code: "E0607",
+        message: format!("SQL: {}", error.strip_backtrace()),
+    };
+    let plan = session.state().create_logical_plan(sql).await.map_err(fault)?;
+    if matches!(plan, LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_)) {
+        let message = "a query is a SELECT or WITH; streams are written by programs".to_owned();
+        return Err(EngineError::Row { code: "E0607", message });
+    }
+    let frame = datafusion::dataframe::DataFrame::new(session.state(), plan).limit(0, Some(limit)).map_err(fault)?;
+    let schema = Arc::new(frame.schema().as_arrow().clone());
+    Ok((schema, frame.collect().await.map_err(fault)?))
+}
+
+/// The outcome of one test.
+#[derive(Debug, Clone, Serialize)]
+pub struct TestReport {
+    /// Its name.
+    pub name: String,
+    /// Whether every expectation held.
+    pub passed: bool,
+    /// What did not hold: text of the expectation, and values of failing rows.
+    pub failures: Vec<String>,
+    /// Expectations checked.
+    pub expectations: usize,
+    /// Wall time in milliseconds.
+    pub elapsed_ms: f64,
+}
+
+/// Runs one test of a program in a scratch folder.
+///
+/// # Errors
+/// Faults of running; expectations that do not hold are part of the report.
+pub async fn run_test(
+    hir: &Hir,
+    test: &Test,
+    scratch: &Path,
+    options: &RunOptions,
+) -> Result<TestReport, EngineError> {
+    let started = std::time::Instant::now();
+    let settings = promptc_store::open::StoreOptions::default();
+    let store = Arc::new(Store::open(scratch, &settings).map_err(store_errors::open)?);
+    let roots: Vec<NodeId> = test
+        .expects
+        .iter()
+        .map(|expect| {
+            let missing = || EngineError::internal("test", format!("no stream `{}`", expect.stream));
+            test.graph.stream(&expect.stream).ok_or_else(missing)
+        })
+        .collect::<Result<_, _>>()?;
+    let tables = run_graph(hir, &test.graph, &roots, store, options).await?;
+    let mut failures = Vec::new();
+    for expect in &test.expects {
+        failures.extend(check(expect, &tables, options).await?);
+    }
+    Ok(TestReport {
+        name: test.name.clone(),
+        passed: failures.is_empty(),
+        failures,
+        expectations: test.expects.len(),
+        elapsed_ms: started.elapsed().as_secs_f64() * 1e3,
+    })
+}
+
+async fn check(
+    expect: &Expect,
+    tables: &BTreeMap<String, Arc<dyn TableProvider>>,
+    options: &RunOptions,
+) -> Result<Option<String>, EngineError> {
+    let Some(table) = tables.get(&expect.stream) else {
+        return Err(EngineError::internal("test", format!("stream `{}` was not run", expect.stream)));
+    };
+    let session = crate::session::session(&crate::session::SessionSettings {
+        batch_rows: options.batch_rows,
+        memory_bytes: options.memory_bytes,
+        temporary: std::env::temp_dir(),
+    })?;
+    let mut exprs: Vec<(&str, &op::Expr)> = vec![(&expect.text, &expect.condition)];
+    exprs.extend(expect.shown.iter().map(|(text, expr)| (text.as_str(), expr)));
+    let batches = evaluate(&session, table, &exprs, expect.is_aggregate).await?;
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    if rows == 0 {
+        return Ok(Some(format!("expect {}\n  the stream `{}` has no rows", expect.text, expect.stream)));
+    }
+    let mut failing = Vec::new();
+    for batch in &batches {
+        let holds: &BooleanArray = crate::arrays::downcast(batch.column(0), "test")?;
+        for row in (0..batch.num_rows()).filter(|row| holds.is_null(*row) || !holds.value(*row)) {
+            failing.push(shown(batch, row, &exprs)?);
+        }
+    }
+    if failing.is_empty() {
+        return Ok(None);
+    }
+    let count = failing.len();
+    failing.truncate(ROWS_SHOWN);
+    Ok(Some(format!("expect {}\n  {count} of {rows} rows do not hold:\n{}", expect.text, failing.join("\n"))))
+}
+
+/// The values of expressions over a table: one row per row, or a single one with aggregates.
+async fn evaluate(
+    session: &SessionContext,
+    table: &Arc<dyn TableProvider>,
+    exprs: &[(&str, &op::Expr)],
+    is_aggregate: bool,
+) -> Result<Vec<RecordBatch>, EngineError> {
+    let scan = LogicalPlanBuilder::scan("t", provider_as_source(table.clone()), None)?;
+    let fields = table.schema();
+    let bare = fields.fields().iter().map(|field| {
+        datafusion::logical_expr::Expr::Column(datafusion::common::Column::new(Some("t"), field.name().clone()))
+            .alias(field.name().clone())
+    });
+    let bare: Vec<_> = bare.collect();
+    let scan = scan.project(bare)?;
+    let plan = if is_aggregate {
+        let mut parts = Aggregated::default();
+        let outer: Result<Vec<_>, EngineError> = exprs
+            .iter()
+            .enumerate()
+            .map(|(idx, (_, expr))| Ok(parts.split(expr)?.alias(format!("v{idx}"))))
+            .collect();
+        let outer = outer?;
+        let calls: Vec<_> = parts.aggregates.into_iter().map(|(name, call)| call.alias(name)).collect();
+        let no_groups: Vec<datafusion::logical_expr::Expr> = Vec::new();
+        scan.aggregate(no_groups, calls)?.project(outer)?.build()?
+    } else {
+        let values: Result<Vec<_>, EngineError> =
+            exprs.iter().enumerate().map(|(idx, (_, expr))| Ok(lower(expr)?.alias(format!("v{idx}")))).collect();
+        scan.project(values?)?.build()?
+    };
+    Ok(session.execute_logical_plan(plan).await?.collect().await?)
+}
+
+fn shown(batch: &RecordBatch, row: usize, exprs: &[(&str, &op::Expr)]) -> Result<String, EngineError> {
+    let values = exprs.iter().zip(batch.columns()).skip(1).map(|((text, _), values)| {
+        let value = arrow::util::display::array_value_to_string(values, row)?;
+        let value: String = value.chars().take(200).collect();
+        Ok(format!("    {text} = {value}"))
+    });
+    let values: Result<Vec<String>, arrow::error::ArrowError> = values.collect();
+    Ok(values?.join("\n"))
+}
+
+/// One row of a stream by its key as text, with all its columns.
+///
+/// # Errors
+/// A stream that is not in the last build, a key that no row has.
+pub async fn row_by_key(
+    session: &SessionContext,
+    store: &Store,
+    last: &BuildRecord,
+    stream: &str,
+    key: &str,
+) -> Result<RecordBatch, EngineError> {
+    let node = last.nodes.iter().find(|node| node.name.split('/').next() == Some(stream));
+    let path = node.map(|node| store.flows_dir().join(format!("{}.parquet", node.fp.short(32))));
+    let Some(path) = path.filter(|path| path.exists()) else {
+        let known: Vec<&str> = last.nodes.iter().filter_map(|node| node.name.split('/').next()).collect();
+        let mut known: Vec<&str> = known.into_iter().filter(|name| name.contains('.')).collect();
+        known.sort_unstable();
+        known.dedup();
+        return Err(EngineError::Unknown(format!(
+            "no stream `{stream}` in the last build; there are {}",
+            known.join(", ")
+        )));
+    };
+    let flow = Flow::open(&path).map_err(store_errors::flow)?;
+    let first_columns: Vec<_> = flow.schema().fields().iter().map(|field| field.name().clone()).collect();
+    for name in &first_columns {
+        if !matches!(flow.schema().field_with_name(name)?.data_type(), arrow::datatypes::DataType::Utf8) {
+            continue;
+        }
+        let table = provider_as_source(flow.table_provider_with_hidden());
+        let wanted = datafusion::logical_expr::lit(key);
+        let plan = LogicalPlanBuilder::scan("t", table, None)?.filter(column(name).eq(wanted))?.limit(0, Some(1))?;
+        let batches = session.execute_logical_plan(plan.build()?).await?.collect().await?;
+        if let Some(batch) = batches.into_iter().find(|batch| batch.num_rows() > 0) {
+            return Ok(batch);
+        }
+    }
+    Err(EngineError::Unknown(format!("no row with the key `{key}` in `{stream}`")))
+}

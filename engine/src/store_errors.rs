@@ -1,0 +1,60 @@
+//! Errors of the store as errors of a run: code, message and help are kept.
+
+use promptc_store::{flows, kv, open, sinks, sources, text, vectors};
+
+use crate::error::EngineError;
+
+fn store(code: &'static str, error: &dyn std::error::Error, help: impl Into<String>) -> EngineError {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        cause = inner.source();
+    }
+    EngineError::Store { code, message, help: Some(help.into()).filter(|help: &String| !help.is_empty()) }
+}
+
+/// A flow file.
+#[must_use]
+pub fn flow(error: flows::FlowError) -> EngineError {
+    store(error.code(), &error, error.help())
+}
+
+/// A text index.
+#[must_use]
+pub fn text(error: text::TextError) -> EngineError {
+    store(error.code(), &error, error.help())
+}
+
+/// A vector index.
+#[must_use]
+pub fn vectors(error: vectors::VectorError) -> EngineError {
+    store(error.code(), &error, error.help())
+}
+
+/// The data directory.
+#[must_use]
+pub fn open(error: open::OpenError) -> EngineError {
+    store(error.code(), &error, error.help())
+}
+
+/// A source.
+#[must_use]
+pub fn source(error: sources::SourceError) -> EngineError {
+    store(error.code(), &error, error.help())
+}
+
+/// A sink.
+#[must_use]
+pub fn sink(error: sinks::SinkError) -> EngineError {
+    store(error.code(), &error, error.help())
+}
+
+impl From<kv::KvError> for EngineError {
+    fn from(error: kv::KvError) -> Self {
+        store(error.code(), &error, error.help())
+    }
+}
