@@ -1,12 +1,17 @@
 //! Parquet files: the declared columns, batch by batch.
+//!
+//! The library asserts some of what a sound footer holds; a file damaged there makes it panic. Calls into it are therefore
+//! fenced, and a panic is a damaged file like any other.
 
 use super::adapt;
 use super::{BATCH_BYTES, FileEntry, SourceError, SourceSpec};
 use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 pub(super) struct Parquet {
     path: PathBuf,
@@ -15,6 +20,10 @@ pub(super) struct Parquet {
 
 impl Parquet {
     pub(super) fn open(spec: &SourceSpec, file: &FileEntry, batch_rows: usize) -> Result<Self, SourceError> {
+        fence(&file.path, || Self::open_sound(spec, file, batch_rows))?
+    }
+
+    fn open_sound(spec: &SourceSpec, file: &FileEntry, batch_rows: usize) -> Result<Self, SourceError> {
         let damaged = |error: parquet::errors::ParquetError| SourceError::Damaged {
             path: file.path.clone(),
             detail: error.to_string(),
@@ -37,12 +46,26 @@ impl Parquet {
     }
 
     pub(super) fn next_batch(&mut self) -> Option<Result<RecordBatch, SourceError>> {
-        let batch = self.reader.next()?;
-        Some(
-            batch
-                .map_err(|error| SourceError::Damaged { path: self.path.clone(), detail: error.to_string() }),
-        )
+        let Self { path, reader } = self;
+        let damaged =
+            |error: ArrowError| SourceError::Damaged { path: path.clone(), detail: error.to_string() };
+        match fence(path, || reader.next()) {
+            Ok(batch) => batch.map(|batch| batch.map_err(damaged)),
+            Err(error) => Some(Err(error)),
+        }
     }
+}
+
+/// Turns a panic of the library into an error of the file. The reader is not used after it.
+fn fence<T>(path: &Path, call: impl FnOnce() -> T) -> Result<T, SourceError> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+        let said = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        let detail = said.unwrap_or_else(|| "its footer contradicts itself".into());
+        SourceError::Damaged { path: path.to_path_buf(), detail }
+    })
 }
 
 /// Positions of the declared columns in a stored schema. Errors: E0303 for a missing column that is not nullable, and for

@@ -569,4 +569,30 @@ proptest! {
             let _ = read_all(&spec, 3);
         }
     }
+
+    /// Damage in a Parquet file gives rows or an error, never a panic.
+    #[test]
+    fn damaged_parquet_gives_rows_or_errors(flips in prop::collection::vec((any::<u32>(), 1u8..), 1..4), cut in 0u32..40) {
+        let dir = tempfile::tempdir().unwrap();
+        let texts: Vec<String> = (0..200).map(|number| format!("text {}", number % 17)).collect();
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("t", Arc::new(StringArray::from(texts))),
+            ("n", Arc::new(Int64Array::from_iter_values(0..200))),
+        ];
+        let spec = sink("parquet", dir.path(), "f.parquet");
+        write_one(&spec, &RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+        let mut bytes = fs::read(dir.path().join("f.parquet")).unwrap();
+        for (at, bits) in flips {
+            let at = at as usize % bytes.len();
+            bytes[at] ^= bits;
+        }
+        if cut < 5 {
+            bytes.truncate(bytes.len() - cut as usize * 7);
+        }
+        write(dir.path(), "f.parquet", bytes);
+        let mut spec = source("parquet", dir.path(), "f.parquet", vec![text("t"), int("n")]);
+        spec.bad_rows = BadRows::Skip;
+        spec.max_bad = 1.0;
+        let _ = read_all(&spec, 64);
+    }
 }
