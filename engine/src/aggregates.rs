@@ -16,9 +16,10 @@ use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::format_state_name;
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Signature, Volatility};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Signature, Volatility,
+};
 
-use self::numeric::Number;
 use self::statistics::{Found, Values, Wanted};
 use crate::error::EngineError;
 
@@ -26,7 +27,8 @@ pub(crate) mod numeric;
 pub(crate) mod statistics;
 
 const FUNCTIONS: &[&str] = &[
-    "count", "sum", "mean", "median", "min", "max", "stddev", "mad", "quantile", "p50", "p90", "p95", "p99", "first", "collect",
+    "count", "sum", "mean", "median", "min", "max", "stddev", "mad", "quantile", "p50", "p90", "p95", "p99",
+    "first", "collect",
 ];
 
 /// The aggregate `function` with the declared result. It takes one argument, `quantile` two; DataFusion knows no aggregate without
@@ -41,7 +43,12 @@ pub fn aggregate(function: &str, result: FieldRef) -> Result<Arc<AggregateUDF>, 
     // DataFusion rewrites aggregates with the names of its own.
     let name = format!("promptc_{function}");
     let signature = Signature::variadic_any(Volatility::Immutable);
-    Ok(Arc::new(AggregateUDF::new_from_impl(Aggregate { name, function: function.to_owned(), signature, result })))
+    Ok(Arc::new(AggregateUDF::new_from_impl(Aggregate {
+        name,
+        function: function.to_owned(),
+        signature,
+        result,
+    })))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -106,10 +113,12 @@ impl AggregateUDFImpl for Aggregate {
             return Ok(Box::new(Count(0)));
         }
         let share = match (self.function.as_str(), args.exprs.get(1)) {
-            ("quantile", Some(share)) => match share.evaluate(&RecordBatch::new_empty(Arc::new(args.schema.clone())))? {
-                ColumnarValue::Scalar(ScalarValue::Float64(share)) => share,
-                _ => None,
-            },
+            ("quantile", Some(share)) => {
+                match share.evaluate(&RecordBatch::new_empty(Arc::new(args.schema.clone())))? {
+                    ColumnarValue::Scalar(ScalarValue::Float64(share)) => share,
+                    _ => None,
+                }
+            }
             _ => None,
         };
         let of_nothing = self.of_nothing().map_err(EngineError::into_datafusion)?;
@@ -120,6 +129,7 @@ impl AggregateUDFImpl for Aggregate {
             value_type: args.expr_fields[0].data_type().clone(),
             of_nothing,
             batches: Vec::new(),
+            batch_bytes: 0,
         }))
     }
 }
@@ -161,6 +171,8 @@ struct Kept {
     of_nothing: Option<ScalarValue>,
     /// Values that are not null; no batch is empty.
     batches: Vec<ArrayRef>,
+    /// Bytes of the batches, counted as they come: DataFusion asks for the size after each of them.
+    batch_bytes: usize,
 }
 
 impl Kept {
@@ -168,9 +180,15 @@ impl Kept {
         if self.wanted.function == "first" && !self.batches.is_empty() {
             return Ok(());
         }
-        let values = if values.logical_null_count() == 0 { values.clone() } else { filter(values, &is_not_null(values)?)? };
+        let values = if values.logical_null_count() == 0 {
+            values.clone()
+        } else {
+            filter(values, &is_not_null(values)?)?
+        };
         if !values.is_empty() {
-            self.batches.push(if self.wanted.function == "first" { values.slice(0, 1) } else { values });
+            let values = if self.wanted.function == "first" { values.slice(0, 1) } else { values };
+            self.batch_bytes += values.to_data().get_slice_memory_size()?;
+            self.batches.push(values);
         }
         Ok(())
     }
@@ -196,7 +214,8 @@ impl Kept {
                 numeric::build(vec![Some(number)], self.result.data_type(), describe)?
             }
             Found::Nothing => {
-                let missing = || numeric::fault(format!("`{function}` of {} values has no result", array.len()));
+                let missing =
+                    || numeric::fault(format!("`{function}` of {} values has no result", array.len()));
                 return self.of_nothing.clone().ok_or_else(missing);
             }
         };
@@ -216,8 +235,7 @@ impl Accumulator for Kept {
     }
 
     fn size(&self) -> usize {
-        let held: usize = self.batches.iter().map(|batch| batch.to_data().get_slice_memory_size().unwrap_or(0)).sum();
-        size_of_val(self) + held
+        size_of_val(self) + self.batch_bytes + self.batches.capacity() * size_of::<ArrayRef>()
     }
 
     fn state(&mut self) -> DataFusionResult<Vec<ScalarValue>> {
@@ -251,7 +269,11 @@ fn one_list(result: &FieldRef, values: ArrayRef) -> Result<ScalarValue, EngineEr
     let DataType::List(item) = result.data_type() else {
         return Err(EngineError::internal("aggregates", format!("`collect` into {}", result.data_type())));
     };
-    let values = if values.data_type() == item.data_type() { values } else { arrow::compute::cast(&values, item.data_type())? };
+    let values = if values.data_type() == item.data_type() {
+        values
+    } else {
+        arrow::compute::cast(&values, item.data_type())?
+    };
     let list = ListArray::try_new(item.clone(), OffsetBuffer::from_lengths([values.len()]), values, None)?;
     Ok(ScalarValue::List(Arc::new(list)))
 }
@@ -322,8 +344,13 @@ mod tests {
     #[test]
     fn groups_by_hand_and_by_merged_states() {
         let text = grouped(1);
-        let cells: Vec<Vec<&str>> = text.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
-        assert_eq!(cells[3][1..8], ["a", "2", "5", "PT0.000000002S", "PT0.000000003S", "4.0", "1.8027756377319946"], "{text}");
+        let cells: Vec<Vec<&str>> =
+            text.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
+        assert_eq!(
+            cells[3][1..8],
+            ["a", "2", "5", "PT0.000000002S", "PT0.000000003S", "4.0", "1.8027756377319946"],
+            "{text}"
+        );
         assert_eq!(cells[4][1..8], ["b", "1", "7", "PT0.000000005S", "PT0.000000005S", "1.0", ""], "{text}");
         assert_eq!(text, grouped(4));
     }
@@ -331,14 +358,16 @@ mod tests {
     #[test]
     fn lists_keep_the_order_of_rows() {
         let list = DataType::List(Arc::new(Field::new("item", DataType::Int64, false)));
-        let calls = vec![call("collect", list, vec![col("x")]), call("first", DataType::Float64, vec![col("y")])];
+        let calls =
+            vec![call("collect", list, vec![col("x")]), call("first", DataType::Float64, vec![col("y")])];
         let text = run(table(1).aggregate(vec![], calls).unwrap()).unwrap();
         assert!(text.contains("| [4, 7, 1] | 0.5"), "{text}");
     }
 
     #[test]
     fn windows_repeat_the_value_of_the_group() {
-        let definition = WindowFunctionDefinition::AggregateUDF(aggregate("sum", field(DataType::Int64, true)).unwrap());
+        let definition =
+            WindowFunctionDefinition::AggregateUDF(aggregate("sum", field(DataType::Int64, true)).unwrap());
         let mut window = WindowFunction::new(definition, vec![col("x")]);
         window.params.partition_by = vec![col("part")];
         window.params.window_frame = WindowFrame::new(None);
@@ -351,8 +380,10 @@ mod tests {
     #[test]
     fn nothing_has_a_count_and_a_sum_but_no_mean() {
         let none = || table(1).filter(lit(false).and(col("y").gt(lit(9.0)))).unwrap();
-        let sum = aggregate("sum", field(DataType::Float64, false)).unwrap().call(vec![col("y")]).alias("sum");
-        let count = aggregate("count", field(DataType::Int64, false)).unwrap().call(vec![lit(1i64)]).alias("count");
+        let sum =
+            aggregate("sum", field(DataType::Float64, false)).unwrap().call(vec![col("y")]).alias("sum");
+        let count =
+            aggregate("count", field(DataType::Int64, false)).unwrap().call(vec![lit(1i64)]).alias("count");
         let text = run(none().aggregate(vec![], vec![sum, count]).unwrap()).unwrap();
         assert!(text.contains("| 0.0 | 0 "), "{text}");
         let mean = aggregate("mean", field(DataType::Float64, false)).unwrap().call(vec![col("y")]);

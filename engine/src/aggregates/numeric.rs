@@ -58,7 +58,9 @@ pub(crate) enum Numbers {
 impl Numbers {
     /// Whether a column of this type has numbers.
     pub(crate) fn has(ty: &DataType) -> bool {
-        ty.is_integer() || ty.is_floating() || matches!(ty, DataType::Duration(_) | DataType::Boolean | DataType::Null)
+        ty.is_integer()
+            || ty.is_floating()
+            || matches!(ty, DataType::Duration(_) | DataType::Boolean | DataType::Null)
     }
 
     /// # Errors
@@ -67,12 +69,19 @@ impl Numbers {
         Ok(match array.data_type() {
             DataType::Null => Self::Whole(vec![0; array.len()]),
             DataType::Boolean => Self::Whole(array.as_boolean().values().iter().map(i128::from).collect()),
-            DataType::UInt64 => {
-                Self::Whole(array.as_primitive::<UInt64Type>().values().iter().map(|value| i128::from(*value)).collect())
-            }
+            DataType::UInt64 => Self::Whole(
+                array.as_primitive::<UInt64Type>().values().iter().map(|value| i128::from(*value)).collect(),
+            ),
             ty if ty.is_integer() || matches!(ty, DataType::Duration(_)) => {
                 let values = cast(array, &DataType::Int64)?;
-                Self::Whole(values.as_primitive::<Int64Type>().values().iter().map(|value| i128::from(*value)).collect())
+                Self::Whole(
+                    values
+                        .as_primitive::<Int64Type>()
+                        .values()
+                        .iter()
+                        .map(|value| i128::from(*value))
+                        .collect(),
+                )
             }
             ty if ty.is_floating() => {
                 let values = cast(array, &DataType::Float64)?;
@@ -147,11 +156,16 @@ pub(crate) fn build(
             let whole = whole.filter(|value| (least..=most).contains(value));
             whole.map(Some).ok_or_else(|| fault(format!("{} is outside of {least} to {most}", describe(row))))
         };
-        let values: Result<Vec<Option<i128>>, EngineError> = values.into_iter().enumerate().map(whole).collect();
+        let values: Result<Vec<Option<i128>>, EngineError> =
+            values.into_iter().enumerate().map(whole).collect();
         // Within the bounds every value fits its 64 bits.
         match ty {
-            DataType::UInt64 => Arc::new(values?.into_iter().map(|value| value.map(|value| value as u64)).collect::<UInt64Array>()),
-            _ => Arc::new(values?.into_iter().map(|value| value.map(|value| value as i64)).collect::<Int64Array>()),
+            DataType::UInt64 => Arc::new(
+                values?.into_iter().map(|value| value.map(|value| value as u64)).collect::<UInt64Array>(),
+            ),
+            _ => Arc::new(
+                values?.into_iter().map(|value| value.map(|value| value as i64)).collect::<Int64Array>(),
+            ),
         }
     } else if ty.is_floating() {
         let float = |(row, value): (usize, Option<Number>)| -> Result<Option<f64>, EngineError> {
@@ -188,7 +202,10 @@ mod tests {
     #[test]
     fn columns_give_their_numbers() {
         let of = |array: ArrayRef| Numbers::of(&array, "test").unwrap();
-        assert_eq!(of(Arc::new(UInt64Array::from(vec![u64::MAX]))), Numbers::Whole(vec![i128::from(u64::MAX)]));
+        assert_eq!(
+            of(Arc::new(UInt64Array::from(vec![u64::MAX]))),
+            Numbers::Whole(vec![i128::from(u64::MAX)])
+        );
         assert_eq!(of(Arc::new(Int8Array::from(vec![-128]))), Numbers::Whole(vec![-128]));
         assert_eq!(of(Arc::new(DurationNanosecondArray::from(vec![7]))), Numbers::Whole(vec![7]));
         assert_eq!(of(Arc::new(Float32Array::from(vec![0.5]))), Numbers::Float(vec![0.5]));
@@ -199,7 +216,13 @@ mod tests {
         let nanoseconds = DataType::Duration(TimeUnit::Nanosecond);
         let one = |value: Number, ty: &DataType| build(vec![Some(value), None], ty, |_| "x".into());
         assert_eq!(one(Number::Whole(-5), &nanoseconds).unwrap().data_type(), &nanoseconds);
-        assert_eq!(one(Number::Float(-0.5), &DataType::Int16).unwrap().as_primitive::<arrow::datatypes::Int16Type>().value(0), -1);
+        assert_eq!(
+            one(Number::Float(-0.5), &DataType::Int16)
+                .unwrap()
+                .as_primitive::<arrow::datatypes::Int16Type>()
+                .value(0),
+            -1
+        );
         assert_eq!(one(Number::Whole(128), &DataType::Int8).unwrap_err().code(), "E2103");
         assert_eq!(one(Number::Whole(-1), &DataType::UInt64).unwrap_err().code(), "E2103");
         assert_eq!(one(Number::Float(1e300), &DataType::Float32).unwrap_err().code(), "E2103");

@@ -50,7 +50,8 @@ impl<'a> Values<'a> {
     }
 
     fn numbers(&self, function: &str) -> Result<&Numbers, EngineError> {
-        let found = || EngineError::internal("statistics", format!("`{function}` of {}", self.array.data_type()));
+        let found =
+            || EngineError::internal("statistics", format!("`{function}` of {}", self.array.data_type()));
         self.numbers.as_ref().ok_or_else(found)
     }
 
@@ -70,13 +71,17 @@ impl<'a> Values<'a> {
         }
         let number = match function {
             "first" => return Ok(Found::At(valid[0])),
-            "min" | "max" => return self.extreme(&valid, if function == "min" { Ordering::Less } else { Ordering::Greater }),
+            "min" | "max" => {
+                return self
+                    .extreme(&valid, if function == "min" { Ordering::Less } else { Ordering::Greater });
+            }
             "p50" => return self.ranked(&mut valid, |count| (count * 50).div_ceil(100)),
             "p90" => return self.ranked(&mut valid, |count| (count * 90).div_ceil(100)),
             "p95" => return self.ranked(&mut valid, |count| (count * 95).div_ceil(100)),
             "p99" => return self.ranked(&mut valid, |count| (count * 99).div_ceil(100)),
             "quantile" => {
-                let share = share.ok_or_else(|| EngineError::internal("statistics", "`quantile` without a share"))?;
+                let share =
+                    share.ok_or_else(|| EngineError::internal("statistics", "`quantile` without a share"))?;
                 if !(0.0..=1.0).contains(&share) {
                     return Err(fault(format!("share {share} is outside of 0 to 1")));
                 }
@@ -96,7 +101,9 @@ impl<'a> Values<'a> {
     /// The first of the rows that no other is `better` than.
     fn extreme(&self, valid: &[usize], better: Ordering) -> Result<Found, EngineError> {
         let compare = make_comparator(self.array, self.array, SortOptions::default())?;
-        let best = valid[1..].iter().fold(valid[0], |best, row| if compare(*row, best) == better { *row } else { best });
+        let best = valid[1..]
+            .iter()
+            .fold(valid[0], |best, row| if compare(*row, best) == better { *row } else { best });
         Ok(Found::At(best))
     }
 
@@ -104,7 +111,8 @@ impl<'a> Values<'a> {
     fn ranked(&self, valid: &mut [usize], rank: impl Fn(usize) -> usize) -> Result<Found, EngineError> {
         let compare = make_comparator(self.array, self.array, SortOptions::default())?;
         let place = rank(valid.len()).clamp(1, valid.len()) - 1;
-        let (_, row, _) = valid.select_nth_unstable_by(place, |left, right| compare(*left, *right).then(left.cmp(right)));
+        let (_, row, _) =
+            valid.select_nth_unstable_by(place, |left, right| compare(*left, *right).then(left.cmp(right)));
         Ok(Found::At(*row))
     }
 }
@@ -180,7 +188,11 @@ fn mad(numbers: &Numbers, rows: &[usize], is_whole: bool) -> Number {
         Numbers::Whole(values) => {
             let values = picked(values, rows);
             let doubled = doubled_median(values.clone());
-            divided(doubled_median(values.iter().map(|value| (2 * value - doubled).abs()).collect()), 4, is_whole)
+            divided(
+                doubled_median(values.iter().map(|value| (2 * value - doubled).abs()).collect()),
+                4,
+                is_whole,
+            )
         }
         Numbers::Float(values) => {
             let values = picked(values, rows);
@@ -231,7 +243,10 @@ mod tests {
         // Distances from 2.5: 1.5, 0.5, 0.5, 7.5.
         assert_eq!(find(whole(&[1, 2, 3, 10]), "mad"), computed(Number::Float(1.0)));
         assert_eq!(find(float(&[1.0, 2.0, 3.0, 10.0]), "mad"), computed(Number::Float(1.0)));
-        assert_eq!(find(float(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]), "stddev"), computed(Number::Float((32.0f64 / 7.0).sqrt())));
+        assert_eq!(
+            find(float(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]), "stddev"),
+            computed(Number::Float((32.0f64 / 7.0).sqrt()))
+        );
         assert_eq!(find(float(&[2.0]), "stddev"), Found::Nothing);
         assert_eq!(find(float(&[f64::MAX, f64::MAX]), "median"), computed(Number::Float(f64::MAX)));
         let bools: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)]));

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, StringArray, StructArray, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, StringArray, StructArray, new_null_array,
+};
 use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::{cast, is_not_null, nullif};
@@ -43,7 +45,9 @@ impl Present {
     /// The column with null in the other rows.
     pub(super) fn mask(&self, array: ArrayRef) -> Result<ArrayRef, EngineError> {
         match &self.0 {
-            Some(nulls) if nulls.null_count() > 0 => Ok(nullif(&array, &BooleanArray::new(!nulls.inner(), None))?),
+            Some(nulls) if nulls.null_count() > 0 => {
+                Ok(nullif(&array, &BooleanArray::new(!nulls.inner(), None))?)
+            }
             _ => Ok(array),
         }
     }
@@ -73,7 +77,9 @@ pub(super) fn whole(call: &Call<'_>, idx: usize) -> Result<Int64Array, EngineErr
 /// An argument as lists.
 pub(super) fn lists(call: &Call<'_>, idx: usize) -> Result<ListArray, EngineError> {
     match call.args[idx].data_type() {
-        DataType::Null => Ok(ListArray::new_null(Arc::new(Field::new_list_field(DataType::Null, true)), call.rows)),
+        DataType::Null => {
+            Ok(ListArray::new_null(Arc::new(Field::new_list_field(DataType::Null, true)), call.rows))
+        }
         _ => Ok(arrays::downcast::<ListArray>(&call.args[idx], "lists")?.clone()),
     }
 }
@@ -102,7 +108,9 @@ fn field(call: &Call<'_>) -> Result<ArrayRef, EngineError> {
 
 fn field_of_each(call: &Call<'_>) -> Result<ArrayRef, EngineError> {
     let ty = call.result.data_type();
-    let (Some(name), DataType::List(item)) = (field_name(call)?, ty) else { return Ok(new_null_array(ty, call.rows)) };
+    let (Some(name), DataType::List(item)) = (field_name(call)?, ty) else {
+        return Ok(new_null_array(ty, call.rows));
+    };
     let list = lists(call, 0)?;
     if list.null_count() == list.len() {
         return Ok(new_null_array(ty, call.rows));
@@ -111,7 +119,8 @@ fn field_of_each(call: &Call<'_>) -> Result<ArrayRef, EngineError> {
     let (first, last) = (list.value_offsets()[0], list.value_offsets()[list.len()]);
     let records = list.values().slice(first as usize, (last - first) as usize);
     let values = conform(part(&records, &name)?, item.data_type())?;
-    let offsets = arrow::buffer::OffsetBuffer::new(list.value_offsets().iter().map(|offset| offset - first).collect());
+    let offsets =
+        arrow::buffer::OffsetBuffer::new(list.value_offsets().iter().map(|offset| offset - first).collect());
     Ok(Arc::new(ListArray::try_new(item.clone(), offsets, values, list.nulls().cloned())?))
 }
 
@@ -119,7 +128,8 @@ fn field_of_each(call: &Call<'_>) -> Result<ArrayRef, EngineError> {
 fn choose(call: &Call<'_>) -> Result<ArrayRef, EngineError> {
     let condition = conform(call.args[0].clone(), &DataType::Boolean)?;
     let condition = condition.as_boolean();
-    let is_true: BooleanArray = (0..call.rows).map(|row| Some(condition.is_valid(row) && condition.value(row))).collect();
+    let is_true: BooleanArray =
+        (0..call.rows).map(|row| Some(condition.is_valid(row) && condition.value(row))).collect();
     let ty = call.result.data_type();
     let (yes, no) = (conform(call.args[1].clone(), ty)?, conform(call.args[2].clone(), ty)?);
     Ok(zip(&is_true, &yes, &no)?)
@@ -143,7 +153,11 @@ pub(super) mod tests {
     use arrow::datatypes::{Fields, Int32Type};
 
     /// Calls a function of the table.
-    pub(in crate::functions) fn run(name: &str, args: Vec<ArrayRef>, ty: DataType) -> Result<ArrayRef, EngineError> {
+    pub(in crate::functions) fn run(
+        name: &str,
+        args: Vec<ArrayRef>,
+        ty: DataType,
+    ) -> Result<ArrayRef, EngineError> {
         let rows = args.first().map_or(0, |arg| arg.len());
         let body = crate::functions::body(name).expect("a known function");
         let result = Arc::new(Field::new("value", ty.clone(), true));
@@ -165,10 +179,14 @@ pub(super) mod tests {
     }
 
     fn records() -> (StructArray, ArrayRef) {
-        let fields = Fields::from(vec![Field::new("a", DataType::Int32, false), Field::new("b", DataType::Utf8, true)]);
+        let fields = Fields::from(vec![
+            Field::new("a", DataType::Int32, false),
+            Field::new("b", DataType::Utf8, true),
+        ]);
         let numbers: ArrayRef = Arc::new(arrow::array::Int32Array::from(vec![1, 2, 3, 4]));
         let nulls = Some(NullBuffer::from(vec![true, false, true, true]));
-        let records = StructArray::new(fields, vec![numbers, text(&[Some("x"), Some("y"), None, Some("z")])], nulls);
+        let records =
+            StructArray::new(fields, vec![numbers, text(&[Some("x"), Some("y"), None, Some("z")])], nulls);
         let item = Arc::new(Field::new("item", records.data_type().clone(), true));
         let offsets = arrow::buffer::OffsetBuffer::from_lengths([1, 0, 2, 1]);
         let nulls = Some(NullBuffer::from(vec![true, false, true, true]));
@@ -181,7 +199,10 @@ pub(super) mod tests {
         let (records, _) = records();
         let name = text(&[Some("a"); 4]);
         let found = run("field", vec![Arc::new(records), name], DataType::Int32).unwrap();
-        assert_eq!(found.as_primitive::<Int32Type>().iter().collect::<Vec<_>>(), [Some(1), None, Some(3), Some(4)]);
+        assert_eq!(
+            found.as_primitive::<Int32Type>().iter().collect::<Vec<_>>(),
+            [Some(1), None, Some(3), Some(4)]
+        );
     }
 
     #[test]
@@ -192,7 +213,9 @@ pub(super) mod tests {
         let rows: Vec<Option<Vec<Option<String>>>> = found
             .as_list::<i32>()
             .iter()
-            .map(|row| row.map(|row| row.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect()))
+            .map(|row| {
+                row.map(|row| row.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect())
+            })
             .collect();
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(rows, [Some(vec![some("x")]), None, Some(vec![None, None]), Some(vec![some("z")])]);
