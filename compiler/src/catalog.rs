@@ -97,4 +97,3 @@ impl FieldSpec {
         Self { name, accepts, fallback, doc }
     }
 }
-

@@ -185,6 +185,7 @@ fn docs(program: &Program) -> Vec<(String, String)> {
         (!matches!(item.kind, ItemKind::Import { .. })).then(|| item.doc.clone()).flatten()
     };
     let own = program.declarations.iter().filter_map(|decl| Some((decl.name.clone(), doc(decl)?)));
-    let files = program.modules.iter().filter_map(|module| Some((module.prefix.clone(), module.file.doc.clone()?)));
+    let files =
+        program.modules.iter().filter_map(|module| Some((module.prefix.clone(), module.file.doc.clone()?)));
     files.chain(own).collect()
 }

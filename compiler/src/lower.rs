@@ -23,7 +23,8 @@ pub(crate) fn lower(graph: Graph, names: &[String]) -> Graph {
         inputs: node.inputs.iter().map(|input| places[input.0 as usize]).collect(),
         ..node
     });
-    let rank: BTreeMap<&str, usize> = names.iter().enumerate().map(|(idx, name)| (name.as_str(), idx)).collect();
+    let rank: BTreeMap<&str, usize> =
+        names.iter().enumerate().map(|(idx, name)| (name.as_str(), idx)).collect();
     let rename = |named: Vec<(String, NodeId)>| -> Vec<(String, NodeId)> {
         named.into_iter().map(|(name, id)| (name, places[id.0 as usize])).collect()
     };

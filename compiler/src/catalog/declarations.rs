@@ -44,7 +44,12 @@ pub const SOURCES: &[Format] = &[
         positional: 1,
         parameters: &[
             PATH,
-            field("part", Accepts::Choice(&["contexts", "questions"]), Fallback::Required, "which rows are read"),
+            field(
+                "part",
+                Accepts::Choice(&["contexts", "questions"]),
+                Fallback::Required,
+                "which rows are read",
+            ),
         ],
         area: None,
     },
@@ -53,7 +58,12 @@ pub const SOURCES: &[Format] = &[
         positional: 1,
         parameters: &[
             PATH,
-            field("part", Accepts::Choice(&["docs", "topics", "qrels"]), Fallback::Required, "which rows are read"),
+            field(
+                "part",
+                Accepts::Choice(&["docs", "topics", "qrels"]),
+                Fallback::Required,
+                "which rows are read",
+            ),
         ],
         area: None,
     },
@@ -106,7 +116,12 @@ pub const EMBEDDER: &[FieldSpec] = &[
     field("weight", Accepts::Choice(&["none", "idf"]), Fallback::Text("none"), "weights of words"),
     field("fit", Accepts::Raw, Fallback::None, "the text column that `weight = idf` counts"),
     field("normalize", Accepts::Bool, Fallback::Bool(true), "vectors of length 1"),
-    field("element", Accepts::Choice(&["f32", "f16", "i8", "bit"]), Fallback::Text("f32"), "element of the vectors"),
+    field(
+        "element",
+        Accepts::Choice(&["f32", "f16", "i8", "bit"]),
+        Fallback::Text("f32"),
+        "element of the vectors",
+    ),
     field("file", Accepts::Text, Fallback::None, "a table of token vectors"),
     field("dir", Accepts::Text, Fallback::None, "a model folder"),
     field("max_tokens", Accepts::Tok, Fallback::Int(512), "longer texts are cut"),

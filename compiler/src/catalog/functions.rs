@@ -92,19 +92,40 @@ pub fn function(name: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|function| function.name == name)
 }
 
-const fn row(name: &'static str, arguments: &'static [Argument], returns: Returns, doc: &'static str) -> Function {
-    Function { name, group: Group::Row, arguments, required: arguments.len(), is_variadic: false, returns, doc }
+const fn row(
+    name: &'static str,
+    arguments: &'static [Argument],
+    returns: Returns,
+    doc: &'static str,
+) -> Function {
+    Function {
+        name,
+        group: Group::Row,
+        arguments,
+        required: arguments.len(),
+        is_variadic: false,
+        returns,
+        doc,
+    }
 }
 
 const fn aggregate(name: &'static str, arguments: &'static [Argument], doc: &'static str) -> Function {
     Function { group: Group::Aggregate, ..row(name, arguments, Returns::Special, doc) }
 }
 
-const fn model(name: &'static str, arguments: &'static [Argument], returns: Returns, doc: &'static str) -> Function {
+const fn model(
+    name: &'static str,
+    arguments: &'static [Argument],
+    returns: Returns,
+    doc: &'static str,
+) -> Function {
     Function { group: Group::Model, ..row(name, arguments, returns, doc) }
 }
 
-use Argument::{Any, Bool, Element, Grades, Int, List, Number, Numbers, Regex, Same, Spans, Text, TextOrTexts, Texts, Vector};
+use Argument::{
+    Any, Bool, Element, Grades, Int, List, Number, Numbers, Regex, Same, Spans, Text, TextOrTexts, Texts,
+    Vector,
+};
 
 /// Every function, in the order of the language reference.
 pub const FUNCTIONS: &[Function] = &[
@@ -116,11 +137,21 @@ pub const FUNCTIONS: &[Function] = &[
     row("trim", &[Text], Returns::Text, "the text without blanks at both ends"),
     row("len", &[Any], Returns::I64, "characters of a text, elements of a list"),
     row("bytes_of", &[Text], Returns::Size, "bytes of the text in UTF-8"),
-    row("replace", &[Text, Text, Text], Returns::Text, "every occurrence of the second text replaced by the third"),
+    row(
+        "replace",
+        &[Text, Text, Text],
+        Returns::Text,
+        "every occurrence of the second text replaced by the third",
+    ),
     row("split_text", &[Text, Text], Returns::Texts, "the parts between separators"),
     row("join_text", &[Texts, Text], Returns::Text, "the texts with a separator between them"),
     Function { is_variadic: true, ..row("concat", &[Text], Returns::Text, "the texts one after the other") },
-    row("slice", &[Any, Int, Int], Returns::Same, "characters or elements from the first place up to the second"),
+    row(
+        "slice",
+        &[Any, Int, Int],
+        Returns::Same,
+        "characters or elements from the first place up to the second",
+    ),
     row("matches", &[Text, Regex], Returns::Bool, "whether the expression matches somewhere"),
     row("capture", &[Text, Regex], Returns::OptionalText, "the first group of the first match"),
     row("fingerprint", &[Text], Returns::Text, "a hash of the text"),
@@ -140,10 +171,21 @@ pub const FUNCTIONS: &[Function] = &[
     row("exp", &[Number], Returns::F64, "e to the power"),
     row("ln", &[Number], Returns::F64, "the natural logarithm"),
     row("clamp", &[Number, Same, Same], Returns::Same, "the number moved between the two bounds"),
-    row("if", &[Bool, Any, Any], Returns::Special, "the second argument if the first is true, else the third"),
-    Function { is_variadic: true, ..row("coalesce", &[Any, Any], Returns::Special, "the first argument that is not null") },
+    row(
+        "if",
+        &[Bool, Any, Any],
+        Returns::Special,
+        "the second argument if the first is true, else the third",
+    ),
+    Function {
+        is_variadic: true,
+        ..row("coalesce", &[Any, Any], Returns::Special, "the first argument that is not null")
+    },
     Function { required: 1, ..row("tokens_of", &[Text, Any], Returns::Special, "number of tokens") },
-    Function { group: Group::Constant, ..row("env", &[Text, Text], Returns::Text, "a variable of the environment") },
+    Function {
+        group: Group::Constant,
+        ..row("env", &[Text, Text], Returns::Text, "a variable of the environment")
+    },
     Function {
         group: Group::Constant,
         is_variadic: true,
@@ -153,7 +195,12 @@ pub const FUNCTIONS: &[Function] = &[
     row("string_survives", &[TextOrTexts, TextOrTexts], Returns::Bool, "whether an answer is in the text"),
     row("span_survives", &[Spans, Spans], Returns::Bool, "whether a gold span is wholly kept"),
     row("hit_at", &[List, Element, Int], Returns::Bool, "whether the element is among the first ones"),
-    row("hit_in", &[List, Texts, Element], Returns::Bool, "whether the element is at a place whose text is kept"),
+    row(
+        "hit_in",
+        &[List, Texts, Element],
+        Returns::Bool,
+        "whether the element is at a place whose text is kept",
+    ),
     row("reciprocal_rank", &[List, Element], Returns::F64, "1 over the place of the element, 0 without"),
     row("ndcg", &[Texts, Grades, Int], Returns::F64, "discounted gain over the best possible"),
     row("recall_at", &[Texts, Grades, Int], Returns::F64, "share of the relevant that is among the first"),
@@ -189,7 +236,11 @@ mod tests {
     fn names_are_unique() {
         for (idx, function) in FUNCTIONS.iter().enumerate() {
             assert!(FUNCTIONS[..idx].iter().all(|other| other.name != function.name), "{}", function.name);
-            assert!(function.required <= function.arguments.len() || function.is_variadic, "{}", function.name);
+            assert!(
+                function.required <= function.arguments.len() || function.is_variadic,
+                "{}",
+                function.name
+            );
         }
     }
 }

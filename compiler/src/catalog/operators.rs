@@ -74,7 +74,12 @@ const fn blocking(
     Operator { class: Class::Blocking, alias: Alias::Refused, positional, ..row_wise(name, parameters, doc) }
 }
 
-const fn later(name: &'static str, area: &'static str, parameters: &'static [FieldSpec], doc: &'static str) -> Operator {
+const fn later(
+    name: &'static str,
+    area: &'static str,
+    parameters: &'static [FieldSpec],
+    doc: &'static str,
+) -> Operator {
     Operator { effect: Effect::Seeded, area: Some(area), ..row_wise(name, parameters, doc) }
 }
 
@@ -91,19 +96,36 @@ const TOKENIZER: FieldSpec = field(
 
 /// Every operator, in the order of the language reference.
 pub const OPERATORS: &[Operator] = &[
-    Operator { class: Class::Expanding, ..row_wise("chunk", CHUNK, "splits texts into chunks of bounded size") },
+    Operator {
+        class: Class::Expanding,
+        ..row_wise("chunk", CHUNK, "splits texts into chunks of bounded size")
+    },
     row_wise("compress", COMPRESS, "shortens texts, for a query or losslessly"),
-    Operator { class: Class::Blocking, alias: Alias::Refused, ..row_wise("dedup", DEDUP, "drops repeated rows or blocks") },
+    Operator {
+        class: Class::Blocking,
+        alias: Alias::Refused,
+        ..row_wise("dedup", DEDUP, "drops repeated rows or blocks")
+    },
     Operator { alias: Alias::Required, ..row_wise("embed", EMBED, "vectors of texts") },
     Operator { alias: Alias::Required, ..row_wise("retrieve", RETRIEVE, "finds rows of indexed streams") },
     Operator { area: Some("learn"), ..row_wise("rerank", RERANK, "scores hits again") },
-    Operator { alias: Alias::Required, positional: usize::MAX, ..open("fuse", Class::RowWise, "joins lists of hits") },
-    Operator { alias: Alias::Required, ..open("assemble", Class::RowWise, "renders a prompt under its budget") },
+    Operator {
+        alias: Alias::Required,
+        positional: usize::MAX,
+        ..open("fuse", Class::RowWise, "joins lists of hits")
+    },
+    Operator {
+        alias: Alias::Required,
+        ..open("assemble", Class::RowWise, "renders a prompt under its budget")
+    },
     open("select", Class::RowWise, "keeps the named columns"),
     open("derive", Class::RowWise, "adds or replaces columns"),
     Operator { alias: Alias::Refused, ..row_wise("filter", FILTER, "keeps rows whose condition is true") },
     open("rename", Class::RowWise, "gives columns new names"),
-    Operator { class: Class::Expanding, ..row_wise("explode", EXPLODE, "one row for each element of a list") },
+    Operator {
+        class: Class::Expanding,
+        ..row_wise("explode", EXPLODE, "one row for each element of a list")
+    },
     blocking("join", 1, JOIN, "adds columns of another stream"),
     open("union", Class::RowWise, "rows of streams with equal columns"),
     blocking("sort", 1, SORT, "orders rows"),
@@ -162,9 +184,24 @@ const COMPRESS: &[FieldSpec] = &[
         "what must stay",
     ),
     field("scorer", Accepts::Raw, Fallback::None, "a scorer, or `lexical`"),
-    field("select", Accepts::Choice(&["textrank", "mmr", "lead"]), Fallback::None, "how to choose without a query"),
-    field("links", Accepts::Choice(&["keep", "side", "drop"]), Fallback::Text("keep"), "what becomes of link targets"),
-    field("stats", Accepts::Declared(&[DeclKind::Index]), Fallback::None, "a bm25 index with word statistics"),
+    field(
+        "select",
+        Accepts::Choice(&["textrank", "mmr", "lead"]),
+        Fallback::None,
+        "how to choose without a query",
+    ),
+    field(
+        "links",
+        Accepts::Choice(&["keep", "side", "drop"]),
+        Fallback::Text("keep"),
+        "what becomes of link targets",
+    ),
+    field(
+        "stats",
+        Accepts::Declared(&[DeclKind::Index]),
+        Fallback::None,
+        "a bm25 index with word statistics",
+    ),
     field("gap", Accepts::Text, Fallback::None, "put where something was dropped"),
     TOKENIZER,
 ];
@@ -196,7 +233,12 @@ const RETRIEVE: &[FieldSpec] = &[
 const RERANK: &[FieldSpec] = &[
     field("column", Accepts::Raw, Fallback::Required, "a list of hits"),
     field("query", Accepts::Raw, Fallback::Required, "a text"),
-    field("with", Accepts::Declared(&[DeclKind::Scorer, DeclKind::Model]), Fallback::Required, "a scorer or model"),
+    field(
+        "with",
+        Accepts::Declared(&[DeclKind::Scorer, DeclKind::Model]),
+        Fallback::Required,
+        "a scorer or model",
+    ),
     field("k", Accepts::Int(1, 10_000), Fallback::None, "most hits"),
 ];
 
@@ -207,7 +249,12 @@ const EXPLODE: &[FieldSpec] = &[field("column", Accepts::Raw, Fallback::Required
 const JOIN: &[FieldSpec] = &[
     field("right", Accepts::Raw, Fallback::Required, "the other stream"),
     field("on", Accepts::Raw, Fallback::Required, "columns of the same name on both sides"),
-    field("how", Accepts::Choice(&["inner", "left", "semi", "anti"]), Fallback::Text("inner"), "which rows stay"),
+    field(
+        "how",
+        Accepts::Choice(&["inner", "left", "semi", "anti"]),
+        Fallback::Text("inner"),
+        "which rows stay",
+    ),
     field("right_on", Accepts::Raw, Fallback::None, "columns of the other stream, if they have other names"),
 ];
 
@@ -216,9 +263,11 @@ const SORT: &[FieldSpec] = &[
     field("desc", Accepts::Bool, Fallback::Bool(false), "largest first"),
 ];
 
-const LIMIT: &[FieldSpec] = &[field("n", Accepts::Int(0, i64::MAX), Fallback::Required, "how many rows stay")];
+const LIMIT: &[FieldSpec] =
+    &[field("n", Accepts::Int(0, i64::MAX), Fallback::Required, "how many rows stay")];
 
-const DISTINCT: &[FieldSpec] = &[field("columns", Accepts::Raw, Fallback::Required, "a column or a list of columns")];
+const DISTINCT: &[FieldSpec] =
+    &[field("columns", Accepts::Raw, Fallback::Required, "a column or a list of columns")];
 
 const SAMPLE: &[FieldSpec] = &[
     field("share", Accepts::Share, Fallback::None, "share of the rows"),

@@ -81,11 +81,20 @@ pub(crate) fn number(
         return match unit {
             Unit::Ratio => literal(Value::Float(float), ty),
             Unit::Percent => literal(Value::Float(float / 100.0), ty),
-            _ => match decimal.and_then(|decimal| decimal.whole(scale)).and_then(|value| i64::try_from(value).ok()) {
+            _ => match decimal
+                .and_then(|decimal| decimal.whole(scale))
+                .and_then(|value| i64::try_from(value).ok())
+            {
                 Some(value) => literal(Value::Int(value), ty),
                 None => {
-                    let message = format!("`{}` is not a whole number of its base unit", ctx.sources().snippet(span));
-                    ctx.report(Diagnostic::new(Code::E0303, message, span, format!("{ty} counts whole units")));
+                    let message =
+                        format!("`{}` is not a whole number of its base unit", ctx.sources().snippet(span));
+                    ctx.report(Diagnostic::new(
+                        Code::E0303,
+                        message,
+                        span,
+                        format!("{ty} counts whole units"),
+                    ));
                     unknown()
                 }
             },
@@ -117,7 +126,8 @@ pub(crate) fn number(
 }
 
 fn holds(signed: bool, bits: u8, value: i128) -> bool {
-    let (min, max) = if signed { (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1) } else { (0, (1i128 << bits) - 1) };
+    let (min, max) =
+        if signed { (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1) } else { (0, (1i128 << bits) - 1) };
     (min..=max).contains(&value)
 }
 

@@ -67,7 +67,11 @@ pub(crate) fn fit_column(
         what: what.to_owned(),
         declaration: id,
         taint: stream.taint.clone(),
-        stream: path.segments[..path.segments.len() - 1].iter().map(|part| part.name.as_str()).collect::<Vec<_>>().join("."),
+        stream: path.segments[..path.segments.len() - 1]
+            .iter()
+            .map(|part| part.name.as_str())
+            .collect::<Vec<_>>()
+            .join("."),
         span: expr.span,
     };
     ctx.fits.push(fit);
@@ -92,7 +96,8 @@ pub(crate) fn embedder(ctx: &mut Context<'_>, id: DeclarationId) -> Option<Embed
 
 /// The declared embedder of a space.
 pub(crate) fn embedder_of_space(ctx: &mut Context<'_>, space: &Nominal) -> Option<DeclarationId> {
-    let declared: Vec<DeclarationId> = ctx.of_kind(DeclKind::Embedder).map(|declaration| declaration.id).collect();
+    let declared: Vec<DeclarationId> =
+        ctx.of_kind(DeclKind::Embedder).map(|declaration| declaration.id).collect();
     declared.into_iter().find(|id| embedder(ctx, *id).is_some_and(|embedder| embedder.op.space == *space))
 }
 
@@ -114,15 +119,19 @@ fn check_embedder(ctx: &mut Context<'_>, id: DeclarationId) -> Option<EmbedderIn
         "bit" => Element::Bit,
         _ => Element::F32,
     };
-    let ngrams: Vec<u8> = fields.ints("ngrams").into_iter().filter_map(|length| u8::try_from(length).ok()).collect();
-    let (dim, seed, normalize) = (fields.u32("dim")?, fields.u64("seed").unwrap_or(0), fields.bool("normalize")?);
+    let ngrams: Vec<u8> =
+        fields.ints("ngrams").into_iter().filter_map(|length| u8::try_from(length).ok()).collect();
+    let (dim, seed, normalize) =
+        (fields.u32("dim")?, fields.u64("seed").unwrap_or(0), fields.bool("normalize")?);
     let is_core = kind == "hashed_ngram" || (kind == "static" && !fields.has("file"));
     let fit_text = fit.as_ref().map(|(expr, _)| ctx.sources().snippet(expr.span).to_owned()).filter(|_| idf);
     let parts = (
         (&kind, dim, element, normalize),
         (kind == "hashed_ngram").then_some((&ngrams, seed)),
         fit_text,
-        (!is_core).then(|| (fields.text("file"), fields.text("dir"), fields.text("pool"), fields.u64("max_tokens"))),
+        (!is_core).then(|| {
+            (fields.text("file"), fields.text("dir"), fields.text("pool"), fields.u64("max_tokens"))
+        }),
         fields.declared("model").map(|model| ctx.get(model).name.clone()),
     );
     let space = Nominal { fp: identity(SPACE_KEY, &parts), name: declaration.local.clone() };
@@ -153,7 +162,13 @@ fn check_embedder(ctx: &mut Context<'_>, id: DeclarationId) -> Option<EmbedderIn
 }
 
 /// Rules between the fields of an embedder.
-fn check_embedder_fields(ctx: &mut Context<'_>, owner: &str, span: Span, fields: &Fields<'_>, idf: bool) -> bool {
+fn check_embedder_fields(
+    ctx: &mut Context<'_>,
+    owner: &str,
+    span: Span,
+    fields: &Fields<'_>,
+    idf: bool,
+) -> bool {
     let kind = fields.text("kind").unwrap_or_default();
     let mut missing: Vec<(&str, &str)> = Vec::new();
     if kind == "hashed_ngram" && !fields.has("seed") {

@@ -120,7 +120,11 @@ pub(crate) fn coerce(ctx: &mut Context<'_>, typed: op::Expr, expected: &Type, sp
     match fit(&typed.ty, expected) {
         Fit::Same => typed,
         Fit::Widen => {
-            let ty = if typed.ty.is_optional() { expected.clone().optional() } else { expected.required().clone() };
+            let ty = if typed.ty.is_optional() {
+                expected.clone().optional()
+            } else {
+                expected.required().clone()
+            };
             op::Expr { kind: op::ExprKind::Convert(Box::new(typed)), ty }
         }
         Fit::No(code) => {
@@ -158,8 +162,8 @@ fn check_text(ctx: &mut Context<'_>, text: &str, expected: Option<&Type>, span: 
         return literal(Value::Text(text.to_owned()), Type::Enum(values.clone()));
     }
     let message = format!("`{text}` is not a value of the enum");
-    let diagnostic =
-        Diagnostic::new(Code::E0205, message, span, "not a value").note(format!("values: {}", values.join(", ")));
+    let diagnostic = Diagnostic::new(Code::E0205, message, span, "not a value")
+        .note(format!("values: {}", values.join(", ")));
     let found = crate::resolve::suggest::help(text, values.iter().map(String::as_str));
     ctx.report(match found {
         Some(help) => diagnostic.help(help),
@@ -203,7 +207,8 @@ fn check_list(
     if has_error {
         return unknown();
     }
-    let typed = typed.into_iter().zip(elements).map(|(item, element)| coerce(ctx, item, &element_ty, element.span));
+    let typed =
+        typed.into_iter().zip(elements).map(|(item, element)| coerce(ctx, item, &element_ty, element.span));
     op::Expr { kind: op::ExprKind::List(typed.collect()), ty: Type::List(Box::new(element_ty)) }
 }
 
@@ -275,7 +280,8 @@ fn check_steps(ctx: &mut Context<'_>, mut base: op::Expr, path: &ast::Path, star
             Type::List(element) => (fields_of(element), true),
             other => (fields_of(other), false),
         };
-        let so_far = path.segments[..idx].iter().map(|segment| segment.name.as_str()).collect::<Vec<_>>().join(".");
+        let so_far =
+            path.segments[..idx].iter().map(|segment| segment.name.as_str()).collect::<Vec<_>>().join(".");
         let Some(fields) = fields else {
             let message = format!("`{so_far}` is {}, which has no field `{}`", base.ty, segment.name);
             ctx.report(Diagnostic::new(Code::E0303, message, segment.span, "not a record"));
@@ -361,7 +367,12 @@ fn report_name(ctx: &mut Context<'_>, scope: &Scope<'_>, path: &ast::Path) {
 pub(crate) fn check_column(ctx: &mut Context<'_>, scope: &Scope<'_>, expr: &ast::Expr) -> Option<Column> {
     let ast::ExprKind::Path(path) = &expr.kind else {
         if !matches!(expr.kind, ast::ExprKind::Bad) {
-            ctx.report(Diagnostic::new(Code::E0303, "expected the name of a column", expr.span, "not a column"));
+            ctx.report(Diagnostic::new(
+                Code::E0303,
+                "expected the name of a column",
+                expr.span,
+                "not a column",
+            ));
         }
         return None;
     };
@@ -384,7 +395,11 @@ pub(crate) fn check_column(ctx: &mut Context<'_>, scope: &Scope<'_>, expr: &ast:
 }
 
 /// One column, or a list of columns in brackets.
-pub(crate) fn check_columns(ctx: &mut Context<'_>, scope: &Scope<'_>, expr: &ast::Expr) -> Option<Vec<Column>> {
+pub(crate) fn check_columns(
+    ctx: &mut Context<'_>,
+    scope: &Scope<'_>,
+    expr: &ast::Expr,
+) -> Option<Vec<Column>> {
     match &expr.kind {
         ast::ExprKind::List(elements) => {
             let found: Vec<Option<Column>> =
@@ -413,12 +428,19 @@ fn check_unary(
         (_, Type::Unknown) => return unknown(),
         (UnaryOp::Not, ty) => matches!(ty, Type::Bool),
         (UnaryOp::Negate, Type::Int { signed, .. }) => *signed,
-        (UnaryOp::Negate, ty) => matches!(ty, Type::Float { .. } | Type::Ratio | Type::Share | Type::Duration),
+        (UnaryOp::Negate, ty) => {
+            matches!(ty, Type::Float { .. } | Type::Ratio | Type::Share | Type::Duration)
+        }
     };
     if !is_right {
         let wanted = if op == UnaryOp::Not { "bool" } else { "a signed number" };
         let message = format!("type mismatch: found {}, expected {wanted}", typed.ty);
-        ctx.report(Diagnostic::new(Code::E0303, message, operand.span, format!("{}, expected {wanted}", typed.ty)));
+        ctx.report(Diagnostic::new(
+            Code::E0303,
+            message,
+            operand.span,
+            format!("{}, expected {wanted}", typed.ty),
+        ));
         return unknown();
     }
     let ty = typed.ty.clone();
@@ -429,7 +451,9 @@ fn check_unary(
 fn is_bare_number(expr: &ast::Expr) -> bool {
     match &expr.kind {
         ast::ExprKind::Literal(Literal::Number(number)) => number.unit.is_none(),
-        ast::ExprKind::Unary { op: UnaryOp::Negate, operand } | ast::ExprKind::Paren(operand) => is_bare_number(operand),
+        ast::ExprKind::Unary { op: UnaryOp::Negate, operand } | ast::ExprKind::Paren(operand) => {
+            is_bare_number(operand)
+        }
         _ => false,
     }
 }

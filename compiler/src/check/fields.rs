@@ -93,7 +93,9 @@ impl<'a> Fields<'a> {
             Fallback::Float(value) => Some(Value::Float(value)),
             Fallback::Text(value) => Some(Value::Text(value.to_owned())),
             Fallback::OneText(value) => Some(Value::List(vec![Value::Text(value.to_owned())])),
-            Fallback::Ints(values) => Some(Value::List(values.iter().map(|value| Value::Int(*value)).collect())),
+            Fallback::Ints(values) => {
+                Some(Value::List(values.iter().map(|value| Value::Int(*value)).collect()))
+            }
             Fallback::EmptyList => Some(Value::List(Vec::new())),
         }
     }
@@ -134,13 +136,19 @@ impl<'a> Fields<'a> {
     /// A list of texts or choices; empty without value and default.
     pub(crate) fn texts(&self, name: &str) -> Vec<String> {
         let Some(Value::List(values)) = self.value(name) else { return Vec::new() };
-        values.into_iter().filter_map(|value| if let Value::Text(text) = value { Some(text) } else { None }).collect()
+        values
+            .into_iter()
+            .filter_map(|value| if let Value::Text(text) = value { Some(text) } else { None })
+            .collect()
     }
 
     /// A list of integers; empty without value and default.
     pub(crate) fn ints(&self, name: &str) -> Vec<i64> {
         let Some(Value::List(values)) = self.value(name) else { return Vec::new() };
-        values.into_iter().filter_map(|value| if let Value::Int(int) = value { Some(int) } else { None }).collect()
+        values
+            .into_iter()
+            .filter_map(|value| if let Value::Int(int) = value { Some(int) } else { None })
+            .collect()
     }
 }
 
@@ -185,7 +193,9 @@ pub(crate) fn check_block<'a>(
                 ctx.report(diagnostic.help(format!("write `{} {{ ... }}`", spec.name)));
                 fields.has_errors = true;
             }
-            (ast::FieldValue::Expr(expr), _) => fill(ctx, owner, spec, expr, &mut entry, &mut fields.has_errors),
+            (ast::FieldValue::Expr(expr), _) => {
+                fill(ctx, owner, spec, expr, &mut entry, &mut fields.has_errors)
+            }
         }
         fields.entries.insert(spec.name, entry);
     }
@@ -324,7 +334,11 @@ fn fill<'a>(
             return;
         }
         Accepts::DeclaredList(kinds) => {
-            let elements = if let ast::ExprKind::List(elements) = &expr.kind { elements.as_slice() } else { std::slice::from_ref(expr) };
+            let elements = if let ast::ExprKind::List(elements) = &expr.kind {
+                elements.as_slice()
+            } else {
+                std::slice::from_ref(expr)
+            };
             for element in elements {
                 match read_declared(ctx, &owner, element, kinds) {
                     Some(id) => entry.declared.push(id),
@@ -350,7 +364,8 @@ fn fill<'a>(
         }
         Accepts::Int(min, max) => {
             let ty = if max > i64::from(u32::MAX) || min < 0 { Type::I64 } else { Type::U32 };
-            entry.value = constant(ctx, expr, &ty).filter(|value| in_range(ctx, &owner, expr, value, min, max));
+            entry.value =
+                constant(ctx, expr, &ty).filter(|value| in_range(ctx, &owner, expr, value, min, max));
         }
         Accepts::Float(min, max) => {
             let read = constant(ctx, expr, &Type::F64);

@@ -53,7 +53,8 @@ pub(crate) fn stream_prefix<'p>(
 ) -> Option<(StreamKey, Stream, &'p [ast::Ident])> {
     let first = &path.segments[0];
     if let Some((pipeline, visible)) = ctx.inside
-        && let Some(flow) = flow_names(ctx, pipeline).into_iter().take(visible).find(|name| *name == first.name)
+        && let Some(flow) =
+            flow_names(ctx, pipeline).into_iter().take(visible).find(|name| *name == first.name)
     {
         let key = StreamKey { declaration: pipeline, part: Some(flow) };
         let stream = stream_of(ctx, &key, path)?;
@@ -120,12 +121,18 @@ fn report_unknown_stream(ctx: &mut Context<'_>, path: &ast::Path) {
     let wrong = path.text();
     let first = &path.segments[0];
     let own = ctx.inside.map(|(pipeline, visible)| (flow_names(ctx, pipeline), visible));
-    let is_later = own.as_ref().is_some_and(|(flows, visible)| flows.iter().skip(*visible).any(|name| *name == first.name));
+    let is_later = own
+        .as_ref()
+        .is_some_and(|(flows, visible)| flows.iter().skip(*visible).any(|name| *name == first.name));
     let mut names = ctx.visible(STREAM_KINDS);
     names.extend(own.into_iter().flat_map(|(flows, visible)| flows.into_iter().take(visible)));
-    let diagnostic = Diagnostic::new(Code::E0201, format!("unknown stream `{wrong}`"), path.span, "not declared");
+    let diagnostic =
+        Diagnostic::new(Code::E0201, format!("unknown stream `{wrong}`"), path.span, "not declared");
     if is_later {
-        ctx.report(diagnostic.note(format!("flow `{}` stands further down: flows run from top to bottom", first.name)));
+        ctx.report(
+            diagnostic
+                .note(format!("flow `{}` stands further down: flows run from top to bottom", first.name)),
+        );
         return;
     }
     // A wrong first name is what is usually misspelt; the rest of the path stays.
@@ -194,7 +201,8 @@ pub(crate) fn stream_of_table(ctx: &mut Context<'_>, table: &str, span: Span) ->
 fn report_cycle(ctx: &mut Context<'_>, start: usize) {
     let mut visits = ctx.visits[start..].to_vec();
     // A cycle is shown from the pipeline that is written first, wherever it was entered.
-    let first = visits.iter().enumerate().min_by_key(|(_, visit)| visit.key.declaration).map_or(0, |(idx, _)| idx);
+    let first =
+        visits.iter().enumerate().min_by_key(|(_, visit)| visit.key.declaration).map_or(0, |(idx, _)| idx);
     visits.rotate_left(first);
     let mut names: Vec<&str> = visits.iter().map(|visit| visit.pipeline.as_str()).collect();
     names.dedup();
@@ -208,7 +216,8 @@ fn report_cycle(ctx: &mut Context<'_>, start: usize) {
     let mut diagnostic = Diagnostic::new(Code::E0402, message, span, label);
     for visit in &visits[1..] {
         if let Some((reading, span)) = &visit.reading {
-            diagnostic = diagnostic.note(format!("`{}` reads `{reading}` at {}", visit.pipeline, ctx.place(*span)));
+            diagnostic =
+                diagnostic.note(format!("`{}` reads `{reading}` at {}", visit.pipeline, ctx.place(*span)));
         }
     }
     ctx.report(diagnostic);
@@ -236,7 +245,8 @@ pub(crate) fn check_pipeline(ctx: &mut Context<'_>, id: DeclarationId) {
     ctx.within(id, |ctx| {
         for (stage_idx, stage) in stages.iter().enumerate() {
             if let Stage::Write { stream, sink, span } = stage {
-                let above = stages[..stage_idx].iter().filter(|stage| !matches!(stage, Stage::Write { .. })).count();
+                let above =
+                    stages[..stage_idx].iter().filter(|stage| !matches!(stage, Stage::Write { .. })).count();
                 ctx.inside = Some((id, above));
                 super::writes::check_write(ctx, declaration, stream, sink, *span);
                 ctx.inside = None;
@@ -304,10 +314,16 @@ fn check_operand(ctx: &mut Context<'_>, full: &str, operand: &ast::Expr, step_id
         },
         ExprKind::Paren(inner) => check_operand(ctx, full, inner, step_idx),
         ExprKind::Call(call) => {
-            let Some((first, args)) = call.args.split_first().filter(|(first, _)| first.name.is_none()) else {
+            let Some((first, args)) = call.args.split_first().filter(|(first, _)| first.name.is_none())
+            else {
                 let name = call.callee.text();
                 let message = format!("operator `{name}` at the start of a flow needs a stream");
-                ctx.report(Diagnostic::new(Code::E0302, message, call.span, "the first argument is the stream"));
+                ctx.report(Diagnostic::new(
+                    Code::E0302,
+                    message,
+                    call.span,
+                    "the first argument is the stream",
+                ));
                 return Stream::unknown(name);
             };
             let input = check_operand(ctx, full, &first.value, step_idx);
@@ -326,7 +342,13 @@ fn check_operand(ctx: &mut Context<'_>, full: &str, operand: &ast::Expr, step_id
 }
 
 /// Checks a flow against its declared type and keeps the declared columns, in that order; omitted keys stay hidden.
-fn declare(ctx: &mut Context<'_>, full: &str, flow: &ast::Flow, written: &ast::Type, stream: Stream) -> Stream {
+fn declare(
+    ctx: &mut Context<'_>,
+    full: &str,
+    flow: &ast::Flow,
+    written: &ast::Type,
+    stream: Stream,
+) -> Stream {
     let declared = match check_type(ctx, written) {
         Type::Stream(columns) => columns,
         Type::Unknown => return Stream::unknown(full),

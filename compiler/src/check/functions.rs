@@ -71,7 +71,8 @@ fn split_named<'c>(
     function: &'static Function,
     call: &'c ast::Call,
 ) -> Option<Vec<(&'c str, &'c ast::Expr)>> {
-    let own = NAMED.iter().find(|(name, _)| *name == function.name).map_or(&[] as &[&str], |(_, names)| names);
+    let own =
+        NAMED.iter().find(|(name, _)| *name == function.name).map_or(&[] as &[&str], |(_, names)| names);
     let mut names: Vec<&str> = own.to_vec();
     if function.group == Group::Aggregate {
         names.push("over");
@@ -137,7 +138,9 @@ fn check_row(
     if matches!(function.name, "len" | "slice") && !matches!(first, Type::Text | Type::List(_)) {
         return report_argument(ctx, function, &first, "text or a list", args[0].span);
     }
-    if matches!(function.name, "any" | "all") && !matches!(&first, Type::List(element) if matches!(element.required(), Type::Bool | Type::Unknown)) {
+    if matches!(function.name, "any" | "all")
+        && !matches!(&first, Type::List(element) if matches!(element.required(), Type::Bool | Type::Unknown))
+    {
         return report_argument(ctx, function, &first, "a list of bools", args[0].span);
     }
     if function.name == "cosine" && first != *typed[1].ty.required() {
@@ -205,7 +208,12 @@ fn check_argument(
         },
         Argument::Regex => check_regex(ctx, arg),
         Argument::Any => check_expr(ctx, scope, arg, None),
-        Argument::TextOrTexts | Argument::Number | Argument::Numbers | Argument::List | Argument::Spans | Argument::Vector => {
+        Argument::TextOrTexts
+        | Argument::Number
+        | Argument::Numbers
+        | Argument::List
+        | Argument::Spans
+        | Argument::Vector => {
             let typed = check_expr(ctx, scope, arg, None);
             match accepts(wanted, typed.ty.required()) {
                 Ok(()) => typed,
@@ -224,7 +232,8 @@ fn accepts(wanted: Argument, ty: &Type) -> Result<(), &'static str> {
         Argument::Numbers => (is_measured(ty) || element.is_some_and(is_measured), "a number"),
         Argument::List => (element.is_some(), "a list"),
         Argument::Spans => {
-            let is_spans = |ty: &Type| matches!(ty, Type::List(inner) if matches!(inner.required(), Type::Span));
+            let is_spans =
+                |ty: &Type| matches!(ty, Type::List(inner) if matches!(inner.required(), Type::Span));
             (is_spans(ty) || element.is_some_and(is_spans), "a list of spans")
         }
         Argument::Vector => (matches!(ty, Type::Vector { .. }), "a vector"),
@@ -299,7 +308,11 @@ fn check_alternatives(
         match unify(&common, &arg.ty) {
             Some(joined) => common = joined,
             None => {
-                let code = if let Fit::No(code) = fit(arg.ty.required(), common.required()) { code } else { Code::E0303 };
+                let code = if let Fit::No(code) = fit(arg.ty.required(), common.required()) {
+                    code
+                } else {
+                    Code::E0303
+                };
                 report_mismatch(ctx, code, &arg.ty.clone(), &common, written.span);
                 return None;
             }
@@ -334,10 +347,12 @@ fn check_tokens_of(
 ) -> op::Expr {
     let text = check_expr(ctx, scope, args[0], Some(&Type::Text.optional()));
     let tokenizer = match args.get(1) {
-        Some(ast::Expr { kind: ast::ExprKind::Path(path), .. }) => match ctx.expect(path, &[DeclKind::Tokenizer]) {
-            Some(declaration) => super::tokenizers::tokenizer(ctx, declaration.id),
-            None => None,
-        },
+        Some(ast::Expr { kind: ast::ExprKind::Path(path), .. }) => {
+            match ctx.expect(path, &[DeclKind::Tokenizer]) {
+                Some(declaration) => super::tokenizers::tokenizer(ctx, declaration.id),
+                None => None,
+            }
+        }
         Some(other) => {
             let message = "second argument of `tokens_of` is not the name of a tokenizer";
             ctx.report(Diagnostic::new(Code::E0303, message, other.span, "expected a tokenizer"));
@@ -371,7 +386,13 @@ fn check_contents(
     };
     if has("role").is_none() || has("content").is_none() {
         let ty = turns.ty.clone();
-        return report_argument(ctx, function, &ty, "a list of records with `role` and `content`", args[0].span);
+        return report_argument(
+            ctx,
+            function,
+            &ty,
+            "a list of records with `role` and `content`",
+            args[0].span,
+        );
     }
     let Some((_, roles)) = named.iter().find(|(name, _)| *name == "roles") else {
         let message = "missing parameter `roles` of function `contents`";
@@ -423,7 +444,14 @@ fn check_aggregate(
             .iter()
             .map(|arg| {
                 let wanted = function.arguments.first().copied().unwrap_or(Argument::Any);
-                check_argument(ctx, if is_list_form(function, args) { scope } else { &inner }, function, wanted, arg, None)
+                check_argument(
+                    ctx,
+                    if is_list_form(function, args) { scope } else { &inner },
+                    function,
+                    wanted,
+                    arg,
+                    None,
+                )
             })
             .collect(),
     };
@@ -439,7 +467,13 @@ fn check_aggregate(
     }
     let value = typed.first().map_or(Type::I64, |arg| arg.ty.clone());
     let Some(ty) = aggregate_type(function.name, &value) else {
-        return report_argument(ctx, function, &value, "numbers", args.first().map_or(call.span, |arg| arg.span));
+        return report_argument(
+            ctx,
+            function,
+            &value,
+            "numbers",
+            args.first().map_or(call.span, |arg| arg.span),
+        );
     };
     finish_aggregate(ctx, scope, function, typed, ty, over, call)
 }
@@ -468,7 +502,8 @@ fn check_extreme(
         match unify(&common, arg.ty.required()) {
             Some(joined) => common = joined,
             None => {
-                let code = if let Fit::No(code) = fit(arg.ty.required(), &common) { code } else { Code::E0303 };
+                let code =
+                    if let Fit::No(code) = fit(arg.ty.required(), &common) { code } else { Code::E0303 };
                 report_mismatch(ctx, code, &arg.ty.clone(), &common, written.span);
                 return unknown();
             }
@@ -478,12 +513,18 @@ fn check_extreme(
         return report_argument(ctx, function, &common, "numbers, texts or times", args[0].span);
     }
     let nullable = common.clone().optional();
-    let typed = typed.into_iter().zip(args).map(|(arg, written)| coerce(ctx, arg, &nullable, written.span)).collect();
+    let typed =
+        typed.into_iter().zip(args).map(|(arg, written)| coerce(ctx, arg, &nullable, written.span)).collect();
     row_call(function, typed, common)
 }
 
 /// An aggregate of the elements of a list within one row; nullable, since the list may be empty.
-fn check_list_form(ctx: &mut Context<'_>, function: &'static Function, typed: Vec<op::Expr>, span: Span) -> op::Expr {
+fn check_list_form(
+    ctx: &mut Context<'_>,
+    function: &'static Function,
+    typed: Vec<op::Expr>,
+    span: Span,
+) -> op::Expr {
     let Type::List(element) = typed[0].ty.required().clone() else { return unknown() };
     if function.name == "first" {
         return row_call(function, typed, element.optional());

@@ -45,7 +45,8 @@ fn check_index(ctx: &mut Context<'_>, id: DeclarationId) -> Option<IndexInfo> {
     let kind = fields.text("kind")?;
     let (_, is_vector, needs_seed, allowed) = INDEX_KINDS.iter().find(|(name, ..)| *name == kind)?;
     let mut is_right = !fields.has_errors;
-    for (name, entry) in fields.entries.iter().filter(|(name, _)| **name != "kind" && !allowed.contains(name)) {
+    for (name, entry) in fields.entries.iter().filter(|(name, _)| **name != "kind" && !allowed.contains(name))
+    {
         let message = format!("unknown field `{name}` of {owner} of kind `{kind}`");
         let diagnostic = Diagnostic::new(Code::E0206, message, entry.name_span, "not for this kind")
             .note(format!("fields of `{kind}`: {}", allowed.join(", ")));
@@ -116,7 +117,13 @@ fn check_index(ctx: &mut Context<'_>, id: DeclarationId) -> Option<IndexInfo> {
     Some(IndexInfo { kind, stream, stream_key, column: found, embedder, node })
 }
 
-fn check_index_column(ctx: &mut Context<'_>, kind: &str, is_vector: bool, column: &Column, span: Span) -> bool {
+fn check_index_column(
+    ctx: &mut Context<'_>,
+    kind: &str,
+    is_vector: bool,
+    column: &Column,
+    span: Span,
+) -> bool {
     let (is_right, wanted) = match (is_vector, column.ty.required()) {
         (_, Type::Unknown) => (true, ""),
         (true, Type::Vector { space: None, .. }) => {

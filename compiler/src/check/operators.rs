@@ -126,7 +126,12 @@ fn check_alias(ctx: &mut Context<'_>, operator: &Operator, step: &Step<'_>) -> b
 pub(crate) fn report_seed(ctx: &mut Context<'_>, what: &str, span: Span, whole: Span, has_others: bool) {
     let message = format!("{what} needs a seed");
     let end = Span { start: whole.end.saturating_sub(1), end: whole.end.saturating_sub(1), ..whole };
-    let ends_blank = ctx.sources().get(whole.source).text.get(..end.start as usize).is_some_and(|text| text.ends_with(' '));
+    let ends_blank = ctx
+        .sources()
+        .get(whole.source)
+        .text
+        .get(..end.start as usize)
+        .is_some_and(|text| text.ends_with(' '));
     let seed = match (has_others, ends_blank) {
         (true, true) => ", seed = 1 ",
         (true, false) => ", seed = 1",
@@ -202,7 +207,8 @@ impl Applied<'_> {
         let mut columns = Vec::new();
         for name in &lost {
             let Some(ty) = stream.column(name).map(|column| column.ty.clone()) else { continue };
-            columns.push((hidden(name), op::Expr { kind: op::ExprKind::Column(name.clone()), ty: ty.clone() }));
+            columns
+                .push((hidden(name), op::Expr { kind: op::ExprKind::Column(name.clone()), ty: ty.clone() }));
             set_column(&mut stream.columns, &hidden(name), ty);
         }
         for name in &mut stream.key {
@@ -298,7 +304,8 @@ fn companion_spans(expr: &op::Expr, columns: &[Column]) -> Option<op::Expr> {
                 other => other,
             };
             let spans = format!("{name}_spans");
-            let field = super::expressions::fields_of(record)?.into_iter().find(|field| field.name == spans)?;
+            let field =
+                super::expressions::fields_of(record)?.into_iter().find(|field| field.name == spans)?;
             if !is_spans(&field.ty) {
                 return None;
             }
@@ -317,6 +324,7 @@ fn companion_spans(expr: &op::Expr, columns: &[Column]) -> Option<op::Expr> {
 
 /// Reports that an argument is of another type than the operator takes.
 fn report_input(ctx: &mut Context<'_>, applied: &Applied<'_>, found: &Type, wanted: &str, span: Span) {
-    let message = format!("type mismatch: operator `{}` takes {wanted}, found {found}", applied.operator.name);
+    let message =
+        format!("type mismatch: operator `{}` takes {wanted}, found {found}", applied.operator.name);
     ctx.report(Diagnostic::new(Code::E0303, message, span, format!("{found}, expected {wanted}")));
 }

@@ -23,10 +23,12 @@ const PARAM_DEPTH: usize = 128;
 /// Types all params, and reports names of `--set` that no param has.
 pub(crate) fn check_params(ctx: &mut Context<'_>) -> Vec<Param> {
     let mut params = Vec::new();
-    let names: Vec<&str> = ctx.of_kind(DeclKind::Param).map(|declaration| declaration.name.as_str()).collect();
+    let names: Vec<&str> =
+        ctx.of_kind(DeclKind::Param).map(|declaration| declaration.name.as_str()).collect();
     for name in ctx.outside.set.keys().filter(|name| !names.contains(&name.as_str())) {
         let span = Span::new(ctx.program.modules[0].file.source, 0, 0);
-        let diagnostic = Diagnostic::new(Code::E0208, format!("unknown parameter `{name}` in `--set`"), span, "");
+        let diagnostic =
+            Diagnostic::new(Code::E0208, format!("unknown parameter `{name}` in `--set`"), span, "");
         let diagnostic = match crate::resolve::suggest::help(name, names.iter().copied()) {
             Some(help) => diagnostic.help(help),
             None if names.is_empty() => diagnostic.note("the program has no params"),
@@ -80,13 +82,18 @@ fn check_param(ctx: &mut Context<'_>, id: DeclarationId) -> Option<Param> {
     let ty = check_type(ctx, written);
     let is_scalar = is_measured(&ty) || matches!(ty, Type::Bool | Type::Text | Type::Unknown);
     if !is_scalar {
-        let message = format!("type mismatch: param `{}` is {ty}, expected a number, unit, text or bool", declaration.local);
+        let message = format!(
+            "type mismatch: param `{}` is {ty}, expected a number, unit, text or bool",
+            declaration.local
+        );
         ctx.report(Diagnostic::new(Code::E0303, message, written.span, "not a scalar type"));
         return None;
     }
     let default_value = param_constant(ctx, default, &ty)?;
     let (value, span, is_set) = match ctx.outside.set.get(&declaration.name) {
-        Some(text) => (parse_set(ctx, &declaration.name, text, &ty, declaration.span)?, declaration.span, true),
+        Some(text) => {
+            (parse_set(ctx, &declaration.name, text, &ty, declaration.span)?, declaration.span, true)
+        }
         None => (default_value, default.span, has_environment(ctx, default)),
     };
     let mut doc = item.doc.clone();
@@ -201,7 +208,9 @@ fn is_within(
             let written = ctx.sources().snippet(expr.span);
             let side = if bound == "min" { "below its min" } else { "above its max" };
             let message = format!("value of param `{name}` is {side} {written}");
-            ctx.report(Diagnostic::new(Code::E0502, message, span, format!("{side}")).label(expr.span, bound));
+            ctx.report(
+                Diagnostic::new(Code::E0502, message, span, format!("{side}")).label(expr.span, bound),
+            );
             is_within = false;
         }
     }

@@ -54,7 +54,8 @@ fn check_source_here(ctx: &mut Context<'_>, id: DeclarationId) {
         Type::Unknown => None,
         other => {
             let expected = "stream<{ ... }>";
-            let message = format!("type mismatch: source `{}` is {other}, expected {expected}", declaration.local);
+            let message =
+                format!("type mismatch: source `{}` is {other}, expected {expected}", declaration.local);
             ctx.report(Diagnostic::new(Code::E0303, message, ty.span, format!("expected {expected}")));
             None
         }
@@ -131,7 +132,12 @@ fn split_node(
 }
 
 /// The kind of a source with its own arguments; checks that it can give the declared columns.
-fn check_kind(ctx: &mut Context<'_>, call: &ast::Call, columns: Option<&[Column]>, ty: &ast::Type) -> Option<Scan> {
+fn check_kind(
+    ctx: &mut Context<'_>,
+    call: &ast::Call,
+    columns: Option<&[Column]>,
+    ty: &ast::Type,
+) -> Option<Scan> {
     let kind = call.callee.text();
     let Some(format) = SOURCES.iter().find(|format| format.name == kind) else {
         let names: Vec<&str> = SOURCES.iter().map(|format| format.name).collect();
@@ -142,7 +148,8 @@ fn check_kind(ctx: &mut Context<'_>, call: &ast::Call, columns: Option<&[Column]
         return None;
     };
     let owner = format!("source kind `{kind}`");
-    let args = check_arguments(ctx, &owner, call.callee.span, &call.args, format.parameters, format.positional);
+    let args =
+        check_arguments(ctx, &owner, call.callee.span, &call.args, format.parameters, format.positional);
     let part = args.text("part");
     let fits = columns.is_none_or(|columns| check_given(ctx, &kind, part.as_deref(), columns, ty));
     if args.has_errors || !fits {
@@ -221,7 +228,13 @@ fn column_span(ty: &ast::Type, name: &str) -> Span {
     fields.iter().find(|field| field.name.name == name).map_or(row.span, |field| field.name.span)
 }
 
-fn check_given(ctx: &mut Context<'_>, kind: &str, part: Option<&str>, columns: &[Column], ty: &ast::Type) -> bool {
+fn check_given(
+    ctx: &mut Context<'_>,
+    kind: &str,
+    part: Option<&str>,
+    columns: &[Column],
+    ty: &ast::Type,
+) -> bool {
     let Some(given) = given_columns(kind, part) else { return kind != "csv" || check_flat(ctx, columns, ty) };
     let mut is_right = true;
     for column in columns {
@@ -249,7 +262,15 @@ fn check_given(ctx: &mut Context<'_>, kind: &str, part: Option<&str>, columns: &
 fn check_flat(ctx: &mut Context<'_>, columns: &[Column], ty: &ast::Type) -> bool {
     let nested = columns.iter().find(|column| {
         let ty = column.ty.required();
-        matches!(ty, Type::List(_) | Type::Map(..) | Type::Record(_) | Type::Vector { .. } | Type::Span | Type::Message)
+        matches!(
+            ty,
+            Type::List(_)
+                | Type::Map(..)
+                | Type::Record(_)
+                | Type::Vector { .. }
+                | Type::Span
+                | Type::Message
+        )
     });
     let Some(column) = nested else { return true };
     let message = format!("column `{}` is {}, which a csv cell cannot hold", column.name, column.ty);
@@ -259,7 +280,8 @@ fn check_flat(ctx: &mut Context<'_>, columns: &[Column], ty: &ast::Type) -> bool
 
 /// Whether values of a type can identify rows.
 pub(crate) fn is_key_type(ty: &Type) -> bool {
-    let is_plain = matches!(ty, Type::Bool | Type::Int { .. } | Type::Text | Type::Bytes | Type::Date | Type::Timestamp);
+    let is_plain =
+        matches!(ty, Type::Bool | Type::Int { .. } | Type::Text | Type::Bytes | Type::Date | Type::Timestamp);
     is_plain || matches!(ty, Type::Enum(_) | Type::Tok(_) | Type::Duration | Type::Size | Type::Unknown)
 }
 
@@ -271,7 +293,8 @@ fn check_key(
     call: Span,
 ) -> Option<Vec<String>> {
     let Some(expr) = fields.expr("key") else {
-        let default = ["path", "id"].into_iter().find(|name| scope.columns.iter().any(|column| column.name == *name));
+        let default =
+            ["path", "id"].into_iter().find(|name| scope.columns.iter().any(|column| column.name == *name));
         let Some(name) = default else {
             let message = format!("missing field `key` of {owner}");
             let diagnostic = Diagnostic::new(Code::E0207, message, call, "`key` is required");
@@ -340,7 +363,13 @@ pub(crate) fn check_split(
         ctx.report(Diagnostic::new(Code::E0207, message, call.span, "the column comes first"));
     }
     if seed.is_none() {
-        super::operators::report_seed(ctx, &format!("split of {owner}"), call.callee.span, call.span, !call.args.is_empty());
+        super::operators::report_seed(
+            ctx,
+            &format!("split of {owner}"),
+            call.callee.span,
+            call.span,
+            !call.args.is_empty(),
+        );
     }
     let sum: f64 = shares.iter().map(|(_, share)| share).sum();
     // Shares are decimal fractions of a few digits; their sum in floats is off by less than this.

@@ -83,7 +83,8 @@ fn check_tokenizer(ctx: &mut Context<'_>, id: DeclarationId) -> Option<Tokenizer
     }
     if !fields.has("file") && train.is_none() {
         let message = format!("missing field `file` of {owner}");
-        let diagnostic = Diagnostic::new(Code::E0207, message, declaration.span, format!("`{kind}` is loaded or trained"));
+        let diagnostic =
+            Diagnostic::new(Code::E0207, message, declaration.span, format!("`{kind}` is loaded or trained"));
         ctx.report(diagnostic.help("add `file = ...`, or `train = ...` with `vocab = ...`"));
         return None;
     }
@@ -92,4 +93,3 @@ fn check_tokenizer(ctx: &mut Context<'_>, id: DeclarationId) -> Option<Tokenizer
     let nominal = Nominal { fp: identity(TOKENIZER_KEY, &parts), name: declaration.local.clone() };
     Some(TokenizerInfo { nominal, area: Some("runtime") })
 }
-

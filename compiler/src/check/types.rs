@@ -2,8 +2,8 @@
 
 use super::context::Context;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::resolve::{DeclKind, DeclarationId};
 use crate::resolve::suggest::suggest;
+use crate::resolve::{DeclKind, DeclarationId};
 use crate::source::Span;
 use crate::syntax::ast::{self, TypeKind};
 use crate::types::{Column, Element, Type};
@@ -139,7 +139,8 @@ fn check_named(ctx: &mut Context<'_>, path: &ast::Path) -> Type {
         }
         return Type::Unknown;
     }
-    ctx.expect(path, &[DeclKind::Type]).map_or(Type::Unknown, |declaration| alias(ctx, declaration.id, path.span))
+    ctx.expect(path, &[DeclKind::Type])
+        .map_or(Type::Unknown, |declaration| alias(ctx, declaration.id, path.span))
 }
 
 /// The type of an alias; E0403 if it holds itself.
@@ -150,7 +151,8 @@ pub(crate) fn alias(ctx: &mut Context<'_>, id: DeclarationId, span: Span) -> Typ
     let declaration = ctx.get(id);
     if ctx.open_types.contains(&id) || ctx.open_types.len() >= ALIAS_DEPTH {
         let message = format!("type `{}` is recursive", declaration.local);
-        let diagnostic = Diagnostic::new(Code::E0403, message, span, format!("`{}` holds itself", declaration.local));
+        let diagnostic =
+            Diagnostic::new(Code::E0403, message, span, format!("`{}` holds itself", declaration.local));
         ctx.report(diagnostic.label(declaration.span, "declared here"));
         return Type::Unknown;
     }
@@ -204,7 +206,9 @@ pub(crate) fn fit(found: &Type, expected: &Type) -> Fit {
             let is_same = found.len() == expected.len() && found.iter().all(|value| expected.contains(value));
             if is_same { Fit::Same } else { Fit::No(Code::E0303) }
         }
-        (Type::List(found), Type::List(expected)) | (Type::Range(found), Type::Range(expected)) => fit(found, expected),
+        (Type::List(found), Type::List(expected)) | (Type::Range(found), Type::Range(expected)) => {
+            fit(found, expected)
+        }
         (Type::Map(key, value), Type::Map(expected_key, expected_value)) => {
             worst(fit(key, expected_key), fit(value, expected_value))
         }
@@ -225,9 +229,15 @@ fn fit_records(found: &[Column], expected: &[Column]) -> Fit {
     if found.len() != expected.len() {
         return Fit::No(Code::E0303);
     }
-    found.iter().zip(expected).map(|(found, expected)| {
-        if found.name == expected.name { fit(&found.ty, &expected.ty) } else { Fit::No(Code::E0303) }
-    }).fold(Fit::Same, worst)
+    found
+        .iter()
+        .zip(expected)
+        .map(
+            |(found, expected)| {
+                if found.name == expected.name { fit(&found.ty, &expected.ty) } else { Fit::No(Code::E0303) }
+            },
+        )
+        .fold(Fit::Same, worst)
 }
 
 fn worst(left: Fit, right: Fit) -> Fit {
@@ -287,7 +297,8 @@ pub(crate) fn report_mismatch(ctx: &mut Context<'_>, code: Code, found: &Type, e
     match (code, found.required(), expected.required()) {
         (Code::E0307, Type::Null, _) => {}
         (Code::E0307, ..) => {
-            diagnostic = diagnostic.help("give a value for null with `coalesce(x, ...)`, or `filter(x != null)` before");
+            diagnostic = diagnostic
+                .help("give a value for null with `coalesce(x, ...)`, or `filter(x != null)` before");
         }
         _ => {}
     }

@@ -52,7 +52,9 @@ fn result_unit(op: BinaryOp, left: &Type, right: &Type) -> Result<Type, Code> {
     match (op, left, right) {
         (BinaryOp::Add | BinaryOp::Subtract, ..) if is_same => unify(left, right).ok_or(Code::E0304),
         (Multiply, Type::Ratio, Type::Ratio) => Ok(Type::Ratio),
-        (Multiply, unit, number) | (Multiply, number, unit) if is_unit(unit) && is_number(number) => Ok(unit.clone()),
+        (Multiply, unit, number) | (Multiply, number, unit) if is_unit(unit) && is_number(number) => {
+            Ok(unit.clone())
+        }
         (Multiply, Type::Share, unit) | (Multiply, unit, Type::Share) => Ok(unit.clone()),
         (Divide, unit, number) if is_unit(unit) && is_number(number) => Ok(unit.clone()),
         (Divide, Type::Tok(_) | Type::Duration | Type::Size, _) if is_same => Ok(Type::Ratio),
@@ -115,10 +117,16 @@ pub(crate) fn comparison(
     };
     let is_ordered = super::types::is_measured(&common)
         || matches!(common, Type::Text | Type::Date | Type::Timestamp | Type::Unknown | Type::Null);
-    let is_comparable = is_ordered || (is_equality && matches!(common, Type::Bool | Type::Enum(_) | Type::Bytes));
+    let is_comparable =
+        is_ordered || (is_equality && matches!(common, Type::Bool | Type::Enum(_) | Type::Bytes));
     if !is_comparable {
         let message = format!("values of type {common} cannot be compared with `{}`", symbol(op));
-        ctx.report(Diagnostic::new(Code::E0303, message, left_span.to(right_span), format!("both are {common}")));
+        ctx.report(Diagnostic::new(
+            Code::E0303,
+            message,
+            left_span.to(right_span),
+            format!("both are {common}"),
+        ));
         return unknown();
     }
     let nullable = common.optional();

@@ -32,7 +32,8 @@ pub(crate) fn check_write(
         return;
     };
     let owner = format!("sink `{kind}`");
-    let args = check_arguments(ctx, &owner, sink.callee.span, &sink.args, format.parameters, format.positional);
+    let args =
+        check_arguments(ctx, &owner, sink.callee.span, &sink.args, format.parameters, format.positional);
     let Some((_, stream)) = found else { return };
     if stream.is_unknown {
         return;
@@ -61,7 +62,8 @@ pub(crate) fn check_write(
 fn check_cells(ctx: &mut Context<'_>, stream: &Stream, span: Span) -> bool {
     let nested = stream.columns.iter().find(|column| {
         let ty = column.ty.required();
-        let is_nested = matches!(ty, Type::List(_) | Type::Map(..) | Type::Record(_) | Type::Span | Type::Message);
+        let is_nested =
+            matches!(ty, Type::List(_) | Type::Map(..) | Type::Record(_) | Type::Span | Type::Message);
         (is_nested || matches!(ty, Type::Vector { .. } | Type::Tokens(_))) && !column.name.starts_with('~')
     });
     let Some(column) = nested else { return true };

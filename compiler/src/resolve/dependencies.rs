@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 
 use super::{DeclarationId, Program};
-use crate::syntax::ast::{Block, Call, Expr, ExprKind, FieldValue, Formal, ItemKind, Path, Stage, Type, TypeKind};
+use crate::syntax::ast::{
+    Block, Call, Expr, ExprKind, FieldValue, Formal, ItemKind, Path, Stage, Type, TypeKind,
+};
 
 /// All declarations, each after those that it names; within a cycle in the order written.
 pub(crate) fn order(program: &Program) -> Vec<DeclarationId> {
@@ -82,7 +84,10 @@ fn visit_item(kind: &ItemKind, visit: &mut dyn FnMut(&Path)) {
         ItemKind::Prompt { formals, within, messages, .. } => {
             visit_formals(formals, visit);
             visit_expr(within, visit);
-            messages.iter().flat_map(|message| &message.attributes).for_each(|arg| visit_expr(&arg.value, visit));
+            messages
+                .iter()
+                .flat_map(|message| &message.attributes)
+                .for_each(|arg| visit_expr(&arg.value, visit));
         }
         ItemKind::Pipeline { stages, .. } => stages.iter().for_each(|stage| visit_stage(stage, visit)),
         ItemKind::Gate { on, .. } => visit(on),
@@ -145,7 +150,9 @@ fn visit_type(ty: &Type, visit: &mut dyn FnMut(&Path)) {
             visit_type(key, visit);
             visit_type(value, visit);
         }
-        TypeKind::Vector { space: Some(path), .. } | TypeKind::Tokens(path) | TypeKind::Named(path) => visit(path),
+        TypeKind::Vector { space: Some(path), .. } | TypeKind::Tokens(path) | TypeKind::Named(path) => {
+            visit(path)
+        }
         TypeKind::Record(fields) => visit_formals(fields, visit),
         TypeKind::Vector { space: None, .. } | TypeKind::Enum(_) => {}
     }

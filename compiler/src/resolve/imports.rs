@@ -118,7 +118,13 @@ impl Loading<'_, '_> {
         module_idx
     }
 
-    fn import(&mut self, from: &str, path: &ast::Text, prefix: &str, open: &mut Vec<String>) -> Option<usize> {
+    fn import(
+        &mut self,
+        from: &str,
+        path: &ast::Text,
+        prefix: &str,
+        open: &mut Vec<String>,
+    ) -> Option<usize> {
         if self.program.modules.len() > IMPORTS {
             let message = format!("program has more than {IMPORTS} imports");
             self.diagnostics.push(Diagnostic::new(Code::E0501, message, path.span, "one too many"));
@@ -137,7 +143,12 @@ impl Loading<'_, '_> {
             let mut names: Vec<&str> = open[start..].iter().map(String::as_str).collect();
             names.push(&name);
             let message = format!("imports form a cycle: {}", names.join(" -> "));
-            self.diagnostics.push(Diagnostic::new(Code::E0402, message, path.span, format!("`{from}` imports `{name}`")));
+            self.diagnostics.push(Diagnostic::new(
+                Code::E0402,
+                message,
+                path.span,
+                format!("`{from}` imports `{name}`"),
+            ));
             return None;
         }
         match self.by_name.get(&name) {

@@ -140,9 +140,31 @@ fn plain_kind(keyword: PlainKeyword) -> DeclKind {
 
 /// Keywords that begin a declaration; no name may be one of them.
 pub(crate) const KEYWORDS: &[&str] = &[
-    "edition", "import", "param", "type", "source", "tokenizer", "embedder", "model", "scorer", "recursion", "bench",
-    "service", "index", "adapter", "dynamics", "diffusion", "trajectory", "patterns", "learn", "federation", "prompt",
-    "pipeline", "query", "gate", "test",
+    "edition",
+    "import",
+    "param",
+    "type",
+    "source",
+    "tokenizer",
+    "embedder",
+    "model",
+    "scorer",
+    "recursion",
+    "bench",
+    "service",
+    "index",
+    "adapter",
+    "dynamics",
+    "diffusion",
+    "trajectory",
+    "patterns",
+    "learn",
+    "federation",
+    "prompt",
+    "pipeline",
+    "query",
+    "gate",
+    "test",
 ];
 
 /// Fills the name tables of all modules; a name that is taken or reserved is reported and the first one stays.
@@ -184,14 +206,24 @@ pub(crate) fn collect(
 fn reserved(name: &Ident) -> Diagnostic {
     let is_keyword = KEYWORDS.contains(&name.name.as_str());
     let what = if is_keyword { "a keyword" } else { "an operator" };
-    Diagnostic::new(Code::E0108, format!("name `{}` is {what}", name.name), name.span, format!("{what} of the language"))
-        .help(format!("write another name, for example `{}_`", name.name))
+    Diagnostic::new(
+        Code::E0108,
+        format!("name `{}` is {what}", name.name),
+        name.span,
+        format!("{what} of the language"),
+    )
+    .help(format!("write another name, for example `{}_`", name.name))
 }
 
 /// The diagnostic for a second definition of a name.
 pub(crate) fn defined_twice(sources: &SourceMap, name: &Ident, first: Span) -> Diagnostic {
     let (line, column) = sources.get(first.source).line_column(first.start);
-    Diagnostic::new(Code::E0202, format!("name `{}` is defined twice", name.name), name.span, "defined again here")
-        .label(first, "first defined here")
-        .note(format!("first defined at {line}:{column}"))
+    Diagnostic::new(
+        Code::E0202,
+        format!("name `{}` is defined twice", name.name),
+        name.span,
+        "defined again here",
+    )
+    .label(first, "first defined here")
+    .note(format!("first defined at {line}:{column}"))
 }

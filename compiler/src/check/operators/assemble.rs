@@ -7,15 +7,17 @@ use crate::check::fields::read_choice;
 use crate::check::prompts;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::op::{self, Op};
-use crate::resolve::suggest::suggest;
 use crate::resolve::DeclKind;
+use crate::resolve::suggest::suggest;
 use crate::syntax::ast;
 use crate::types::{Column, Type};
 
 pub(super) fn assemble(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<Stream> {
-    let Some((first, named)) = applied.step.args.split_first().filter(|(first, _)| first.name.is_none()) else {
+    let Some((first, named)) = applied.step.args.split_first().filter(|(first, _)| first.name.is_none())
+    else {
         let message = "operator `assemble` names no prompt";
-        let diagnostic = Diagnostic::new(Code::E0207, message, applied.callee_span(), "the prompt comes first");
+        let diagnostic =
+            Diagnostic::new(Code::E0207, message, applied.callee_span(), "the prompt comes first");
         ctx.report(diagnostic);
         return None;
     };

@@ -75,7 +75,8 @@ pub(super) fn select(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<Str
         key.push(hidden(name));
     }
     columns.extend(kept);
-    let schema = columns.iter().map(|(name, expr)| Column { name: name.clone(), ty: expr.ty.clone() }).collect();
+    let schema =
+        columns.iter().map(|(name, expr)| Column { name: name.clone(), ty: expr.ty.clone() }).collect();
     Some(applied.emit(ctx, input, Op::Select { columns }, Vec::new(), schema, key))
 }
 
@@ -182,9 +183,14 @@ pub(super) fn rename(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<Str
     if !is_right {
         return None;
     }
-    let renamed = |name: &String| pairs.iter().find(|(_, old)| old == name).map_or(name.clone(), |(new, _)| new.clone());
-    let columns: Vec<Column> =
-        input.columns.iter().map(|column| Column { name: renamed(&column.name), ty: column.ty.clone() }).collect();
+    let renamed = |name: &String| {
+        pairs.iter().find(|(_, old)| old == name).map_or(name.clone(), |(new, _)| new.clone())
+    };
+    let columns: Vec<Column> = input
+        .columns
+        .iter()
+        .map(|column| Column { name: renamed(&column.name), ty: column.ty.clone() })
+        .collect();
     let key = input.key.iter().map(renamed).collect();
     Some(applied.emit(ctx, input, Op::Rename { columns: pairs.clone() }, Vec::new(), columns, key))
 }
@@ -203,7 +209,8 @@ pub(super) fn explode(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<St
     let idx = format!("{}_idx", source.unwrap_or_else(|| name.clone()));
     if applied.input.column(&idx).is_some() {
         let message = format!("column `{idx}` is already in stream `{}`", applied.input.name);
-        let diagnostic = Diagnostic::new(Code::E0202, message, applied.callee_span(), format!("adds a column `{idx}`"));
+        let diagnostic =
+            Diagnostic::new(Code::E0202, message, applied.callee_span(), format!("adds a column `{idx}`"));
         ctx.report(diagnostic.help("give the old one another name with `rename` before"));
         return None;
     }

@@ -20,12 +20,23 @@ pub(super) fn later(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<Stre
         "apply" => vec![("", input.ty.clone())],
         "fold" => vec![("", input.ty.clone()), ("_kl", Type::F64), ("_bytes", Type::Size)],
         "solve" => {
-            vec![("", input.ty.clone()), ("_steps", Type::U32), ("_confidence", Type::F64), ("_valid", Type::Bool)]
+            vec![
+                ("", input.ty.clone()),
+                ("_steps", Type::U32),
+                ("_confidence", Type::F64),
+                ("_valid", Type::Bool),
+            ]
         }
         _ => {
             if !applied.fields.has("seed") {
                 let call = applied.step.span;
-                report_seed(ctx, &applied.owner(), applied.callee_span(), call, !applied.step.args.is_empty());
+                report_seed(
+                    ctx,
+                    &applied.owner(),
+                    applied.callee_span(),
+                    call,
+                    !applied.step.args.is_empty(),
+                );
                 return None;
             }
             vec![("", input.ty.clone()), ("_steps", Type::U32)]
@@ -44,8 +55,14 @@ pub(super) fn later(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<Stre
 
 type Added = Vec<(&'static str, Type)>;
 
-fn rerank(ctx: &mut Context<'_>, applied: &Applied<'_>, ty: &Type, span: crate::source::Span) -> Option<Added> {
-    let query = check_expr(ctx, &applied.scope(), applied.fields.expr("query")?, Some(&Type::Text.optional()));
+fn rerank(
+    ctx: &mut Context<'_>,
+    applied: &Applied<'_>,
+    ty: &Type,
+    span: crate::source::Span,
+) -> Option<Added> {
+    let query =
+        check_expr(ctx, &applied.scope(), applied.fields.expr("query")?, Some(&Type::Text.optional()));
     let is_hits = match ty.required() {
         Type::List(element) => {
             matches!(element.required(), Type::Record(columns) if columns.iter().any(|column| column.name == "score"))
@@ -59,7 +76,12 @@ fn rerank(ctx: &mut Context<'_>, applied: &Applied<'_>, ty: &Type, span: crate::
     (!query.ty.is_unknown()).then(|| vec![("", ty.clone())])
 }
 
-fn bind_space(ctx: &mut Context<'_>, applied: &Applied<'_>, ty: &Type, span: crate::source::Span) -> Option<Added> {
+fn bind_space(
+    ctx: &mut Context<'_>,
+    applied: &Applied<'_>,
+    ty: &Type,
+    span: crate::source::Span,
+) -> Option<Added> {
     let embedder = crate::check::embedders::embedder(ctx, applied.fields.declared("space")?)?;
     let text = check_column(ctx, &applied.scope(), applied.fields.expr("checked_by")?)?;
     let Type::Vector { dim, space: None, .. } = ty.required() else {
@@ -78,7 +100,12 @@ fn bind_space(ctx: &mut Context<'_>, applied: &Applied<'_>, ty: &Type, span: cra
     Some(vec![("", if ty.is_optional() { embedder.ty.optional() } else { embedder.ty })])
 }
 
-fn generate(ctx: &mut Context<'_>, applied: &Applied<'_>, ty: &Type, span: crate::source::Span) -> Option<Added> {
+fn generate(
+    ctx: &mut Context<'_>,
+    applied: &Applied<'_>,
+    ty: &Type,
+    span: crate::source::Span,
+) -> Option<Added> {
     if !matches!(ty.required(), Type::Text) {
         report_input(ctx, applied, ty, "a text column", span);
         return None;

@@ -55,7 +55,8 @@ pub(super) fn join(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<Strea
     if matches!(how, JoinKind::Inner | JoinKind::Left) {
         show_hidden(ctx, applied, left, &mut right);
         // A column that is compared under one name is the same on both sides and stands once.
-        let is_shared = |name: &str| left_on.iter().zip(&right_on).any(|(left, right)| left == right && right == name);
+        let is_shared =
+            |name: &str| left_on.iter().zip(&right_on).any(|(left, right)| left == right && right == name);
         for column in right.columns.iter().filter(|column| !is_shared(&column.name)) {
             if columns.iter().any(|other| other.name == column.name) {
                 report_clash(ctx, applied, &right, &column.name);
@@ -123,7 +124,12 @@ fn report_clash(ctx: &mut Context<'_>, applied: &Applied<'_>, right: &Stream, na
     ctx.report(diagnostic.help(format!("give one of them another name before: `rename({name}_2 = {name})`")));
 }
 
-fn same_columns(ctx: &mut Context<'_>, right: &Stream, left_on: &[Column], span: Span) -> Option<Vec<Column>> {
+fn same_columns(
+    ctx: &mut Context<'_>,
+    right: &Stream,
+    left_on: &[Column],
+    span: Span,
+) -> Option<Vec<Column>> {
     let mut found = Vec::with_capacity(left_on.len());
     for column in left_on {
         match right.column(&column.name) {
@@ -186,7 +192,8 @@ pub(super) fn union(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<Stre
     let nodes = others.iter().map(|(other, _)| other.node).collect();
     let mut columns = first.columns.clone();
     for column in &mut columns {
-        let is_optional = others.iter().any(|(other, _)| other.column(&column.name).is_some_and(|c| c.ty.is_optional()));
+        let is_optional =
+            others.iter().any(|(other, _)| other.column(&column.name).is_some_and(|c| c.ty.is_optional()));
         if is_optional {
             column.ty = column.ty.clone().optional();
         }
@@ -280,7 +287,8 @@ pub(super) fn aggregate(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<
             ctx.report(Diagnostic::new(Code::E0202, message, name.span, "defined again here"));
             is_right = false;
         }
-        is_right &= !value.ty.is_unknown() && check_aggregated(ctx, &value, by.as_deref().unwrap_or(&[]), expr.span);
+        is_right &=
+            !value.ty.is_unknown() && check_aggregated(ctx, &value, by.as_deref().unwrap_or(&[]), expr.span);
         columns.push((name.name.clone(), value));
     }
     let by = by?;
@@ -304,7 +312,9 @@ pub(super) fn aggregate(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<
 fn check_aggregated(ctx: &mut Context<'_>, value: &op::Expr, by: &[Column], span: Span) -> bool {
     let mut read = Vec::new();
     bare_columns(value, &mut read);
-    let Some(name) = read.into_iter().find(|name| !by.iter().any(|column| column.name == *name)) else { return true };
+    let Some(name) = read.into_iter().find(|name| !by.iter().any(|column| column.name == *name)) else {
+        return true;
+    };
     let message = format!("column `{name}` has many values in a group");
     let diagnostic = Diagnostic::new(Code::E0303, message, span, "not aggregated");
     ctx.report(diagnostic.help(format!("add `{name}` to `by`, or take one value: `first({name})`")));
@@ -330,7 +340,8 @@ pub(super) fn sample(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<Str
         }
         (None, None) => {
             let message = "missing parameter `share` or `n` of operator `sample`";
-            let diagnostic = Diagnostic::new(Code::E0207, message, applied.callee_span(), "how many rows is not said");
+            let diagnostic =
+                Diagnostic::new(Code::E0207, message, applied.callee_span(), "how many rows is not said");
             ctx.report(diagnostic.help("add `10%` or `n = 100`"));
             return None;
         }

@@ -62,14 +62,11 @@ fn hit_columns(ctx: &mut Context<'_>, stream: &Stream, span: Span) -> Option<(Ve
         .filter(|column| !is_vector(&column.ty) && !column.name.starts_with('~'))
         .cloned()
         .collect();
-    let own = [
-        ("score", Type::F64),
-        ("rank", Type::U32),
-        ("found_by", Type::List(Box::new(Type::Text))),
-    ];
+    let own = [("score", Type::F64), ("rank", Type::U32), ("found_by", Type::List(Box::new(Type::Text)))];
     for (name, _) in &own {
         if carried.iter().any(|column| column.name == *name) {
-            let message = format!("column `{name}` of stream `{}` has the name of a column of hits", stream.name);
+            let message =
+                format!("column `{name}` of stream `{}` has the name of a column of hits", stream.name);
             let diagnostic = Diagnostic::new(Code::E0202, message, span, "its hits would have two");
             ctx.report(diagnostic.help("give it another name with `rename` before it is indexed"));
             return None;
@@ -88,6 +85,9 @@ pub(super) fn retrieve(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<S
     let infos: Option<Vec<IndexInfo>> = ids.iter().map(|id| index(ctx, *id)).collect();
     let (query, span) = found?;
     let infos = infos?;
+    if fields.has_errors {
+        return None;
+    }
     let (Some(first), Some(from)) = (infos.first(), entry.expr) else {
         let message = "`from` of operator `retrieve` names no index";
         ctx.report(Diagnostic::new(Code::E0207, message, entry.span, "expected an index"));
@@ -138,7 +138,8 @@ fn retrieve_op(
     name: String,
 ) -> Option<Op> {
     let unavailable = arms.iter().find_map(|arm| {
-        let is_core = arm.embed.as_ref().is_none_or(|embed| matches!(embed.kind.as_str(), "hashed_ngram" | "static"));
+        let is_core =
+            arm.embed.as_ref().is_none_or(|embed| matches!(embed.kind.as_str(), "hashed_ngram" | "static"));
         (!is_core).then(|| arm.name.clone())
     });
     if let Some(arm) = unavailable {
@@ -184,7 +185,11 @@ fn check_arms(
                 }
                 Some(embedder.op)
             }
-            (Type::Vector { .. }, Type::Vector { .. }) if query.ty.required() == info.column.ty.required() => None,
+            (Type::Vector { .. }, Type::Vector { .. })
+                if query.ty.required() == info.column.ty.required() =>
+            {
+                None
+            }
             (Type::Vector { .. }, Type::Vector { .. }) => {
                 let message = "vectors of different spaces";
                 let diagnostic = Diagnostic::new(Code::E0301, message, span, query.ty.required().to_string());
@@ -208,7 +213,12 @@ fn check_arms(
 }
 
 /// `zscore`, `zscore([0.7, 0.3])`, `rrf`, `rrf(60)`, `max`; standardised scores with equal weights if nothing is written.
-fn check_fusion(ctx: &mut Context<'_>, owner: &str, expr: Option<&ast::Expr>, lists: usize) -> Option<Fusion> {
+fn check_fusion(
+    ctx: &mut Context<'_>,
+    owner: &str,
+    expr: Option<&ast::Expr>,
+    lists: usize,
+) -> Option<Fusion> {
     let equal = vec![1.0; lists];
     let Some(expr) = expr else { return Some(Fusion::Zscore(equal)) };
     let choices: &[&'static str] = &["zscore", "rrf", "max", "weighted"];
@@ -249,8 +259,9 @@ fn check_fusion(ctx: &mut Context<'_>, owner: &str, expr: Option<&ast::Expr>, li
                 ctx.report(Diagnostic::new(Code::E0302, message, argument.span, format!("expected {lists}")));
                 return None;
             }
-            let weights =
-                weights.iter().filter_map(|weight| if let Value::Float(weight) = weight { Some(*weight) } else { None });
+            let weights = weights
+                .iter()
+                .filter_map(|weight| if let Value::Float(weight) = weight { Some(*weight) } else { None });
             let weights: Vec<f64> = weights.collect();
             Some(if method == "zscore" { Fusion::Zscore(weights) } else { Fusion::Weighted(weights) })
         }
@@ -274,9 +285,11 @@ pub(super) fn fuse(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<Strea
                     report_input(ctx, applied, &typed.ty, "lists of hits", argument.span);
                     return None;
                 }
-                if let Some(first) = lists.first().filter(|first| first.ty.required() != typed.ty.required()) {
+                if let Some(first) = lists.first().filter(|first| first.ty.required() != typed.ty.required())
+                {
                     let message = "hits of different records cannot be fused";
-                    let diagnostic = Diagnostic::new(Code::E0303, message, argument.span, typed.ty.to_string());
+                    let diagnostic =
+                        Diagnostic::new(Code::E0303, message, argument.span, typed.ty.to_string());
                     ctx.report(diagnostic.note(format!("the first list is {}", first.ty)));
                     return None;
                 }

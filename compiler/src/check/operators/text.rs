@@ -43,7 +43,8 @@ pub(super) fn chunk(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<Stre
     let clash = applied.input.column("chunk").is_some();
     if clash {
         let message = format!("column `chunk` is already in stream `{}`", applied.input.name);
-        let diagnostic = Diagnostic::new(Code::E0202, message, applied.callee_span(), "adds a column `chunk`");
+        let diagnostic =
+            Diagnostic::new(Code::E0202, message, applied.callee_span(), "adds a column `chunk`");
         ctx.report(diagnostic.help("give the old one another name with `rename` before"));
         return None;
     }
@@ -100,7 +101,9 @@ pub(super) fn compress(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<S
         }
         None => None,
     };
-    if query.as_ref().is_some_and(|query| query.ty.is_unknown()) || titles.as_ref().is_some_and(|titles| titles.ty.is_unknown()) {
+    if query.as_ref().is_some_and(|query| query.ty.is_unknown())
+        || titles.as_ref().is_some_and(|titles| titles.ty.is_unknown())
+    {
         return None;
     }
     let stages = check_stages(ctx, applied, query.is_some())?;
@@ -201,13 +204,16 @@ fn check_ratio(
     match (fields.get("ratio"), fields.get("budget")) {
         (Some(ratio), Some(budget)) => {
             let message = "`ratio` and `budget` of `compress` exclude each other";
-            ctx.report(Diagnostic::new(Code::E0311, message, budget.span, "`budget`").label(ratio.span, "`ratio`"));
+            ctx.report(
+                Diagnostic::new(Code::E0311, message, budget.span, "`budget`").label(ratio.span, "`ratio`"),
+            );
             None
         }
         (None, None) if is_lossless => Some((None, None)),
         (None, None) => {
             let message = "missing parameter `ratio` or `budget` of operator `compress`";
-            let diagnostic = Diagnostic::new(Code::E0207, message, applied.callee_span(), "how short is not said");
+            let diagnostic =
+                Diagnostic::new(Code::E0207, message, applied.callee_span(), "how short is not said");
             ctx.report(diagnostic.help("add `ratio = 4x` or `budget = 256tok`"));
             None
         }
@@ -217,7 +223,8 @@ fn check_ratio(
                 Value::Float(ratio) => *ratio,
                 _ => {
                     let message = "a range of ratios is for `shrink` of prompts";
-                    let diagnostic = Diagnostic::new(Code::E0303, message, entry.span, "range, expected ratio");
+                    let diagnostic =
+                        Diagnostic::new(Code::E0303, message, entry.span, "range, expected ratio");
                     ctx.report(diagnostic);
                     return None;
                 }
@@ -232,8 +239,12 @@ fn check_ratio(
                 && stages.iter().all(|stage| matches!(stage.as_str(), "structural" | "token"));
             if is_token_only && ratio > TOKEN_RATIO {
                 let message = format!("ratio {ratio}x is out of reach for the stage `token`");
-                let diagnostic =
-                    Diagnostic::new(Code::E0505, message, entry.span, format!("at most {TOKEN_RATIO}x without a model"));
+                let diagnostic = Diagnostic::new(
+                    Code::E0505,
+                    message,
+                    entry.span,
+                    format!("at most {TOKEN_RATIO}x without a model"),
+                );
                 ctx.report(diagnostic.help("add `query = ...` and the stages up to `clause`"));
                 return None;
             }
@@ -252,7 +263,12 @@ fn check_scorer(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<(String,
         let declaration = ctx.expect(path, &[crate::resolve::DeclKind::Scorer])?;
         return Some((declaration.name.clone(), Some("learn")));
     }
-    ctx.report(Diagnostic::new(Code::E0303, "`scorer` is not the name of a scorer", expr.span, "expected a scorer"));
+    ctx.report(Diagnostic::new(
+        Code::E0303,
+        "`scorer` is not the name of a scorer",
+        expr.span,
+        "expected a scorer",
+    ));
     None
 }
 
@@ -270,7 +286,8 @@ pub(super) fn dedup(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<Stre
     let input = applied.keep_key(ctx, &["copies"]);
     if input.key.is_empty() {
         let message = "operator `dedup` needs a key: the kept copy is the one with the smallest key";
-        let diagnostic = Diagnostic::new(Code::E0207, message, applied.callee_span(), "the stream has no key");
+        let diagnostic =
+            Diagnostic::new(Code::E0207, message, applied.callee_span(), "the stream has no key");
         ctx.report(diagnostic.help("give `sql` before it `key = ...`"));
         return None;
     }
