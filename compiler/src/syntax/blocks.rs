@@ -42,8 +42,13 @@ impl Builder<'_> {
     fn bad_field(&mut self, pair: &Pair<'_, Rule>, after_bad: bool) -> Field {
         let span = self.bad(pair, Rule::field, after_bad);
         let text = &self.text[span.range()];
-        let len = text.find(|character: char| !character.is_ascii_alphanumeric() && character != '_').unwrap_or(text.len());
-        let name = Ident { name: text[..len].to_owned(), span: crate::source::Span { end: span.start + len as u32, ..span } };
+        let len = text
+            .find(|character: char| !character.is_ascii_alphanumeric() && character != '_')
+            .unwrap_or(text.len());
+        let name = Ident {
+            name: text[..len].to_owned(),
+            span: crate::source::Span { end: span.start + len as u32, ..span },
+        };
         Field { name, value: FieldValue::Bad, doc: None, span }
     }
 }

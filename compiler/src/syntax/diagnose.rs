@@ -32,7 +32,12 @@ pub(super) fn explain(source: SourceId, scan: &Scan, rule: Rule, start: usize) -
             return None;
         }
         let first = Lexer::new(&scan.masked, start).next().map_or(start, |token| token.end);
-        return Some(Diagnostic::new(Code::E0102, "declaration not understood", Span::new(source, start, first), "from here"));
+        return Some(Diagnostic::new(
+            Code::E0102,
+            "declaration not understood",
+            Span::new(source, start, first),
+            "from here",
+        ));
     };
     let at = start + stop.at;
     let found = found_at(source, scan, start, at);
@@ -45,7 +50,10 @@ pub(super) fn explain(source: SourceId, scan: &Scan, rule: Rule, start: usize) -
     }
     let first = stop.expected.first().copied().unwrap_or("something else");
     let label = format!("expected {first}");
-    let mut diagnostic = Diagnostic::new(Code::E0101, format!("expected {expected}, found {}", found.text), found.span, label);
+    // Where no declaration begins, nothing is known of what was meant.
+    let code = if rule == Rule::item && stop.at == 0 { Code::E0102 } else { Code::E0101 };
+    let mut diagnostic =
+        Diagnostic::new(code, format!("expected {expected}, found {}", found.text), found.span, label);
     if found.text == "`edition`" {
         diagnostic = diagnostic.note("`edition` is the first item of a file");
     }
@@ -133,12 +141,23 @@ fn found_at(source: SourceId, scan: &Scan, start: usize, at: usize) -> Found {
 }
 
 /// Adds a help and an edit if there is a small change that makes the bad part well formed: this is tried, not guessed.
-fn advise(diagnostic: Diagnostic, scan: &Scan, rule: Rule, start: usize, found: &Found, stop: &Stop) -> Diagnostic {
+fn advise(
+    diagnostic: Diagnostic,
+    scan: &Scan,
+    rule: Rule,
+    start: usize,
+    found: &Found,
+    stop: &Stop,
+) -> Diagnostic {
     let snippet = snippet(scan, start);
     let at = found.span.start as usize - start;
     let (head, tail) = snippet.split_at(at.min(snippet.len()));
-    let word = found.token.filter(|token| token.kind == TokenKind::Word).map(|token| &scan.masked[token.start..token.end]);
-    let mut words: Vec<&str> = stop.expected.iter().flat_map(|name| name.split('`').skip(1).step_by(2)).collect();
+    let word = found
+        .token
+        .filter(|token| token.kind == TokenKind::Word)
+        .map(|token| &scan.masked[token.start..token.end]);
+    let mut words: Vec<&str> =
+        stop.expected.iter().flat_map(|name| name.split('`').skip(1).step_by(2)).collect();
     if stop.expected == ["a declaration"] {
         words.extend(ITEM_KEYWORDS.iter().filter(|keyword| **keyword != "edition"));
     }
@@ -157,7 +176,7 @@ fn advise(diagnostic: Diagnostic, scan: &Scan, rule: Rule, start: usize, found: 
         let blank = if *expected == "," && !head.ends_with(' ') { "" } else { " " };
         let inserted = if head.ends_with([' ', '\n']) || *expected == "," { "" } else { " " };
         let inserted = format!("{inserted}{expected}{blank}");
-        if accepts(rule, &format!("{head}{inserted}{tail}"), at + inserted.len() + 1) {
+        if accepts(rule, &format!("{head}{inserted}{tail}"), at + inserted.trim_end().len()) {
             let place = Span { end: found.span.start, ..found.span };
             return written(diagnostic, head, &inserted, found, scan, expected).fix(place, inserted.clone());
         }
@@ -166,10 +185,19 @@ fn advise(diagnostic: Diagnostic, scan: &Scan, rule: Rule, start: usize, found: 
 }
 
 /// The help for an insertion: the whole field if it is one, else the token.
-fn written(diagnostic: Diagnostic, head: &str, inserted: &str, found: &Found, scan: &Scan, expected: &str) -> Diagnostic {
+fn written(
+    diagnostic: Diagnostic,
+    head: &str,
+    inserted: &str,
+    found: &Found,
+    scan: &Scan,
+    expected: &str,
+) -> Diagnostic {
     let value = found.token.filter(|_| expected == "=").map(|token| &scan.masked[token.start..token.end]);
     match value {
-        Some(value) if !head.trim().contains([' ', '\n']) => diagnostic.help(format!("write `{}{inserted}{value}`", head.trim_start())),
+        Some(value) if !head.trim().contains([' ', '\n']) => {
+            diagnostic.help(format!("write `{}{inserted}{value}`", head.trim_start()))
+        }
         _ => diagnostic.help(format!("add `{expected}` before it")),
     }
 }
@@ -178,7 +206,7 @@ fn written(diagnostic: Diagnostic, head: &str, inserted: &str, found: &Found, sc
 fn accepts(rule: Rule, text: &str, at_least: usize) -> bool {
     let Ok(mut pairs) = PromptcParser::parse(rule, text) else { return false };
     let Some(pair) = pairs.next() else { return false };
-    pair.as_span().end() + 1 >= at_least && !pair.into_inner().flatten().any(|pair| is_catch_all(pair.as_rule()))
+    pair.as_span().end() >= at_least && !pair.into_inner().flatten().any(|pair| is_catch_all(pair.as_rule()))
 }
 
 /// Optimal string alignment distance of at most 2 over case-folded words, at most 1 under four letters.

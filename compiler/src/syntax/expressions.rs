@@ -94,7 +94,10 @@ impl Builder<'_> {
                     chains.push(diagnostic);
                 }
                 let span = left.span.to(right.span);
-                Expr { kind: ExprKind::Binary { op, op_span, left: Box::new(left), right: Box::new(right) }, span }
+                Expr {
+                    kind: ExprKind::Binary { op, op_span, left: Box::new(left), right: Box::new(right) },
+                    span,
+                }
             })
             .parse(pairs);
         self.diagnostics.append(&mut chains);
@@ -159,11 +162,12 @@ impl Builder<'_> {
 
     /// The value of a `string` or `raw` pair. It is read from the original text; a string that was cut by the mask ends
     /// where the mask ends it.
-    pub(super) fn text_value(&self, pair: &Pair<'_, Rule>) -> Text {
+    pub(super) fn text_value(&mut self, pair: &Pair<'_, Rule>) -> Text {
         let span = self.span(pair);
         let (start, end) = (span.start as usize, span.end as usize);
         if pair.as_rule() == Rule::raw {
             let missing = pair.as_span().end() - end;
+            self.open_raw |= missing > 0;
             return literals::raw(self.source, self.text, start, end, missing);
         }
         literals::string(self.source, self.text, start, end)
@@ -189,15 +193,25 @@ fn chain(text: &str, left: &Expr, op: BinaryOp, op_span: Span) -> Option<Diagnos
     let ExprKind::Binary { op: first, right: middle, .. } = &left.kind else { return None };
     let written = &text[op_span.range()];
     if *first == BinaryOp::Range && op == BinaryOp::Range {
-        return Some(Diagnostic::new(Code::E0101, "expected the end of the range, found `..`", op_span, "second `..`"));
+        return Some(Diagnostic::new(
+            Code::E0101,
+            "expected the end of the range, found `..`",
+            op_span,
+            "second `..`",
+        ));
     }
     if !is_comparison(*first) || !is_comparison(op) {
         return None;
     }
     let joined = format!("and {} ", &text[middle.span.range()]);
     Some(
-        Diagnostic::new(Code::E0110, format!("comparisons do not chain: second operator `{written}`"), op_span, "second comparison")
-            .help(format!("join two comparisons: `{joined}{written} ...`"))
-            .fix(Span { end: op_span.start, ..op_span }, joined),
+        Diagnostic::new(
+            Code::E0110,
+            format!("comparisons do not chain: second operator `{written}`"),
+            op_span,
+            "second comparison",
+        )
+        .help(format!("join two comparisons: `{joined}{written} ...`"))
+        .fix(Span { end: op_span.start, ..op_span }, joined),
     )
 }

@@ -9,7 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::ast::{CommentKind, File, Item};
+use super::ast::{CommentKind, File, Item, ItemKind};
 use super::lexer::{Lexer, TokenKind};
 use super::parse::parse;
 use crate::diagnostic::Severity;
@@ -25,18 +25,38 @@ mod wrap;
 
 /// Formats a program; `file` must have been parsed from `text`. Formatting twice changes nothing more, and the result
 /// parses to an equal tree. A text with control characters, or one that passes a limit of the parser, is given back
-/// unchanged. Cost: one more parse, to know where the syntax errors are.
+/// unchanged. Cost: two more parses, to know where the syntax
+/// errors are and that the form is stable.
 #[must_use]
 pub fn format(file: &File, text: &str) -> String {
+    let mut formatted = format_once(file, text);
+    // A comment in the middle of a value goes to the end of a line, and what was broken for it may be joined then.
+    for _ in 0..MAX_ROUNDS {
+        let again = format_once(file, &formatted);
+        if again == formatted {
+            break;
+        }
+        formatted = again;
+    }
+    formatted
+}
+
+/// Most times that a text is formatted again, so that comments come to rest.
+const MAX_ROUNDS: usize = 4;
+
+fn format_once(file: &File, text: &str) -> String {
     let mut diagnostics = Vec::new();
     let reparsed = parse(file.source, text, &mut diagnostics);
     let errors: Vec<u32> = diagnostics
         .iter()
         .filter(|diagnostic| diagnostic.severity == Severity::Error)
-        .flat_map(|diagnostic| diagnostic.secondary.iter().map(|label| label.span).chain([diagnostic.primary.span]))
+        .flat_map(|diagnostic| {
+            diagnostic.secondary.iter().map(|label| label.span).chain([diagnostic.primary.span])
+        })
         .flat_map(|span| [span.start, span.end.max(span.start + 1) - 1])
         .collect();
-    if text.contains(['\u{1}', '\u{2}', INNER_BREAK]) || (!errors.is_empty() && reparsed.comments.is_empty() && reparsed.items.len() == 1) {
+    let is_unread = matches!(reparsed.items.as_slice(), [item] if item.kind == ItemKind::Bad && item.span.range() == (0..text.len()));
+    if text.contains(['\u{1}', '\u{2}', INNER_BREAK]) || is_unread {
         return text.to_owned();
     }
     let printer = Printer::new(&reparsed, text);
@@ -74,23 +94,32 @@ impl<'a> Printer<'a> {
     }
 
     fn print(&self, file: &File, errors: &[u32]) -> String {
-        let head = file.edition.as_ref().map(|edition| edition.span).filter(|edition| {
-            file.items.first().is_none_or(|item| edition.start < item.span.start)
-        });
-        self.stray_tokens(0, head.or(file.items.first().map(|item| item.span)).map_or(self.text.len(), |span| span.start as usize));
+        let head = file
+            .edition
+            .as_ref()
+            .map(|edition| edition.span)
+            .filter(|edition| file.items.first().is_none_or(|item| edition.start < item.span.start));
+        self.stray_tokens(
+            0,
+            head.or(file.items.first().map(|item| item.span))
+                .map_or(self.text.len(), |span| span.start as usize),
+        );
         if let Some(edition) = head {
             self.own_comments(edition.start, 0, false);
-            self.line(0, &self.text[edition.range()].split_whitespace().collect::<Vec<_>>().join(" "));
+            let year = self.text[edition.range()].split_whitespace().last().unwrap_or("");
+            self.line(0, &format!("edition {year}"));
             self.line_end(edition.end);
         }
         let mut previous: Option<(&Item, bool)> = None;
         for (idx, item) in file.items.iter().enumerate() {
             let next = file.items.get(idx + 1).map_or(self.text.len(), |next| next.span.start as usize);
-            let end = self.last_token(item.span.end as usize, next);
-            let is_bad = end != item.span.end as usize || errors.iter().any(|at| (item.span.start..=end as u32).contains(at));
+            let end = self.last_token(item.span.start as usize, next);
+            let is_bad = end != item.span.end as usize
+                || errors.iter().any(|at| (item.span.start..=end as u32).contains(at));
             let is_first = previous.is_none() && head.is_none();
             let line = if is_bad { None } else { self.one_line(item) };
-            let joins = previous.is_some_and(|(other, one_line)| one_line && line.is_some() && same_keyword(other, item));
+            let joins = previous
+                .is_some_and(|(other, one_line)| one_line && line.is_some() && same_keyword(other, item));
             self.before_item(item.span.start, is_first, joins);
             match &line {
                 _ if is_bad => self.verbatim(item.span.start as usize, end),
@@ -245,7 +274,11 @@ impl<'a> Printer<'a> {
             let text = self.comment_text(idx, documents);
             self.line(indent, &text);
         }
-        if self.had_empty_line(before) && !self.out.borrow().is_empty() && (before as usize) < self.text.len() && self.follows_comment() {
+        if self.had_empty_line(before)
+            && !self.out.borrow().is_empty()
+            && (before as usize) < self.text.len()
+            && self.follows_comment()
+        {
             self.empty_line();
         }
     }

@@ -35,9 +35,27 @@ fn is_token(rule: Rule) -> bool {
     use Rule as R;
     matches!(
         rule,
-        R::eq | R::colon | R::comma | R::open_brace | R::close_brace | R::open_paren | R::close_paren | R::open_square
-            | R::close_square | R::less | R::greater | R::at | R::arrow | R::pipe | R::kw_as | R::kw_on | R::kw_from
-            | R::kw_for | R::kw_to | R::kw_within | R::kw_sql
+        R::eq
+            | R::colon
+            | R::comma
+            | R::open_brace
+            | R::close_brace
+            | R::open_paren
+            | R::close_paren
+            | R::open_square
+            | R::close_square
+            | R::less
+            | R::greater
+            | R::at
+            | R::arrow
+            | R::pipe
+            | R::kw_as
+            | R::kw_on
+            | R::kw_from
+            | R::kw_for
+            | R::kw_to
+            | R::kw_within
+            | R::kw_sql
     )
 }
 
@@ -63,6 +81,7 @@ impl Builder<'_> {
             Rule::test => self.test(pair),
             _ => ItemKind::Bad,
         };
+        let kind = if std::mem::take(&mut self.open_raw) { ItemKind::Bad } else { kind };
         Item { span, doc, kind }
     }
 
@@ -111,7 +130,12 @@ impl Builder<'_> {
             _ => PlainKeyword::Service,
         };
         let keyword_span = self.span(&first);
-        ItemKind::Plain { keyword, keyword_span, name: self.name(&mut parts), block: self.block(parts.part()) }
+        ItemKind::Plain {
+            keyword,
+            keyword_span,
+            name: self.name(&mut parts),
+            block: self.block(parts.part()),
+        }
     }
 
     fn index(&mut self, pair: Pair<'_, Rule>) -> ItemKind {

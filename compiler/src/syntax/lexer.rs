@@ -72,7 +72,8 @@ impl<'a> Lexer<'a> {
             let (more, also) = probe.word();
             (len, foreign) = (len + 1 + more, foreign | also);
         }
-        let exponent = matches!(bytes.get(len - 1), Some(b'e')) && matches!(bytes.get(len), Some(b'+' | b'-'));
+        let exponent =
+            matches!(bytes.get(len - 1), Some(b'e')) && matches!(bytes.get(len), Some(b'+' | b'-'));
         if exponent && bytes.get(len + 1).is_some_and(u8::is_ascii_digit) {
             probe.at = self.at + len + 1;
             let (more, also) = probe.word();
@@ -124,7 +125,9 @@ impl<'a> Lexer<'a> {
         match bytes[0] {
             b'(' | b'[' | b'{' => (1, TokenKind::Open),
             b')' | b']' | b'}' => (1, TokenKind::Close),
-            b'<' | b'>' | b',' | b':' | b'=' | b'.' | b'+' | b'-' | b'*' | b'/' | b'?' | b'@' => (1, TokenKind::Punctuation),
+            b'<' | b'>' | b',' | b':' | b'=' | b'.' | b'+' | b'-' | b'*' | b'/' | b'?' | b'@' => {
+                (1, TokenKind::Punctuation)
+            }
             b'&' | b'|' => (1 + usize::from(bytes.get(1) == Some(&bytes[0])), TokenKind::Illegal),
             _ => (self.text[self.at..].chars().next().map_or(1, char::len_utf8), TokenKind::Illegal),
         }
@@ -135,12 +138,17 @@ impl Iterator for Lexer<'_> {
     type Item = Token;
 
     fn next(&mut self) -> Option<Token> {
-        let blanks = self.rest().iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).count();
+        let blanks =
+            self.rest().iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).count();
         self.at += blanks;
         let first = self.text[self.at..].chars().next()?;
         let (len, kind) = match first {
             '/' if self.rest().starts_with(b"//") => {
-                let len = self.rest().iter().position(|byte| matches!(byte, b'\n' | 1 | 2)).unwrap_or(self.rest().len());
+                let len = self
+                    .rest()
+                    .iter()
+                    .position(|byte| matches!(byte, b'\n' | 1 | 2))
+                    .unwrap_or(self.rest().len());
                 let carriage = usize::from(self.rest()[..len].ends_with(b"\r"));
                 (len - carriage, TokenKind::Comment)
             }
@@ -169,7 +177,8 @@ mod tests {
 
     #[test]
     fn numbers_keep_units_fractions_and_exponents() {
-        let words: Vec<_> = tokens("1..5 1.5e-3 80% 4x..8x 1_000tok a.b").into_iter().map(|(_, text)| text).collect();
+        let words: Vec<_> =
+            tokens("1..5 1.5e-3 80% 4x..8x 1_000tok a.b").into_iter().map(|(_, text)| text).collect();
         assert_eq!(words, ["1", "..", "5", "1.5e-3", "80%", "4x", "..", "8x", "1_000tok", "a", ".", "b"]);
     }
 

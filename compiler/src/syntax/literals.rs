@@ -45,9 +45,10 @@ pub(super) fn number(text: &str) -> Number {
         ("GiB", Unit::GiB),
         ("B", Unit::Bytes),
     ];
-    let end = text.trim_end_matches(|character: char| character.is_ascii_alphabetic() || character == '%').len();
+    let end =
+        text.trim_end_matches(|character: char| character.is_ascii_alphabetic() || character == '%').len();
     let unit = UNITS.iter().find(|(name, _)| *name == &text[end..]).map(|(_, unit)| *unit);
-    Number { digits: text[..end].replace('_', ""), unit }
+    Number { digits: text[..end].replace('_', "").replace("e+", "e"), unit }
 }
 
 /// How a unit is written.
@@ -167,7 +168,11 @@ mod tests {
 
     #[test]
     fn numbers_lose_underscores_and_keep_units() {
-        let cases = [("1_000tok", "1000", Some(Unit::Tok)), ("1e-3", "1e-3", None), ("80%", "80", Some(Unit::Percent))];
+        let cases = [
+            ("1_000tok", "1000", Some(Unit::Tok)),
+            ("1e-3", "1e-3", None),
+            ("80%", "80", Some(Unit::Percent)),
+        ];
         for (text, digits, unit) in cases {
             assert_eq!(number(text), Number { digits: digits.into(), unit }, "{text}");
         }

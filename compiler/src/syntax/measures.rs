@@ -18,7 +18,9 @@ impl Builder<'_> {
         for part in parts {
             let rule = part.as_rule();
             match rule {
-                Rule::require => requires.push(self.expr(part.into_inner().next().expect("`require` has a value"))),
+                Rule::require => {
+                    requires.push(self.expr(part.into_inner().next().expect("`require` has a value")))
+                }
                 Rule::outcome => outcomes.push(self.outcome(part)),
                 Rule::bad_require => drop(self.bad(&part, Rule::require, after_bad)),
                 _ => drop(self.bad(&part, Rule::outcome, after_bad)),
@@ -45,7 +47,9 @@ impl Builder<'_> {
             let rule = part.as_rule();
             match rule {
                 Rule::given => givens.push(self.given(part)),
-                Rule::expect => expects.push(self.expr(part.into_inner().next().expect("`expect` has a value"))),
+                Rule::expect => {
+                    expects.push(self.expr(part.into_inner().next().expect("`expect` has a value")))
+                }
                 Rule::bad_given => drop(self.bad(&part, Rule::given, after_bad)),
                 _ => drop(self.bad(&part, Rule::expect, after_bad)),
             }

@@ -55,11 +55,19 @@ impl Builder<'_> {
     fn step(&mut self, pair: Pair<'_, Rule>) -> Step {
         let span = self.span(&pair);
         let mut parts = parts(pair);
-        Step { call: Some(self.call(parts.part())), alias: parts.next().map(|alias| self.ident(&alias)), span }
+        Step {
+            call: Some(self.call(parts.part())),
+            alias: parts.next().map(|alias| self.ident(&alias)),
+            span,
+        }
     }
 
     fn bad_stage(&mut self, pair: &Pair<'_, Rule>, after_bad: bool) -> Stage {
-        let rule = if pair.as_str().starts_with("write") && pair.as_str()[5..].starts_with([' ', '\n']) { Rule::write } else { Rule::strict_flow };
+        let rule = if pair.as_str().starts_with("write") && pair.as_str()[5..].starts_with([' ', '\n']) {
+            Rule::write
+        } else {
+            Rule::strict_flow
+        };
         let span = self.bad(pair, rule, after_bad);
         Stage::Bad { name: self.name_after_arrow(span), span }
     }
@@ -74,7 +82,10 @@ impl Builder<'_> {
         let begin = span.start as usize + start;
         let first = text[start..].chars().next()?;
         let is_name = first.is_ascii_alphabetic() || first == '_';
-        is_name.then(|| Ident { name: text[start..start + len].to_owned(), span: Span::new(self.source, begin, begin + len) })
+        is_name.then(|| Ident {
+            name: text[start..start + len].to_owned(),
+            span: Span::new(self.source, begin, begin + len),
+        })
     }
 
     pub(super) fn query(&mut self, pair: Pair<'_, Rule>) -> ItemKind {

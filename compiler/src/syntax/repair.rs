@@ -40,7 +40,11 @@ enum Fault {
 /// Puts the marks into the masked text of `scan`, and reports the braces that do not balance. A block that is open at
 /// the end of its declaration is given back with the range of the declaration: it is worth a diagnostic only if nothing
 /// else there is.
-pub(super) fn repair(source: SourceId, scan: &mut Scan, diagnostics: &mut Vec<Diagnostic>) -> Vec<(Range<usize>, Diagnostic)> {
+pub(super) fn repair(
+    source: SourceId,
+    scan: &mut Scan,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<(Range<usize>, Diagnostic)> {
     let mut left_open = Vec::new();
     let mut masked = std::mem::take(&mut scan.masked).into_bytes();
     let starts: Vec<usize> = scan.item_starts.iter().copied().filter(|at| *at > 0).collect();
@@ -55,10 +59,20 @@ pub(super) fn repair(source: SourceId, scan: &mut Scan, diagnostics: &mut Vec<Di
                 Fault::Stray { at } => *at,
                 Fault::Unopened { from, .. } => *from,
             };
-            if !scan.reported.iter().any(|range| range.contains(&(stop.max(begin + 1) - 1)) || range.contains(&begin)) {
-                let diagnostic = describe(source, &fault, chunk);
+            if !scan
+                .reported
+                .iter()
+                .any(|range| range.contains(&(stop.max(begin + 1) - 1)) || range.contains(&begin))
+            {
+                let mut diagnostic = describe(source, &fault, chunk);
+                if stop == end && end < masked.len() {
+                    diagnostic =
+                        diagnostic.label(Span::new(source, end, end + 1), "the next declaration begins here");
+                }
                 match fault {
-                    Fault::Missing { before, .. } if before == end => left_open.push((begin..end, diagnostic)),
+                    Fault::Missing { before, .. } if before == end => {
+                        left_open.push((begin..end, diagnostic))
+                    }
                     _ => diagnostics.push(diagnostic),
                 }
             }
@@ -115,14 +129,23 @@ fn locate(text: &str, begin: usize, missing: bool) -> Option<Fault> {
             if let Some(block) = blocks.last_mut().filter(|block| block.last_on_line) {
                 let ends_here = if closes { indent < block.indent } else { indent <= block.indent };
                 if missing && ends_here {
-                    return Some(Fault::Missing { opened: block.token, after, before: token.start, indent: block.indent });
+                    return Some(Fault::Missing {
+                        opened: block.token,
+                        after,
+                        before: token.start,
+                        indent: block.indent,
+                    });
                 }
                 if !missing && closes && indent > block.indent {
                     let at = token.start;
-                    return Some(block.deeper.map_or(Fault::Stray { at }, |from| Fault::Unopened { from, at }));
+                    return Some(
+                        block.deeper.map_or(Fault::Stray { at }, |from| Fault::Unopened { from, at }),
+                    );
                 }
                 let content = *block.content.get_or_insert(indent);
-                if let Some(at) = lone_close.take().filter(|_| !missing && !closes && parens == 0 && indent > content) {
+                if let Some(at) =
+                    lone_close.take().filter(|_| !missing && !closes && parens == 0 && indent > content)
+                {
                     return Some(Fault::Stray { at });
                 }
                 if indent > content && parens == 0 && token.kind == TokenKind::Word {
@@ -133,7 +156,13 @@ fn locate(text: &str, begin: usize, missing: bool) -> Option<Fault> {
         lone_close = (closes && first_on_line && last_on_line).then_some(token.start);
         match (token.kind, byte) {
             (TokenKind::Open, b'{') => {
-                blocks.push(OpenBlock { token, indent: line_indent, content: None, last_on_line, deeper: None });
+                blocks.push(OpenBlock {
+                    token,
+                    indent: line_indent,
+                    content: None,
+                    last_on_line,
+                    deeper: None,
+                });
                 parens = 0;
             }
             (TokenKind::Close, b'}') => {
@@ -182,10 +211,15 @@ fn describe(source: SourceId, fault: &Fault, text: &str) -> Diagnostic {
         }
         Fault::Stray { at } => {
             let place = Span::new(source, *at, at + 1);
-            Diagnostic::new(Code::E0101, "expected a field or a declaration, found `}`", place, "closes too much")
-                .note("the lines after it are indented as if the block went on")
-                .help("remove this `}`")
-                .fix(place, "")
+            Diagnostic::new(
+                Code::E0101,
+                "expected a field or a declaration, found `}`",
+                place,
+                "closes too much",
+            )
+            .note("the lines after it are indented as if the block went on")
+            .help("remove this `}`")
+            .fix(place, "")
         }
     }
 }

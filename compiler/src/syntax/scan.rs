@@ -24,10 +24,35 @@ pub const MAX_SYNTAX_DIAGNOSTICS: usize = 1000;
 
 /// Keywords that begin a declaration.
 pub const ITEM_KEYWORDS: [&str; 25] = [
-    "edition", "import", "param", "type", "source", "tokenizer", "embedder", "model", "scorer", "recursion", "bench",
-    "service", "index", "adapter", "dynamics", "diffusion", "trajectory", "patterns", "learn", "federation", "prompt",
-    "pipeline", "query", "gate", "test",
+    "edition",
+    "import",
+    "param",
+    "type",
+    "source",
+    "tokenizer",
+    "embedder",
+    "model",
+    "scorer",
+    "recursion",
+    "bench",
+    "service",
+    "index",
+    "adapter",
+    "dynamics",
+    "diffusion",
+    "trajectory",
+    "patterns",
+    "learn",
+    "federation",
+    "prompt",
+    "pipeline",
+    "query",
+    "gate",
+    "test",
 ];
+
+/// Stands for the end of the declaration that a string without an end is in.
+const UNKNOWN_END: usize = usize::MAX - 1;
 
 /// What the scan found.
 pub(super) struct Scan {
@@ -59,8 +84,13 @@ struct Scanner<'a> {
 
 /// Scans a text. Cost: one pass, and one copy of the text.
 pub(super) fn scan(source: SourceId, text: &str, diagnostics: &mut Vec<Diagnostic>) -> Scan {
-    let empty =
-        Scan { masked: String::new(), comments: Vec::new(), reported: Vec::new(), item_starts: Vec::new(), too_large: true };
+    let empty = Scan {
+        masked: String::new(),
+        comments: Vec::new(),
+        reported: Vec::new(),
+        item_starts: Vec::new(),
+        too_large: true,
+    };
     if text.len() > MAX_FILE_BYTES {
         let message = format!("file of {} bytes, the limit is {MAX_FILE_BYTES}", text.len());
         diagnostics.push(Diagnostic::new(Code::E0501, message, Span::new(source, 0, 0), "file too large"));
@@ -79,10 +109,11 @@ pub(super) fn scan(source: SourceId, text: &str, diagnostics: &mut Vec<Diagnosti
     };
     let body = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     scanner.blank(0..body);
-    scanner.report_blanks();
     for token in Lexer::new(text, body) {
         scanner.take(token);
-        if scanner.scan.too_large || scanner.diagnostics.len() >= MAX_SYNTAX_DIAGNOSTICS {
+        // With so many faults the text is no program; what follows is not checked, so it must not be parsed either.
+        scanner.scan.too_large |= scanner.diagnostics.len() >= MAX_SYNTAX_DIAGNOSTICS;
+        if scanner.scan.too_large {
             break;
         }
     }
@@ -91,6 +122,12 @@ pub(super) fn scan(source: SourceId, text: &str, diagnostics: &mut Vec<Diagnosti
 
 impl Scanner<'_> {
     fn finish(mut self) -> Scan {
+        for range in &mut self.scan.reported {
+            if range.end == UNKNOWN_END {
+                let idx = self.scan.item_starts.partition_point(|start| *start <= range.start);
+                range.end = self.scan.item_starts.get(idx).copied().unwrap_or(usize::MAX);
+            }
+        }
         self.masked.extend_from_slice(self.tail.as_bytes());
         self.scan.masked = String::from_utf8(self.masked).expect("masks replace whole characters by ASCII");
         self.scan
@@ -119,25 +156,6 @@ impl Scanner<'_> {
         self.before = self.previous.replace(token);
     }
 
-    /// W0102: one for all tabs of the file and one for all carriage returns, since the formatter removes them together.
-    fn report_blanks(&mut self) {
-        for (byte, name) in [(b'\t', "tab"), (b'\r', "carriage return")] {
-            let Some(at) = self.text.bytes().position(|found| found == byte) else { continue };
-            let in_code = Lexer::new(self.text, 0)
-                .take_while(|token| token.start <= at)
-                .all(|token| token.kind == TokenKind::Comment || !(token.start..token.end).contains(&at));
-            if !in_code {
-                continue;
-            }
-            let count = self.text.bytes().filter(|found| *found == byte).count();
-            let plural = if count == 1 { String::new() } else { format!(", {count} in this file") };
-            self.diagnostics.push(
-                Diagnostic::new(Code::W0102, format!("{name} in code{plural}"), self.span(at..at + 1), name)
-                    .help("`promptc fmt` replaces it"),
-            );
-        }
-    }
-
     fn comment(&mut self, token: Token) {
         let text = &self.text[token.start..token.end];
         let kind = match text {
@@ -151,8 +169,14 @@ impl Scanner<'_> {
 
     fn word(&mut self, token: Token) {
         if token.end - token.start > MAX_IDENT_BYTES {
-            let message = format!("name of {} bytes, the limit is {MAX_IDENT_BYTES}", token.end - token.start);
-            self.diagnostics.push(Diagnostic::new(Code::E0501, message, self.span(token.start..token.end), "name too long"));
+            let message =
+                format!("name of {} bytes, the limit is {MAX_IDENT_BYTES}", token.end - token.start);
+            self.diagnostics.push(Diagnostic::new(
+                Code::E0501,
+                message,
+                self.span(token.start..token.end),
+                "name too long",
+            ));
         }
         if is_item_start(self.text, token.start) {
             self.scan.item_starts.push(token.start);
@@ -173,7 +197,12 @@ impl Scanner<'_> {
         self.open.push(bracket);
         if self.open.len() > MAX_NESTING {
             let message = format!("nesting of more than {MAX_NESTING} levels");
-            self.diagnostics.push(Diagnostic::new(Code::E0501, message, self.span(at..at + 1), "one level too deep"));
+            self.diagnostics.push(Diagnostic::new(
+                Code::E0501,
+                message,
+                self.span(at..at + 1),
+                "one level too deep",
+            ));
             self.scan.too_large = true;
         }
     }
@@ -192,7 +221,9 @@ impl Scanner<'_> {
         // A brace closes what was left open inside it; an unmatched one closes nothing.
         if self.open.last() == Some(&opening) {
             self.open.pop();
-        } else if opening == b'{' && let Some(idx) = self.open.iter().rposition(|open| *open == b'{') {
+        } else if opening == b'{'
+            && let Some(idx) = self.open.iter().rposition(|open| *open == b'{')
+        {
             self.open.truncate(idx);
         }
     }
@@ -228,10 +259,15 @@ impl Scanner<'_> {
         let body = &self.text[token.start + 1..token.end];
         let body = body.trim_end_matches([' ', '\t', ')', ']', '}', ',']);
         let end = token.start + 1 + body.len();
-        let mut diagnostic =
-            Diagnostic::new(Code::E0103, "string is not terminated", self.span(token.start..end), "the line ends before the string")
-                .help("close it with `\"`, or use a raw string `#\"...\"#` for several lines");
-        if !body.ends_with('\\') {
+        let mut diagnostic = Diagnostic::new(
+            Code::E0103,
+            "string is not terminated",
+            self.span(token.start..end),
+            "the line ends before the string",
+        )
+        .help("close it with `\"`, or use a raw string `#\"...\"#` for several lines");
+        // With brackets inside nobody can tell where the text was to end.
+        if !body.ends_with('\\') && !body.contains(['(', ')', '[', ']', '{', '}']) {
             diagnostic = diagnostic.fix(self.span(end..end), "\"");
         }
         self.diagnostics.push(diagnostic);
@@ -241,8 +277,8 @@ impl Scanner<'_> {
         } else {
             self.masked[token.start] = b'0';
         }
-        let item_end = find_item_start(self.text, end);
-        self.scan.reported.push(token.start..item_end);
+        // The end of the declaration is put in when all declarations are known.
+        self.scan.reported.push(token.start..UNKNOWN_END);
     }
 
     /// E0105.
@@ -256,10 +292,15 @@ impl Scanner<'_> {
                 let span = self.span(token.start + at..token.start + at + len);
                 let written = &text[at..at + len];
                 self.diagnostics.push(
-                    Diagnostic::new(Code::E0105, format!("unknown escape `{written}`"), span, "not an escape of this language")
-                        .note("the escapes are `\\\"`, `\\\\`, `\\n`, `\\t`, `\\r` and `\\u{1F600}`")
-                        .help(format!("write `\\{written}` for the characters themselves"))
-                        .fix(Span { end: span.start, ..span }, "\\"),
+                    Diagnostic::new(
+                        Code::E0105,
+                        format!("unknown escape `{written}`"),
+                        span,
+                        "not an escape of this language",
+                    )
+                    .note("the escapes are `\\\"`, `\\\\`, `\\n`, `\\t`, `\\r` and `\\u{1F600}`")
+                    .help(format!("write `\\{written}` for the characters themselves"))
+                    .fix(Span { end: span.start, ..span }, "\\"),
                 );
             }
             at += len;
@@ -281,13 +322,18 @@ impl Scanner<'_> {
     fn illegal(&mut self, token: Token) {
         let text = &self.text[token.start..token.end];
         let legal = |character: &char| character.is_ascii_alphanumeric() || *character == '_';
-        let (at, character) = text.char_indices().find(|(_, character)| !legal(character)).unwrap_or((0, ' '));
+        let (at, character) =
+            text.char_indices().find(|(_, character)| !legal(character)).unwrap_or((0, ' '));
         let name = match (unicode_names2::name(character), character) {
             (Some(name), _) => format!(" ({name})"),
             (None, '\0'..='\u{1f}' | '\u{7f}') => " (a control character)".to_owned(),
             (None, _) => String::new(),
         };
-        let shown = if character.is_control() { character.escape_unicode().to_string() } else { character.to_string() };
+        let shown = if character.is_control() {
+            character.escape_unicode().to_string()
+        } else {
+            character.to_string()
+        };
         let message = format!("character `{shown}`{name} is not allowed here");
         let start = token.start + at;
         let span = self.span(start..start + character.len_utf8());
@@ -341,10 +387,4 @@ fn is_item_start(text: &str, at: usize) -> bool {
     ITEM_KEYWORDS.contains(&&rest[..len])
         && after.len() < rest.len() - len
         && after.starts_with(|first: char| first.is_ascii_alphanumeric() || matches!(first, '_' | '"'))
-}
-
-/// The offset of the next line that looks like the start of a declaration, or the end of the text.
-fn find_item_start(text: &str, from: usize) -> usize {
-    let lines = text[from..].match_indices('\n').map(|(at, _)| from + at + 1);
-    lines.into_iter().find(|at| is_item_start(text, *at)).unwrap_or(usize::MAX)
 }

@@ -37,7 +37,8 @@ impl Printer<'_> {
     fn message(&self, message: &Message, indent: usize) {
         let mut head = format!("{:<6} ", role(message.role));
         if !message.attributes.is_empty() {
-            let span = Span { start: message.role_span.end, end: message.template.span.start, ..message.span };
+            let span =
+                Span { start: message.role_span.end, end: message.template.span.start, ..message.span };
             let attributes = self.attributes(&message.attributes, span, indent + head.len() + 1);
             head.push_str(&format!("({attributes})"));
         }
@@ -58,7 +59,9 @@ impl Printer<'_> {
     /// The closing brace of a declaration: the first one after an offset, comments passed over.
     fn close_item(&self, after: u32) {
         let tokens = super::Lexer::new(self.text, after as usize);
-        let brace = tokens.filter(|token| token.kind != super::TokenKind::Comment).find(|token| &self.text[token.start..token.end] == "}");
+        let brace = tokens
+            .filter(|token| token.kind != super::TokenKind::Comment)
+            .find(|token| &self.text[token.start..token.end] == "}");
         self.close(brace.map_or(after + 1, |token| token.end as u32), 0);
     }
 
@@ -82,11 +85,14 @@ impl Printer<'_> {
     pub(super) fn flat_stage(&self, stage: &Stage) -> Option<String> {
         match stage {
             Stage::Flow(flow) => {
-                let steps: Option<String> = flow.steps.iter().map(|step| Some(format!(" |> {}", self.flat_step(step)?))).collect();
+                let steps: Option<String> =
+                    flow.steps.iter().map(|step| Some(format!(" |> {}", self.flat_step(step)?))).collect();
                 let ty = flow.ty.as_ref().map_or(String::new(), |ty| format!(" : {}", self.flat.ty(ty)));
                 Some(format!("{}{} -> {}{ty}", self.flat.expr(&flow.operand), steps?, flow.name.name))
             }
-            Stage::Write { stream, sink, .. } => Some(format!("write {} to {}", stream.text(), self.flat.call(sink))),
+            Stage::Write { stream, sink, .. } => {
+                Some(format!("write {} to {}", stream.text(), self.flat.call(sink)))
+            }
             Stage::Bad { .. } => None,
         }
     }
@@ -111,7 +117,9 @@ impl Printer<'_> {
 
     fn flow(&self, flow: &Flow, indent: usize) {
         let flat = self.flat_stage(&Stage::Flow(flow.clone()));
-        if let Some(flat) = flat.filter(|flat| flow.steps.len() <= 1 && !self.has_comments(flow.span) && fits(flat, indent)) {
+        if let Some(flat) =
+            flat.filter(|flat| flow.steps.len() <= 1 && !self.has_comments(flow.span) && fits(flat, indent))
+        {
             self.line(indent, &flat);
             return;
         }
@@ -162,7 +170,11 @@ impl Printer<'_> {
     fn outcome(&self, outcome: &Outcome, indent: usize) {
         let head = if outcome.on_pass { "on pass" } else { "on fail" };
         let calls: Vec<String> = outcome.calls.iter().map(|call| self.flat.call(call)).collect();
-        let flat = if calls.is_empty() { format!("{head} {{ }}") } else { format!("{head} {{ {} }}", calls.join(" ")) };
+        let flat = if calls.is_empty() {
+            format!("{head} {{ }}")
+        } else {
+            format!("{head} {{ {} }}", calls.join(" "))
+        };
         let was_one_line = calls.is_empty() || !self.text[outcome.span.range()].contains('\n');
         if was_one_line && !self.has_comments(outcome.span) && fits(&flat, indent) {
             self.line(indent, &flat);
@@ -191,7 +203,11 @@ impl Printer<'_> {
             self.line_end(given.span.end);
         }
         for (idx, expect) in expects.iter().enumerate() {
-            self.before_part(self.keyword_start(expect.span.start, "expect"), 2, idx == 0 && givens.is_empty());
+            self.before_part(
+                self.keyword_start(expect.span.start, "expect"),
+                2,
+                idx == 0 && givens.is_empty(),
+            );
             self.clause("expect", 2, expect);
             self.line_end(expect.span.end);
         }

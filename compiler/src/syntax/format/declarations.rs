@@ -1,6 +1,8 @@
 //! Declarations: on one line, or broken at their blocks and values.
 
-use super::super::ast::{Block, Expr, Field, FieldValue, FromKeyword, Item, ItemKind, OnKeyword, PlainKeyword, Stage, Type};
+use super::super::ast::{
+    Block, Expr, Field, FieldValue, FromKeyword, Item, ItemKind, OnKeyword, PlainKeyword, Stage, Type,
+};
 use super::Printer;
 use super::align::{FORM, MARK};
 use super::wrap::fits;
@@ -78,7 +80,9 @@ impl Printer<'_> {
         let flat = self.flat;
         Some(match &item.kind {
             ItemKind::Import { path, alias: None } => flat.string(path),
-            ItemKind::Import { path, alias: Some(alias) } => format!("{} as {}", flat.string(path), alias.name),
+            ItemKind::Import { path, alias: Some(alias) } => {
+                format!("{} as {}", flat.string(path), alias.name)
+            }
             ItemKind::Param { name, ty, default, .. } => {
                 format!("{} {MARK}:: {} {MARK}== {}", name.name, flat.ty(ty), flat.expr(default))
             }
@@ -87,19 +91,27 @@ impl Printer<'_> {
                 format!("{} {MARK}:: {} {MARK}== {}", name.name, flat.ty(ty), flat.call(call))
             }
             ItemKind::Plain { name, .. } => name.name.clone(),
-            ItemKind::Index { name, on, column, .. } => format!("{} {MARK}oon {}({})", name.name, on.text(), column.name),
+            ItemKind::Index { name, on, column, .. } => {
+                format!("{} {MARK}oon {}({})", name.name, on.text(), column.name)
+            }
             ItemKind::On { name, on, .. } => format!("{} {MARK}oon {}", name.name, on.text()),
             ItemKind::From { name, from, .. } => format!("{} {MARK}ofrom {}", name.name, from.text()),
-            ItemKind::Federation { name, target, .. } => format!("{} {MARK}ofor {}", name.name, target.text()),
+            ItemKind::Federation { name, target, .. } => {
+                format!("{} {MARK}ofor {}", name.name, target.text())
+            }
             ItemKind::Query { name, sql } => format!("{} {MARK}== sql {}", name.name, flat.string(sql)),
             ItemKind::Pipeline { name, stages } => {
                 let [stage] = stages.as_slice() else { return None };
-                if self.text[item.span.range()].contains('\n') || matches!(stage, Stage::Flow(flow) if flow.steps.len() > 1) {
+                if self.text[item.span.range()].contains('\n')
+                    || matches!(stage, Stage::Flow(flow) if flow.steps.len() > 1)
+                {
                     return None;
                 }
                 format!("{} {{ {} }}", name.name, self.flat_stage(stage)?)
             }
-            ItemKind::Prompt { .. } | ItemKind::Gate { .. } | ItemKind::Test { .. } | ItemKind::Bad => return None,
+            ItemKind::Prompt { .. } | ItemKind::Gate { .. } | ItemKind::Test { .. } | ItemKind::Bad => {
+                return None;
+            }
         })
     }
 
@@ -120,7 +132,9 @@ impl Printer<'_> {
                 self.line(0, &head);
                 self.push(&self.ty(ty, head.len()));
             }
-            ItemKind::Prompt { name, formals, within, messages } => self.prompt(&name.name, formals, within, messages),
+            ItemKind::Prompt { name, formals, within, messages } => {
+                self.prompt(&name.name, formals, within, messages)
+            }
             ItemKind::Pipeline { name, stages } => self.pipeline(item.span, &name.name, stages),
             ItemKind::Gate { .. } => self.gate(item),
             ItemKind::Test { .. } => self.test(item),

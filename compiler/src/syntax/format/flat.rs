@@ -1,7 +1,8 @@
 //! Parts of a program on one line, without comments.
 
 use super::super::ast::{
-    Argument, BinaryOp, Block, Call, Expr, ExprKind, Field, FieldValue, Formal, Literal, Text, Type, TypeKind, UnaryOp,
+    Argument, BinaryOp, Block, Call, Expr, ExprKind, Field, FieldValue, Formal, Literal, Text, Type,
+    TypeKind, UnaryOp,
 };
 use super::super::literals::unit_text;
 use super::align::INNER_BREAK;
@@ -55,7 +56,9 @@ impl Flat<'_> {
             ExprKind::Unary { op: UnaryOp::Negate, operand } => format!("-{}", self.expr(operand)),
             ExprKind::Call(call) => self.call(call),
             ExprKind::Literal(literal) => self.literal(literal, expr),
-            ExprKind::List(elements) => format!("[{}]", joined(elements.iter().map(|element| self.expr(element)))),
+            ExprKind::List(elements) => {
+                format!("[{}]", joined(elements.iter().map(|element| self.expr(element))))
+            }
             ExprKind::Path(path) => path.text(),
             ExprKind::Paren(inner) => format!("({})", self.expr(inner)),
             ExprKind::Bad => self.text[expr.span.range()].to_owned(),
@@ -111,7 +114,9 @@ impl Flat<'_> {
                 format!("vector<{}{element}{space}>", &self.text[dim_span.range()])
             }
             TypeKind::Tokens(path) => format!("tokens<{}>", path.text()),
-            TypeKind::Enum(values) => format!("enum({})", joined(values.iter().map(|value| self.string(value)))),
+            TypeKind::Enum(values) => {
+                format!("enum({})", joined(values.iter().map(|value| self.string(value))))
+            }
             TypeKind::Record(formals) if formals.is_empty() => "{ }".to_owned(),
             TypeKind::Record(formals) => format!("{{ {} }}", self.formals(formals)),
             TypeKind::Named(path) => path.text(),

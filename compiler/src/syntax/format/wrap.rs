@@ -64,7 +64,9 @@ impl Printer<'_> {
             }
             Element::Argument(argument) => self.expr(&argument.value, column),
             Element::Expr(expr) => self.expr(expr, column),
-            Element::Formal(formal) => format!("{}: {}", formal.name.name, self.ty(&formal.ty, column + formal.name.name.len() + 2)),
+            Element::Formal(formal) => {
+                format!("{}: {}", formal.name.name, self.ty(&formal.ty, column + formal.name.name.len() + 2))
+            }
             Element::Text(text) => self.flat.string(text),
         }
     }
@@ -212,10 +214,11 @@ impl Printer<'_> {
     fn marked(&self, nodes: &[Element<'_>], plain: String, column: usize) -> String {
         let lines: Vec<&str> = plain.split('\n').collect();
         let named = |node: &Element<'_>| match node {
-            Element::Argument(Argument { name: Some(name), value, .. }) => {
-                matches!(value.kind, ExprKind::Call(_) | ExprKind::Binary { .. } | ExprKind::Literal(Literal::Text(_)))
-                    .then_some(name.name.len())
-            }
+            Element::Argument(Argument { name: Some(name), value, .. }) => matches!(
+                value.kind,
+                ExprKind::Call(_) | ExprKind::Binary { .. } | ExprKind::Literal(Literal::Text(_))
+            )
+            .then_some(name.name.len()),
             _ => None,
         };
         let names: Option<Vec<usize>> = nodes.iter().map(named).collect();
