@@ -103,19 +103,23 @@ pub fn first_fit(
     required: &Required,
 ) -> Selection {
     let mut selection = Selection::new(units.len(), texts);
-    let mut group: Vec<u32> = Vec::new();
+    let mut group = Group { members: Vec::new(), queued: vec![false; units.len()] };
+    // Sentences whose constraints alone were too much: the room only gets smaller.
+    let sentences = units.iter().map(|unit| unit.sentence as usize + 1).max().unwrap_or(0);
+    let mut hopeless = vec![false; sentences];
     for &best in order {
-        if selection.kept[best as usize] {
+        let unit = units[best as usize];
+        if selection.kept[best as usize] || hopeless[unit.sentence as usize] {
             continue;
         }
-        group.clear();
-        group.push(best);
-        close(units, &selection, required, &mut group);
-        for &idx in &group {
+        group.fill(best, units, &selection, required);
+        for &idx in &group.members {
             selection.flip(units, idx as usize, gap_tokens);
         }
         if selection.tokens > cap {
-            for &idx in group.iter().rev() {
+            hopeless[unit.sentence as usize] =
+                selection.tokens > cap.saturating_add(u64::from(unit.tokens) + 2 * gap_tokens);
+            for &idx in group.members.iter().rev() {
                 selection.flip(units, idx as usize, gap_tokens);
             }
         }
@@ -128,16 +132,41 @@ pub fn first_fit(
     selection
 }
 
-/// Adds to `group` everything that its units pull in and that is not kept yet.
-fn close(units: &[Unit], selection: &Selection, required: &Required, group: &mut Vec<u32>) {
-    let mut next = 0;
-    while next < group.len() {
-        for &other in required.of(units[group[next] as usize].sentence) {
-            if !selection.kept[other as usize] && !group.contains(&other) {
-                group.push(other);
+/// A unit with everything that its constraints pull in.
+struct Group {
+    members: Vec<u32>,
+    /// One flag per unit: a member.
+    queued: Vec<bool>,
+}
+
+impl Group {
+    /// Replaces the members by `best` and what it needs and is not kept yet.
+    fn fill(&mut self, best: u32, units: &[Unit], selection: &Selection, required: &Required) {
+        for idx in self.members.drain(..) {
+            self.queued[idx as usize] = false;
+        }
+        self.push(best);
+        let mut next = 0;
+        // Members of one sentence share their list and stand together.
+        let mut last = None;
+        while let Some(&member) = self.members.get(next) {
+            let sentence = units[member as usize].sentence;
+            next += 1;
+            if last == Some(sentence) {
+                continue;
+            }
+            last = Some(sentence);
+            for &other in required.of(sentence) {
+                if !selection.kept[other as usize] && !self.queued[other as usize] {
+                    self.push(other);
+                }
             }
         }
-        next += 1;
+    }
+
+    fn push(&mut self, idx: u32) {
+        self.queued[idx as usize] = true;
+        self.members.push(idx);
     }
 }
 

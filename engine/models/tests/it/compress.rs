@@ -235,6 +235,34 @@ fn edge_texts_keep_the_rules() {
 }
 
 #[test]
+fn hostile_texts_stay_cheap() {
+    let long = |part: &str| part.repeat((1 << 18) / part.len());
+    let parts = [
+        "[a](",
+        "\u{c}\n",
+        "<!-- a -->x",
+        "<!<!-- a -->",
+        "`` ` ",
+        "12 men of Paris did not, ",
+        "[![",
+        "[a]: b\n",
+        "|\n",
+        "- ",
+        "> ```\n",
+        ". ",
+    ];
+    let mut options = Options::with_query(Unit::Clause, Target::Ratio(4.0));
+    options.keep =
+        KeepSet { numbers: true, names: true, negation: true, code: true, tables: true, headings: true };
+    options.links = Links::Side;
+    for part in parts {
+        let text = long(part);
+        let out = compress(&[&text], None, Some("men of Paris"), &options, &WordPunct, None);
+        check(&[&text], &out, " … ", Some(ratio_cap(out.tokens_in, 4.0)), &WordPunct);
+    }
+}
+
+#[test]
 fn a_dropped_element_is_the_empty_text_and_one_budget_is_shared() {
     let texts = [
         "Cats sleep a lot in the warm sun.",

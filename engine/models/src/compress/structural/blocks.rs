@@ -136,6 +136,9 @@ impl Walk<'_> {
         self.before = Before::Boundary;
         let (mut line_start, mut line_stop) = (start, end);
         while line_start < text.len() {
+            if line_start > start && text.as_bytes()[line_start] == b'\x0c' {
+                return next;
+            }
             let content = text[line_start..line_stop].trim_matches([' ', '\t', '\r', '\x0c']);
             let after = (line_stop + 1).min(text.len());
             if !content.is_empty() {

@@ -16,10 +16,13 @@ pub(super) fn kept(text: &str) -> Option<Vec<Piece>> {
     let mut cutter = Cutter::new();
     let mut fences = Fences::new(text);
     let mut start = 0;
-    // Start of the line's kept part, to see whether a comment stands alone on its lines.
+    // The line of `start`; it is not whole if a comment that began above ends in it.
+    let (mut line_start, mut end, mut whole) = (0, line_end(text, 0), true);
     while start < bytes.len() {
-        let end = line_end(text, start);
-        if fences.step(&text[start..end]) {
+        if start > end {
+            (line_start, end, whole) = (start, line_end(text, start), bytes[start - 1] == b'\n');
+        }
+        if whole && start == line_start && fences.step(&text[start..end]) {
             start = end + 1;
             continue;
         }
@@ -35,12 +38,9 @@ pub(super) fn kept(text: &str) -> Option<Vec<Piece>> {
         };
         let Some(len) = memmem::find(&bytes[open + OPEN.len()..], CLOSE) else { break };
         let close = open + OPEN.len() + len + CLOSE.len();
-        let close_end = line_end(text, close);
-        let line_start = memchr::memrchr(b'\n', &bytes[..open]).map_or(0, |newline| newline + 1);
-        let alone = cutter.from <= line_start
-            && is_blank_line(&bytes[line_start..open])
-            && is_blank_line(&bytes[close..close_end]);
-        if alone {
+        let opens_line = whole && cutter.from <= line_start && is_blank_line(&bytes[line_start..open]);
+        let close_end = if close <= end { end } else { line_end(text, close) };
+        if opens_line && is_blank_line(&bytes[close..close_end]) {
             let next = (close_end + 1).min(bytes.len());
             cutter.remove(line_start, next);
             start = next;

@@ -7,6 +7,9 @@ use crate::spans::Piece;
 /// Open brackets that are remembered within a paragraph; more are not links.
 const OPEN_BRACKETS_MAX: usize = 64;
 
+/// Longest target of a link with its brackets, in bytes; bounds the search for the closing bracket.
+const TARGET_BYTES_MAX: usize = 4096;
+
 /// What a text is without its link targets.
 pub(super) struct Found {
     /// The ranges that stay.
@@ -72,7 +75,7 @@ fn target_end(bytes: &[u8], idx: usize) -> Option<usize> {
         return None;
     }
     let mut depth = 0;
-    for (offset, &byte) in bytes[idx..].iter().enumerate() {
+    for (offset, &byte) in bytes[idx..].iter().take(TARGET_BYTES_MAX).enumerate() {
         match byte {
             b'(' => depth += 1,
             b')' => depth -= 1,
