@@ -120,7 +120,8 @@ pub fn list_of(item: FieldRef, values: ArrayRef, lengths: impl Iterator<Item = u
 /// A `list<text>` array without nulls.
 #[must_use]
 pub fn text_list(rows: &[Vec<String>]) -> ListArray {
-    let values = StringArray::from_iter_values(rows.iter().flatten());
+    // `from_iter_values` wants an exact length, which a flattened iterator does not have.
+    let values: StringArray = rows.iter().flatten().map(Some).collect();
     list_of(Arc::new(Field::new("item", DataType::Utf8, false)), Arc::new(values), rows.iter().map(Vec::len))
 }
 

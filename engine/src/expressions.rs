@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Column, ScalarValue};
-use datafusion::logical_expr::expr::{InList, ScalarFunction, WindowFunction};
+use datafusion::logical_expr::expr::{Case, InList, ScalarFunction, WindowFunction};
 use datafusion::logical_expr::{
     BinaryExpr, Cast, Expr, Operator, ScalarUDF, WindowFrame, WindowFunctionDefinition,
 };
@@ -39,6 +39,13 @@ pub fn lower(expr: &op::Expr) -> Result<Expr, EngineError> {
         ExprKind::Field { base, name } => call("field", vec![lower(base)?, text_literal(name)], field)?,
         ExprKind::FieldOfEach { base, name } => {
             call("field_of_each", vec![lower(base)?, text_literal(name)], field)?
+        }
+        // Branches that are not taken must not be computed: they may divide by zero.
+        ExprKind::Call { function: "if", args } if args.len() == 3 => {
+            let then = cast(lower(&args[1])?, field.data_type().clone());
+            let otherwise = cast(lower(&args[2])?, field.data_type().clone());
+            let branch = (Box::new(lower(&args[0])?), Box::new(then));
+            Expr::Case(Case::new(None, vec![branch], Some(Box::new(otherwise))))
         }
         ExprKind::Call { function, args } => {
             let args: Result<Vec<_>, _> = args.iter().map(lower).collect();
@@ -105,7 +112,11 @@ fn same_type(left: &op::Expr, right: &op::Expr) -> Result<(Expr, Expr), EngineEr
     }
 }
 
+/// Nested values are built with their exact fields; casting them would only relabel them.
 fn cast(expr: Expr, to: DataType) -> Expr {
+    if to.is_nested() || to == DataType::Null {
+        return expr;
+    }
     Expr::Cast(Cast::new(Box::new(expr), to))
 }
 
@@ -127,12 +138,19 @@ fn window(function: &str, args: &[op::Expr], over: Option<&str>, field: FieldRef
     let Some(over) = over else {
         return Err(EngineError::internal("expressions", format!("aggregate `{function}` in a row-wise place")));
     };
-    let args: Result<Vec<_>, _> = args.iter().map(lower).collect();
     let definition = WindowFunctionDefinition::AggregateUDF(aggregates::aggregate(function, field)?);
-    let mut window = WindowFunction::new(definition, args?);
+    let mut window = WindowFunction::new(definition, aggregate_args(args)?);
     window.params.partition_by = vec![column(over)];
     window.params.window_frame = WindowFrame::new(None);
     Ok(Expr::WindowFunction(Box::new(window)))
+}
+
+/// DataFusion knows no aggregate without arguments: `count()` counts a constant.
+fn aggregate_args(args: &[op::Expr]) -> Result<Vec<Expr>, EngineError> {
+    if args.is_empty() {
+        return Ok(vec![Expr::Literal(ScalarValue::Int64(Some(1)), None)]);
+    }
+    args.iter().map(lower).collect()
 }
 
 /// An expression with aggregates, taken apart: `sum(a) / sum(b)` is the aggregates and what is done with their results.
@@ -157,9 +175,8 @@ impl Aggregated {
         let kind = match &expr.kind {
             ExprKind::Aggregate { function, args, over: None } => {
                 let field = Arc::new(types::field("value", &expr.ty));
-                let lowered: Result<Vec<_>, _> = args.iter().map(lower).collect();
                 let name = format!("~a{}", self.aggregates.len());
-                let call = aggregates::aggregate(function, field)?.call(lowered?);
+                let call = aggregates::aggregate(function, field)?.call(aggregate_args(args)?);
                 self.aggregates.push((name.clone(), call));
                 ExprKind::Column(name)
             }

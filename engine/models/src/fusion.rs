@@ -82,6 +82,22 @@ pub fn max<Id: Ord + Clone>(lists: &[&[(Id, f64)]]) -> Vec<Fused<Id>> {
     fuse(lists, |scores| scores.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max))
 }
 
+/// Weighted sum of the scores as they are; a missing candidate adds nothing. For indexes whose scores share a scale.
+///
+/// # Errors
+/// [`FusionError::Weights`] unless there is one weight per list.
+pub fn weighted<Id: Ord + Clone>(
+    lists: &[&[(Id, f64)]],
+    weights: &[f64],
+) -> Result<Vec<Fused<Id>>, FusionError> {
+    if lists.len() != weights.len() {
+        return Err(FusionError::Weights { lists: lists.len(), weights: weights.len() });
+    }
+    Ok(fuse(lists, |scores| {
+        scores.iter().zip(weights).map(|(score, weight)| weight * score.unwrap_or(0.0)).sum()
+    }))
+}
+
 /// Mean, deviation and lowest score of a list.
 struct Scale {
     mean: f64,

@@ -20,7 +20,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::identity::{RowHasher, ordinal_id};
 use super::seal::{BLOCKS_KEY, SEAL_KEY, SealWriter};
-use super::{CONTENT_COLUMN, FlowError, HIDDEN_PREFIX, ROW_COLUMN, RowId};
+use super::{CONTENT_COLUMN, FlowError, ROW_COLUMN, RowId};
 
 /// Rows per row group: what a reader that skips nothing holds in memory at once.
 const GROUP_ROWS: usize = 8_192;
@@ -88,8 +88,9 @@ impl FlowWriter {
         if fp.is_empty() || !fp.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(unusable(format!("`{fp}` is not a fingerprint")));
         }
-        if let Some(field) = schema.fields().iter().find(|field| field.name().starts_with(HIDDEN_PREFIX)) {
-            return Err(unusable(format!("column `{}`: `{HIDDEN_PREFIX}` is reserved", field.name())));
+        let is_ours = |name: &str| name == ROW_COLUMN || name == CONTENT_COLUMN;
+        if let Some(field) = schema.fields().iter().find(|field| is_ours(field.name())) {
+            return Err(unusable(format!("column `{}` is reserved", field.name())));
         }
         let key: Vec<usize> = key
             .iter()

@@ -228,7 +228,7 @@ fn a_duplicate_key_is_named_and_leaves_nothing() {
 #[test]
 fn hidden_names_and_wrong_fingerprints_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let schema = Arc::new(Schema::new(vec![Field::new("~mine", DataType::Int64, false)]));
+    let schema = Arc::new(Schema::new(vec![Field::new("~row", DataType::Int64, false)]));
     assert!(FlowWriter::create(dir.path(), dir.path(), FP, schema.clone(), &[]).is_err());
     let schema = Arc::new(Schema::new(vec![Field::new("mine", DataType::Int64, false)]));
     assert!(FlowWriter::create(dir.path(), dir.path(), "../x", schema.clone(), &[]).is_err());

@@ -1,0 +1,8 @@
+//! The engine from outside: programs on disk, run over a real store.
+#![expect(missing_docs, reason = "tests")]
+
+mod bad_input;
+mod fixture;
+mod increment;
+mod pipelines;
+mod same_bytes;
