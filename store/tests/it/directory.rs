@@ -16,7 +16,7 @@ pub(crate) fn open(dir: &Path) -> Store {
 }
 
 /// Runs the test `name` of this binary in another process, which finds `PROMPTC_TEST_DIR` set.
-fn other_process(name: &str, dir: &Path) -> Child {
+pub(crate) fn other_process(name: &str, dir: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env("PROMPTC_TEST_DIR", dir)
@@ -27,7 +27,7 @@ fn other_process(name: &str, dir: &Path) -> Child {
         .unwrap()
 }
 
-fn told_dir() -> Option<std::path::PathBuf> {
+pub(crate) fn told_dir() -> Option<std::path::PathBuf> {
     std::env::var_os("PROMPTC_TEST_DIR").map(Into::into)
 }
 
