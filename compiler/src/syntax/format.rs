@@ -114,6 +114,14 @@ impl<'a> Printer<'a> {
         for (idx, item) in file.items.iter().enumerate() {
             let next = file.items.get(idx + 1).map_or(self.text.len(), |next| next.span.start as usize);
             let end = self.last_token(item.span.start as usize, next);
+            let printed = self.written.get() as usize;
+            if (item.span.start as usize) < printed {
+                // An open string reaches over the declarations that the parser found in it.
+                if end > printed {
+                    self.verbatim(printed, end);
+                }
+                continue;
+            }
             let is_bad = end != item.span.end as usize
                 || errors.iter().any(|at| (item.span.start..=end as u32).contains(at));
             let is_first = previous.is_none() && head.is_none();

@@ -71,8 +71,8 @@ impl Builder<'_> {
             Rule::source => self.source(pair),
             Rule::plain => self.plain(pair),
             Rule::indexdecl => self.index(pair),
-            Rule::ondecl => self.on_declaration(pair),
-            Rule::fromdecl => self.from_declaration(pair),
+            Rule::ondecl => self.on_model(pair),
+            Rule::fromdecl => self.learned(pair),
             Rule::fordecl => self.federation(pair),
             Rule::prompt => self.prompt(pair),
             Rule::pipeline => self.pipeline(pair),
@@ -145,7 +145,7 @@ impl Builder<'_> {
         ItemKind::Index { name, on, column: self.name(&mut parts), block: self.block(parts.part()) }
     }
 
-    fn on_declaration(&mut self, pair: Pair<'_, Rule>) -> ItemKind {
+    fn on_model(&mut self, pair: Pair<'_, Rule>) -> ItemKind {
         let mut parts = parts(pair);
         let first = parts.part();
         let keyword = match first.as_str() {
@@ -159,7 +159,7 @@ impl Builder<'_> {
         ItemKind::On { keyword, keyword_span, name, on, block: self.block(parts.part()) }
     }
 
-    fn from_declaration(&mut self, pair: Pair<'_, Rule>) -> ItemKind {
+    fn learned(&mut self, pair: Pair<'_, Rule>) -> ItemKind {
         let mut parts = parts(pair);
         let first = parts.part();
         let keyword = match first.as_str() {
