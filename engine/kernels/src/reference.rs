@@ -1,0 +1,3 @@
+//! The definition of every op: plain loops that nobody optimises.
+
+pub(crate) mod dot;

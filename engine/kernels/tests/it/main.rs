@@ -1,0 +1,6 @@
+//! Integration tests of the kernels, one binary.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod agree;
+mod budgets;
+mod levels;
