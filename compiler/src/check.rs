@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::hir::Hir;
-use crate::resolve::imports::{self, Loader};
+use crate::resolve::imports;
+pub use crate::resolve::imports::Loader;
 use crate::resolve::{DeclKind, Declaration, DeclarationId, Program};
 use crate::source::{SourceMap, Span};
 use crate::syntax::ast::ItemKind;
@@ -135,7 +136,21 @@ fn check_program(ctx: &mut Context<'_>) -> Hir {
     let benches = benches::check_all(ctx);
     let gates = gates::check_all(ctx);
     let queries = benches::check_queries(ctx);
+    confess(ctx);
     Hir { params, tests, benches, gates, queries, docs: docs(ctx.program), ..Hir::default() }
+}
+
+/// Without an error everything has a type; if not, a check has kept silent, and that is ours to mend.
+fn confess(ctx: &mut Context<'_>) {
+    if ctx.error_count() > 0 {
+        return;
+    }
+    let lost = ctx.streams.iter().find(|(_, stream)| stream.is_unknown || stream.node.is_none());
+    let Some((key, stream)) = lost else { return };
+    let span = ctx.get(key.declaration).span;
+    let message = format!("internal fault: stream `{}` has no type", stream.name);
+    let fault = Diagnostic::new(Code::E2001, message, span, "no error was found in it");
+    ctx.report(fault.help("report this program to the makers of promptc"));
 }
 
 /// Types a declaration of the core; those of later areas follow when all of these are known.

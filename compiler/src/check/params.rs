@@ -209,7 +209,7 @@ fn is_within(
             let side = if bound == "min" { "below its min" } else { "above its max" };
             let message = format!("value of param `{name}` is {side} {written}");
             ctx.report(
-                Diagnostic::new(Code::E0502, message, span, format!("{side}")).label(expr.span, bound),
+                Diagnostic::new(Code::E0502, message, span, side).label(expr.span, bound),
             );
             is_within = false;
         }

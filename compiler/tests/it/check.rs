@@ -519,7 +519,7 @@ fn edits_make_the_diagnostic_go_away() {
         "pipeline p { docs |> chunk(text, by = headings) -> out }",
         "pipeline p { docs |> chnk(text) -> out }",
         "pipeline p { docs |> sample(10%) -> out }",
-        "pipeline p { docs |> derive(x = contans(text, \"a\")) -> out }",
+        "pipeline p { docs |> derive(x = starts_wth(text, \"a\")) -> out }",
         "pipeline p { docs |> embed(text, with = e) as v -> out }\nindex i on p.out(v) { kind = hnsw }",
         "pipeline p { docs -> out }\npipeline q { p.ot -> out }",
         "embedder f { kind = hashed_ngram, sed = 1, dim = 64, seed = 7 }",

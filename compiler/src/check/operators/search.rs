@@ -179,7 +179,7 @@ fn check_arms(
         let embed = match (query.ty.required(), info.column.ty.required()) {
             (Type::Text, Type::Text) => None,
             (Type::Text, Type::Vector { .. }) => {
-                let Some(embedder) = info.embedder.and_then(|id| embedder(ctx, id)) else { return None };
+                let embedder = info.embedder.and_then(|id| embedder(ctx, id))?;
                 if embedder.op.idf {
                     tables.push(embedder.fitted);
                 }
