@@ -28,7 +28,11 @@ fn refuse(ctx: &mut Context<'_>, shown: &str, span: Span, taint: &Taint) {
     };
     if ctx.streams.values().any(|stream| stream.name == train || stream.name.ends_with(&format!(".{train}")))
     {
-        diagnostic = diagnostic.help(format!("did you mean `{train}`?")).fix(span, train);
+        diagnostic = diagnostic.help(format!("did you mean `{train}`?"));
+        // A column may follow the stream: it stays.
+        if ctx.sources().snippet(span).starts_with(shown) {
+            diagnostic = diagnostic.fix(Span { end: span.start + shown.len() as u32, ..span }, train);
+        }
     } else if let Some(flow) = flow_of(ctx, shown) {
         diagnostic = diagnostic.note(flow);
     }

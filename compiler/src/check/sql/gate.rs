@@ -103,14 +103,18 @@ fn check_literal(facts: &GateFacts<'_>, column: &str, literal: &str, span: Span)
         _ => (
             &only_bench[..],
             format!("gate `{gate}`: its rows are of bench `{bench}`, not of `{literal}`"),
-            "name",
+            "",
         ),
     };
     if recorded.iter().any(|name| name == literal) {
         return None;
     }
     let diagnostic = Diagnostic::new(Code::E0602, message, span, "in the gate's SQL");
-    let diagnostic = diagnostic.note(format!("{kind} of `{bench}`: {}", recorded.join(", ")));
+    let note = match column {
+        "bench" => "a gate sees rows of its own bench only".to_owned(),
+        _ => format!("{kind} of `{bench}`: {}", recorded.join(", ")),
+    };
+    let diagnostic = diagnostic.note(note);
     // The literal's quotes stay.
     let inside = Span { start: span.start + 1, end: span.end.saturating_sub(1).max(span.start + 1), ..span };
     Some(suggest(diagnostic, literal, inside, recorded.iter().map(String::as_str)))
