@@ -90,8 +90,9 @@ pub(super) fn compress(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<S
     };
     let fields = &applied.fields;
     let name = applied.result_name(ctx, &text, span)?;
-    let query =
-        fields.expr("query").map(|expr| check_expr(ctx, &applied.scope(), expr, Some(&Type::Text.optional())));
+    let query = fields
+        .expr("query")
+        .map(|expr| check_expr(ctx, &applied.scope(), expr, Some(&Type::Text.optional())));
     let titles = match fields.expr("titles") {
         Some(expr) => {
             let wanted = Type::List(Box::new(Type::Text.optional()));
