@@ -1,0 +1,10 @@
+//! Integration tests of the compiler, one binary.
+
+mod check;
+mod corpus;
+mod errors;
+mod format;
+mod measure;
+mod peg;
+mod reference;
+mod tidy;
