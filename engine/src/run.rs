@@ -239,6 +239,16 @@ pub fn last_build(store: &Store, identity: &str) -> Result<Option<BuildRecord>, 
     Ok(text.and_then(|text| BuildRecord::parse(&text).ok()))
 }
 
+/// The file of a named stream of a build, if it is still there. Nodes of a stream are named `stream/number operator`; the
+/// last one gives its rows.
+#[must_use]
+pub fn stream_file(store: &Store, build: &BuildRecord, stream: &str) -> Option<PathBuf> {
+    let nodes = build.nodes.iter().rev().filter(|node| node.name.split('/').next() == Some(stream));
+    nodes
+        .map(|node| store.flows_dir().join(format!("{}.parquet", node.fp.short(32))))
+        .find(|path| path.exists())
+}
+
 impl<'a> Run<'a> {
     fn new(
         plan: &'a Plan,

@@ -34,10 +34,12 @@ pub struct SessionSettings {
 /// # Errors
 /// A temporary folder that cannot be used.
 pub fn session(settings: &SessionSettings) -> Result<SessionContext, EngineError> {
-    let config = SessionConfig::new()
+    let mut config = SessionConfig::new()
         .with_target_partitions(1)
         .with_batch_size(settings.batch_rows)
         .with_information_schema(false);
+    // DataFusion 54.1 pushes a field access below the unnest that makes the record, where it is still a list.
+    config.options_mut().optimizer.enable_leaf_expression_pushdown = false;
     let disk = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![settings.temporary.clone()]));
     let runtime = RuntimeEnvBuilder::new()

@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::error::EngineError;
 use crate::expressions::{Aggregated, column, lower};
-use crate::run::{RunOptions, run_graph};
+use crate::run::{RunOptions, run_graph, stream_file};
 use crate::store_errors;
 
 /// Failing rows that a test shows.
@@ -105,7 +105,7 @@ pub async fn run_test(
     options: &RunOptions,
 ) -> Result<TestReport, EngineError> {
     let started = std::time::Instant::now();
-    let settings = promptc_store::open::StoreOptions::default();
+    let settings = promptc_store::open::StoreOptions { cache_bytes: promptc_store::open::CACHE_BYTES_DEFAULT, read_only: false };
     let store = Arc::new(Store::open(scratch, &settings).map_err(store_errors::open)?);
     let roots: Vec<NodeId> = test
         .expects
@@ -219,9 +219,7 @@ pub async fn row_by_key(
     stream: &str,
     key: &str,
 ) -> Result<RecordBatch, EngineError> {
-    let node = last.nodes.iter().find(|node| node.name.split('/').next() == Some(stream));
-    let path = node.map(|node| store.flows_dir().join(format!("{}.parquet", node.fp.short(32))));
-    let Some(path) = path.filter(|path| path.exists()) else {
+    let Some(path) = stream_file(store, last, stream) else {
         let known: Vec<&str> = last.nodes.iter().filter_map(|node| node.name.split('/').next()).collect();
         let mut known: Vec<&str> = known.into_iter().filter(|name| name.contains('.')).collect();
         known.sort_unstable();

@@ -84,6 +84,12 @@ pub struct HashedNgram {
     identity: [u8; 32],
 }
 
+impl fmt::Debug for HashedNgram {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("HashedNgram").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
 /// What one thread remembers between texts. Used with another embedder, it forgets everything first.
 #[derive(Default)]
 pub struct Scratch {

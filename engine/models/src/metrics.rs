@@ -4,6 +4,7 @@
 //! from 0 in lists and ranks from 1 in formulas. Nothing here averages over queries.
 
 use crate::tokenize::word_ranges;
+use promptc_kernels::Kernels;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// True if `gold` is among the first `depth` elements.
@@ -46,6 +47,15 @@ pub fn ndcg<T: Ord>(list: &[T], relevance: &BTreeMap<T, i32>, depth: usize) -> f
     let ideal: f64 =
         gains.into_iter().take(depth).enumerate().map(|(position, gain)| discounted(gain, position)).sum();
     if ideal > 0.0 { found / ideal } else { 0.0 }
+}
+
+/// Cosine of the angle between two vectors, -1 to 1; 0 if one of them is zero or empty, since it points nowhere; NaN if a
+/// component is not finite. The same bits on every processor, since results are kept and compared. Cost: one pass.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn cosine(left: &[f32], right: &[f32]) -> f64 {
+    Kernels::PORTABLE.cosine_f32(left, right)
 }
 
 /// True if any answer that is not blank occurs in the text, both in lower case.
@@ -197,6 +207,16 @@ mod tests {
         assert_eq!(word_f1("cat cat", &["cat"]), 2.0 / 3.0);
         assert_eq!(word_f1("the", &["a"]), 1.0);
         assert_eq!(word_f1("", &["cat"]), 0.0);
+    }
+
+    #[test]
+    fn cosines_by_hand() {
+        assert_eq!(cosine(&[3.0, 4.0], &[6.0, 8.0]), 1.0);
+        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 2.0]), 0.0);
+        assert_eq!(cosine(&[1.0, 1.0], &[-1.0, -1.0]), -1.0);
+        assert!((cosine(&[1.0, 0.0], &[1.0, 1.0]) - 0.5_f64.sqrt()).abs() < 1e-15);
+        assert_eq!((cosine(&[0.0, 0.0], &[1.0, 1.0]), cosine(&[], &[])), (0.0, 0.0));
+        assert!(cosine(&[f32::INFINITY], &[1.0]).is_nan());
     }
 
     #[test]

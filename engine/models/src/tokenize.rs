@@ -7,7 +7,7 @@
 use std::sync::OnceLock;
 
 /// Counts and locates tokens. Implementations are pure: the same text has the same tokens.
-pub trait Tokenizer: Send + Sync {
+pub trait Tokenizer: std::fmt::Debug + Send + Sync {
     /// Number of tokens in `text`; 0 for empty or blank text. Cost: one pass.
     fn count(&self, text: &str) -> u64;
 

@@ -14,7 +14,7 @@ use promptc_engine::compiler::plan::Rules;
 use promptc_engine::error::EngineError;
 use promptc_engine::program::{Program, Settings, load};
 use promptc_engine::run::RunOptions;
-use promptc_engine::store::open::{Store, StoreOptions};
+use promptc_engine::store::open::{CACHE_BYTES_DEFAULT, Store, StoreOptions};
 use promptc_engine::store_errors;
 
 use crate::exit::{Exit, report};
@@ -230,7 +230,8 @@ impl Common {
     }
 
     fn store(&self, folder: &Path) -> Result<Arc<Store>, EngineError> {
-        let store = Store::open(&self.data_dir(folder), &StoreOptions::default()).map_err(store_errors::open)?;
+        let options = StoreOptions { cache_bytes: CACHE_BYTES_DEFAULT, read_only: false };
+        let store = Store::open(&self.data_dir(folder), &options).map_err(store_errors::open)?;
         Ok(Arc::new(store))
     }
 

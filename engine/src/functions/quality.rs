@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeListArray, Float64Array, MapArray,
 };
-use arrow::datatypes::{DataType, Float64Type, Int32Type};
+use arrow::datatypes::{DataType, Float32Type, Int32Type};
 use arrow::row::Row;
 use promptc_models::metrics;
 use promptc_models::spans::Span;
@@ -206,8 +206,7 @@ fn graded(
     })
 }
 
-/// Cosine in doubles, summed in the order of the components; 0 if one vector is zero, since it points nowhere. Of bits the cosine of
-/// their signs. Cost: one pass.
+/// [`metrics::cosine`] of vectors of numbers; of bits the cosine of their signs. Cost: one pass.
 fn cosine(call: &Call<'_>) -> Result<ArrayRef, EngineError> {
     match call.args[0].data_type() {
         DataType::Null => Ok(arrow::array::new_null_array(call.result.data_type(), call.rows)),
@@ -219,15 +218,16 @@ fn cosine(call: &Call<'_>) -> Result<ArrayRef, EngineError> {
         _ => {
             let (left, right) = (components(&call.args[0])?, components(&call.args[1])?);
             floats(call, |row| {
-                let (left, right) = (&left.0[left.range(row)], &right.0[right.range(row)]);
-                cosine_of(left, right).ok_or_else(|| fault("the vectors are not finite"))
+                let cosine = metrics::cosine(&left.0[left.range(row)], &right.0[right.range(row)]);
+                if cosine.is_nan() { Err(fault("the vectors are not finite")) } else { Ok(cosine) }
             })
         }
     }
 }
 
-/// The components of a column of vectors, one after the other.
-struct Components(Vec<f64>, usize);
+/// The components of a column of vectors, one after the other, and how many a vector has. No element type holds more than
+/// `f32` does.
+struct Components(Vec<f32>, usize);
 
 impl Components {
     fn range(&self, row: usize) -> Range<usize> {
@@ -240,21 +240,8 @@ fn components(array: &ArrayRef) -> Result<Components, EngineError> {
     let dim = vectors.value_length() as usize;
     let start = vectors.value_offset(0) as usize;
     let values = vectors.values().slice(start, vectors.len() * dim);
-    let values = conform(values, &DataType::Float64)?;
-    Ok(Components(values.as_primitive::<Float64Type>().values().to_vec(), dim))
-}
-
-fn cosine_of(left: &[f64], right: &[f64]) -> Option<f64> {
-    let dot = |left: &[f64], right: &[f64]| {
-        left.iter().zip(right).fold(0.0, |sum, (left, right)| sum + left * right)
-    };
-    let norms = dot(left, left).sqrt() * dot(right, right).sqrt();
-    if norms == 0.0 {
-        return Some(0.0);
-    }
-    // Rounding may leave the interval by an ulp.
-    let cosine = dot(left, right) / norms;
-    cosine.is_finite().then(|| cosine.clamp(-1.0, 1.0))
+    let values = conform(values, &DataType::Float32)?;
+    Ok(Components(values.as_primitive::<Float32Type>().values().to_vec(), dim))
 }
 
 fn sign_cosine(left: &[u8], right: &[u8]) -> f64 {
@@ -269,7 +256,7 @@ mod tests {
     use super::*;
     use arrow::array::{Float32Array, MapBuilder, StringBuilder};
     use arrow::array::{Int32Builder, MapFieldNames};
-    use arrow::datatypes::Field;
+    use arrow::datatypes::{Field, Float64Type};
 
     fn flags(array: &ArrayRef) -> Vec<Option<bool>> {
         array.as_boolean().iter().collect()

@@ -40,12 +40,6 @@ pub struct AssembleOperator {
     result: DataType,
 }
 
-impl std::fmt::Debug for dyn Tokenizer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tokenizer")
-    }
-}
-
 /// Indices of the messages with a `when`, and of those with a query.
 #[must_use]
 pub fn conditional_messages(params: &Assemble) -> (Vec<usize>, Vec<usize>) {
@@ -190,8 +184,8 @@ impl RowOperator for AssembleOperator {
 fn messages_column(rows: &[Option<&Fitted>], declared: &DataType) -> Result<ArrayRef, EngineError> {
     let all = || rows.iter().flatten().flat_map(|row| &row.messages);
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(all().map(|(role, _)| role_name(*role)))),
-        Arc::new(StringArray::from_iter_values(all().map(|(_, content)| content))),
+        Arc::new(all().map(|(role, _)| Some(role_name(*role))).collect::<StringArray>()),
+        Arc::new(all().map(|(_, content)| Some(content)).collect::<StringArray>()),
     ];
     list_column(declared, columns, rows.iter().map(|row| row.map_or(0, |row| row.messages.len())))
 }

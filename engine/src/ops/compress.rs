@@ -215,7 +215,7 @@ fn links_column(rows: &[Row]) -> ArrayRef {
         fields.clone().into(),
         vec![
             Arc::new(UInt32Array::from_iter_values(all().map(|(at, _)| *at))),
-            Arc::new(StringArray::from_iter_values(all().map(|(_, target)| target))),
+            Arc::new(all().map(|(_, target)| Some(target)).collect::<StringArray>()),
         ],
         None,
     );

@@ -5,9 +5,7 @@
 
 use promptc_compiler::op::{Message, Prompt, Shrink};
 use promptc_compiler::syntax::ast::Role;
-use promptc_models::compress::keep::KeepSet;
-use promptc_models::compress::rank::{Ranking, Row};
-use promptc_models::compress::{Options, Target, Unit, ratio_cap};
+use promptc_models::compress::{Options, Ranking, Row, Target, Unit, ratio_cap};
 use promptc_models::tokenize::Tokenizer;
 
 use super::render::Rendered;
@@ -153,7 +151,7 @@ impl<'a> Part<'a> {
         let ranking = self.ranking.get_or_insert_with(|| {
             let unit = crate::ops::compress::unit(unit);
             let mut options = Options::with_query(unit, Target::None);
-            options.keep = KeepSet::from_names(keep.iter().map(String::as_str)).unwrap_or_default();
+            options.keep = crate::ops::compress::keep_set(keep);
             options.stages.structural = false;
             options.stages.passage = unit == Unit::Passage;
             let texts = [rendered.text.as_str()];

@@ -270,14 +270,7 @@ impl Run<'_> {
     /// What changed in a stream since the last build, if its file is still there.
     fn difference(&self, id: NodeId, name: &str) -> Result<Option<flows::FlowDiff>, EngineError> {
         let Some(last) = &self.last else { return Ok(None) };
-        let Some(old) = last.nodes.iter().find(|node| node.name == name || node.name.starts_with(&format!("{name}/")))
-        else {
-            return Ok(None);
-        };
-        let old_path = self.ctx.store.flows_dir().join(format!("{}.parquet", old.fp.short(32)));
-        if !old_path.exists() {
-            return Ok(None);
-        }
+        let Some(old_path) = super::stream_file(&self.ctx.store, last, name) else { return Ok(None) };
         let (old, new) = (Flow::open(&old_path), Flow::open(&self.stream_path(id)));
         match (old, new) {
             (Ok(old), Ok(new)) => flows::diff(&old, &new).map(Some).map_err(store_errors::flow),

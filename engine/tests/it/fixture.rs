@@ -90,7 +90,8 @@ impl Fixture {
         let program = load(&self.path().join(&self.program), &Settings::default())?;
         let shown: Vec<_> = program.checked.diagnostics.iter().map(|found| &found.message).collect();
         assert!(!program.checked.has_errors(), "{shown:?}");
-        let store = Store::open(&self.path().join(&self.store), &StoreOptions::default()).unwrap();
+        let settings = StoreOptions { cache_bytes: 1 << 30, read_only: false };
+        let store = Store::open(&self.path().join(&self.store), &settings).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(run(&program, Arc::new(store), options, Arc::new(Silent), cancel))
     }

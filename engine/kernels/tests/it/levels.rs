@@ -31,7 +31,8 @@ fn a_level_is_given_or_reported_as_absent() {
 fn different_lengths_panic_at_every_level() {
     for &level in available_levels() {
         let kernels = Kernels::at(level).unwrap();
-        let calls: [&dyn Fn(&[f32], &[f32]) -> f64; 3] = [
+        type Call<'a> = &'a dyn Fn(&[f32], &[f32]) -> f64;
+        let calls: [Call<'_>; 3] = [
             &|left, right| f64::from(kernels.dot_f32(left, right)),
             &|left, right| f64::from(kernels.l2_f32(left, right)),
             &|left, right| kernels.cosine_f32(left, right),

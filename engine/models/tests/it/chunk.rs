@@ -6,6 +6,7 @@ use promptc_models::tokenize::{Tokenizer, WordPunct};
 use proptest::prelude::*;
 
 /// Tokens of three bytes that ignore words and cut at characters; a part can have more tokens than its share.
+#[derive(Debug)]
 struct Triples;
 
 impl Tokenizer for Triples {

@@ -13,6 +13,7 @@ use promptc_models::words;
 use proptest::prelude::*;
 
 /// A tokenizer whose count of a whole differs from the sum of its parts, as with subwords.
+#[derive(Debug)]
 struct Pairs;
 
 impl Tokenizer for Pairs {

@@ -30,11 +30,13 @@ pub fn doctor(args: &DoctorArgs, common: &Common) -> Outcome {
     }
     let findings = doctor::check(&dir);
     for finding in &findings {
-        println!("{finding}");
+        let code = finding.code.map_or_else(String::new, |code| format!("[{code}]"));
+        println!("{:?}{code} {}: {}", finding.severity, finding.subject, finding.message);
+        if !finding.help.is_empty() {
+            println!("  = help: {}", finding.help);
+        }
     }
-    if findings.is_empty() {
-        println!("             whole");
-        return Ok(Exit::Ok);
-    }
-    Ok(Exit::Failed)
+    let is_whole = findings.iter().all(|finding| finding.severity != doctor::Severity::Error);
+    println!("             {}", if is_whole { "whole" } else { "damaged; see above" });
+    Ok(if is_whole { Exit::Ok } else { Exit::Failed })
 }
