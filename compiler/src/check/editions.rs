@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn tabs_in_strings_and_comments_are_not_code() {
         let cases: [(&str, &[usize]); 4] = [
-            ("a\tb \"\t\" #\"\t\"# // \t\n\té", &[1, 18]),
+            ("a\tb \"\t\" #\"\t\"# // \t\n\té", &[1, 19]),
             ("\"open\t\n\t##\"\t\"# \t\"##\t", &[7, 19]),
             ("a // x\r\nb\r\n", &[6, 9]),
             ("\"\\é\"\t", &[5]),
