@@ -75,43 +75,99 @@ pub enum Op {
     /// Rows of files.
     Scan(Scan),
     /// Rows written in a test; cells in the order of the node's schema.
-    Rows { rows: Vec<Vec<Value>> },
+    Rows {
+        rows: Vec<Vec<Value>>,
+    },
     /// The part of a split: `from <= u64_le(blake3(seed ++ column)[..8]) / 2^64 < to`.
-    SplitPart { column: String, seed: u64, from: f64, to: f64 },
+    SplitPart {
+        column: String,
+        seed: u64,
+        from: f64,
+        to: f64,
+    },
     Chunk(Chunk),
     Compress(Compress),
     Dedup(Dedup),
     /// Vectors of a text or list of texts. Inputs: stream, then the fitted table if `embedder.idf`.
-    Embed { text: Expr, embedder: Embedder, name: String },
+    Embed {
+        text: Expr,
+        embedder: Embedder,
+        name: String,
+    },
     /// Fits collection statistics for an embedder with `weight = idf`. Gives an artifact.
-    FitIdf { text: Expr, embedder: Embedder },
+    FitIdf {
+        text: Expr,
+        embedder: Embedder,
+    },
     /// Builds an index over a column. Gives an artifact.
     Index(Index),
     /// Inputs: stream, indexes, then the fitted tables of `arms` in order.
     Retrieve(Retrieve),
     /// Fuses lists of hits that are already columns.
-    Fuse { lists: Vec<Expr>, method: Fusion, name: String },
+    Fuse {
+        lists: Vec<Expr>,
+        method: Fusion,
+        name: String,
+    },
     Assemble(Assemble),
-    Select { columns: Vec<(String, Expr)> },
-    Derive { columns: Vec<(String, Expr)> },
-    Filter { condition: Expr },
+    Select {
+        columns: Vec<(String, Expr)>,
+    },
+    Derive {
+        columns: Vec<(String, Expr)>,
+    },
+    Filter {
+        condition: Expr,
+    },
     /// Pairs (new name, old name).
-    Rename { columns: Vec<(String, String)> },
+    Rename {
+        columns: Vec<(String, String)>,
+    },
     /// Columns of a declared output type, hidden keys included, as (name after, name before).
-    Project { columns: Vec<(String, String)> },
-    Explode { list: Expr, name: String },
-    Join { how: JoinKind, left_on: Vec<String>, right_on: Vec<String> },
+    Project {
+        columns: Vec<(String, String)>,
+    },
+    Explode {
+        list: Expr,
+        name: String,
+    },
+    Join {
+        how: JoinKind,
+        left_on: Vec<String>,
+        right_on: Vec<String>,
+    },
     Union,
-    Sort { by: Vec<String>, descending: bool },
-    Limit { rows: u64 },
-    Aggregate { by: Vec<String>, columns: Vec<(String, Expr)> },
-    Distinct { columns: Vec<String> },
-    Sample { share: Option<f64>, rows: Option<u64>, seed: u64 },
+    Sort {
+        by: Vec<String>,
+        descending: bool,
+    },
+    Limit {
+        rows: u64,
+    },
+    Aggregate {
+        by: Vec<String>,
+        columns: Vec<(String, Expr)>,
+    },
+    Distinct {
+        columns: Vec<String>,
+    },
+    Sample {
+        share: Option<f64>,
+        rows: Option<u64>,
+        seed: u64,
+    },
     /// SQL over the incoming stream as `input` and other streams; `tables` names inputs in order.
-    Sql { sql: String, tables: Vec<String>, key: Vec<String> },
+    Sql {
+        sql: String,
+        tables: Vec<String>,
+        key: Vec<String>,
+    },
     Write(Write),
     /// Parsed and typed, but its area is not in this build; planning it is E2002.
-    Unavailable { area: String, what: String },
+    Unavailable {
+        area: String,
+        what: String,
+    },
 }
 
 /// Files as a stream.

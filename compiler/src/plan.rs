@@ -8,6 +8,8 @@
 //! whatever the order of declarations. What happened in earlier builds is not in it; [`classes::classes`] compares it with
 //! the record of the last one. Files are hashed by the caller; nothing here reads any.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -143,8 +145,10 @@ fn unavailable(node: &Node) -> Option<Diagnostic> {
 /// The plan of one graph of a program: the main one, or a test's.
 #[must_use]
 pub fn plan_graph(hir: &Hir, graph: &Graph, roots: &[NodeId], request: &Request<'_>) -> Plan {
-    let Optimized { graph: after, roots, same_as } = match request.rules {
-        Rules::All => optimize(graph, roots),
+    // Named streams are tables that queries and `trace` look at, so the rules must leave their rows and columns alone.
+    let kept = named_streams(graph, roots);
+    let Optimized { graph: after, same_as, .. } = match request.rules {
+        Rules::All => optimize(graph, &kept),
         Rules::None => without_rules(graph, roots),
     };
     let content = |node: &Node| match &node.op {
@@ -158,6 +162,9 @@ pub fn plan_graph(hir: &Hir, graph: &Graph, roots: &[NodeId], request: &Request<
     let before = fingerprints(graph, &|id| before_hashes[id.0 as usize]);
     let known = |id: NodeId| same_as[id.0 as usize].map(|same| before[same.0 as usize]);
     let fps = fingerprints_given(&after, &|id| after_hashes[id.0 as usize], &known);
+    let wanted: BTreeSet<Fp> = roots.iter().map(|root| before[root.0 as usize]).collect();
+    let is_root = |node: &&Node| wanted.contains(&fps[node.id.0 as usize]);
+    let roots: Vec<NodeId> = after.nodes.iter().filter(is_root).map(|node| node.id).collect();
     let (graph, roots, fps) = order::canonical(&after, &roots, &fps);
     let contents: Vec<Option<Content>> = graph.nodes.iter().map(content).collect();
     let mut root_fps: Vec<Fp> = roots.iter().map(|root| fps[root.0 as usize]).collect();
@@ -176,6 +183,21 @@ pub fn plan_graph(hir: &Hir, graph: &Graph, roots: &[NodeId], request: &Request<
         roots,
         graph,
     }
+}
+
+/// The roots and every named stream that they read, sources excepted.
+fn named_streams(graph: &Graph, roots: &[NodeId]) -> Vec<NodeId> {
+    let mut reached = BTreeSet::new();
+    let mut open = roots.to_vec();
+    while let Some(id) = open.pop() {
+        if reached.insert(id) {
+            open.extend(graph.node(id).inputs.iter().copied());
+        }
+    }
+    let is_flow =
+        |id: NodeId| !matches!(graph.node(id).op, Op::Scan(_) | Op::Rows { .. } | Op::SplitPart { .. });
+    let named = graph.streams.iter().map(|(_, id)| *id).filter(|id| reached.contains(id) && is_flow(*id));
+    roots.iter().copied().chain(named).collect()
 }
 
 impl Plan {

@@ -18,7 +18,10 @@ use crate::types::span_fields;
 /// [`EngineError::Internal`] if it is of another type.
 pub fn downcast<'a, T: 'static>(array: &'a ArrayRef, place: &str) -> Result<&'a T, EngineError> {
     array.as_any().downcast_ref::<T>().ok_or_else(|| {
-        EngineError::internal(place, format!("a column of type {} where another was planned", array.data_type()))
+        EngineError::internal(
+            place,
+            format!("a column of type {} where another was planned", array.data_type()),
+        )
     })
 }
 
@@ -30,7 +33,11 @@ pub fn list_texts(list: &ListArray, row: usize) -> Option<Vec<String>> {
     }
     let values = list.value(row);
     let texts = values.as_any().downcast_ref::<StringArray>()?;
-    Some((0..texts.len()).map(|idx| if texts.is_null(idx) { String::new() } else { texts.value(idx).to_owned() }).collect())
+    Some(
+        (0..texts.len())
+            .map(|idx| if texts.is_null(idx) { String::new() } else { texts.value(idx).to_owned() })
+            .collect(),
+    )
 }
 
 /// The texts of a row of a `text` or `list<text>` column; null gives `None`.
@@ -109,7 +116,11 @@ pub fn span_list(rows: &[Vec<Span>]) -> ListArray {
         Arc::new(UInt32Array::from_iter_values(spans().map(|span| span.at))),
     ];
     let records = StructArray::new(span_fields(), columns, None);
-    list_of(Arc::new(Field::new("item", DataType::Struct(span_fields()), false)), Arc::new(records), rows.iter().map(Vec::len))
+    list_of(
+        Arc::new(Field::new("item", DataType::Struct(span_fields()), false)),
+        Arc::new(records),
+        rows.iter().map(Vec::len),
+    )
 }
 
 /// A list array over `values`, cut into rows of these lengths.
@@ -141,7 +152,13 @@ pub fn record(declared: &DataType, columns: Vec<ArrayRef>, place: &str) -> Resul
     let columns: Result<Vec<_>, _> = fields
         .iter()
         .zip(columns)
-        .map(|(field, column)| if column.data_type() == field.data_type() { Ok(column) } else { arrow::compute::cast(&column, field.data_type()) })
+        .map(|(field, column)| {
+            if column.data_type() == field.data_type() {
+                Ok(column)
+            } else {
+                arrow::compute::cast(&column, field.data_type())
+            }
+        })
         .collect();
     Ok(Arc::new(StructArray::try_new(fields.clone(), columns?, None)?))
 }

@@ -95,7 +95,8 @@ impl IndexArtifact {
     /// A damaged flow file.
     pub fn rows(&self, ranks: &[u32], columns: &[String]) -> Result<Vec<ArrayRef>, EngineError> {
         let ordinals: Vec<u32> = ranks.iter().map(|rank| self.by_key[*rank as usize]).collect();
-        let is_small = std::fs::metadata(self.flow.path()).is_ok_and(|file| file.len() <= IN_MEMORY_BYTES_MAX);
+        let is_small =
+            std::fs::metadata(self.flow.path()).is_ok_and(|file| file.len() <= IN_MEMORY_BYTES_MAX);
         if !is_small {
             let batch = self.flow.take(&ordinals, columns).map_err(crate::store_errors::flow)?;
             return Ok(batch.columns().to_vec());

@@ -1,5 +1,6 @@
 //! What every operator of a run shares: the row cache, the stop flag, the quarantine and the listener.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -134,6 +135,27 @@ impl Quarantine {
     }
 }
 
+/// Counts of rows by warning: the code, and what it is about.
+#[derive(Debug, Default)]
+pub struct Tallies(Mutex<BTreeMap<(&'static str, String), u64>>);
+
+impl Tallies {
+    /// Counts rows.
+    pub fn add(&self, code: &'static str, subject: &str, rows: u64) {
+        if rows > 0 {
+            let mut counts = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            *counts.entry((code, subject.to_owned())).or_default() += rows;
+        }
+    }
+
+    /// All counts so far, by code and subject.
+    #[must_use]
+    pub fn counts(&self) -> Vec<(&'static str, String, u64)> {
+        let counts = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        counts.iter().map(|((code, subject), rows)| (*code, subject.clone(), *rows)).collect()
+    }
+}
+
 /// What the operators of one run share.
 pub struct RunContext {
     /// The data directory: row cache, ledger, flows and indexes.
@@ -144,6 +166,8 @@ pub struct RunContext {
     pub events: Arc<dyn Events>,
     /// Rows that were left out.
     pub quarantine: Quarantine,
+    /// Rows that an operator computed, but not as asked.
+    pub tallies: Tallies,
 }
 
 impl std::fmt::Debug for RunContext {

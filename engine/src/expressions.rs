@@ -134,9 +134,17 @@ fn call(function: &str, args: Vec<Expr>, field: FieldRef) -> Result<Expr, Engine
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(udf, args)))
 }
 
-fn window(function: &str, args: &[op::Expr], over: Option<&str>, field: FieldRef) -> Result<Expr, EngineError> {
+fn window(
+    function: &str,
+    args: &[op::Expr],
+    over: Option<&str>,
+    field: FieldRef,
+) -> Result<Expr, EngineError> {
     let Some(over) = over else {
-        return Err(EngineError::internal("expressions", format!("aggregate `{function}` in a row-wise place")));
+        return Err(EngineError::internal(
+            "expressions",
+            format!("aggregate `{function}` in a row-wise place"),
+        ));
     };
     let definition = WindowFunctionDefinition::AggregateUDF(aggregates::aggregate(function, field)?);
     let mut window = WindowFunction::new(definition, aggregate_args(args)?);
@@ -181,7 +189,9 @@ impl Aggregated {
                 ExprKind::Column(name)
             }
             ExprKind::Field { base, name } => ExprKind::Field { base: again(base)?, name: name.clone() },
-            ExprKind::FieldOfEach { base, name } => ExprKind::FieldOfEach { base: again(base)?, name: name.clone() },
+            ExprKind::FieldOfEach { base, name } => {
+                ExprKind::FieldOfEach { base: again(base)?, name: name.clone() }
+            }
             ExprKind::Convert(base) => ExprKind::Convert(again(base)?),
             ExprKind::Unary { op, operand } => ExprKind::Unary { op: *op, operand: again(operand)? },
             ExprKind::Binary { op, left, right } => {
@@ -222,7 +232,11 @@ pub fn scalar(value: &Value, ty: &Type) -> Result<ScalarValue, EngineError> {
     if raw.data_type() == data_type { Ok(raw) } else { raw.cast_to(&data_type).map_err(|_| wrong()) }
 }
 
-fn list_scalar(items: &[Value], ty: &Type, wrong: &dyn Fn() -> EngineError) -> Result<ScalarValue, EngineError> {
+fn list_scalar(
+    items: &[Value],
+    ty: &Type,
+    wrong: &dyn Fn() -> EngineError,
+) -> Result<ScalarValue, EngineError> {
     if let Type::Map(key, inner) = ty.required() {
         return map_scalar(items, key, inner, wrong);
     }
@@ -253,14 +267,16 @@ fn map_scalar(
     };
     let side = |idx: usize, ty: &Type| -> Result<arrow::array::ArrayRef, EngineError> {
         let cells: Option<Vec<_>> = items.iter().map(|item| pair(item, idx)).collect();
-        let scalars: Result<Vec<_>, _> = cells.ok_or_else(wrong)?.iter().map(|cell| scalar(cell, ty)).collect();
+        let scalars: Result<Vec<_>, _> =
+            cells.ok_or_else(wrong)?.iter().map(|cell| scalar(cell, ty)).collect();
         let scalars = scalars?;
         if scalars.is_empty() {
             return Ok(arrow::array::new_empty_array(&types::data_type(ty)));
         }
         ScalarValue::iter_to_array(scalars).map_err(|_| wrong())
     };
-    let DataType::Map(entries, sorted) = types::data_type(&Type::Map(Box::new(key.clone()), Box::new(inner.clone())))
+    let DataType::Map(entries, sorted) =
+        types::data_type(&Type::Map(Box::new(key.clone()), Box::new(inner.clone())))
     else {
         return Err(wrong());
     };
@@ -288,7 +304,8 @@ fn record_scalar(
         .iter()
         .zip(&column_types)
         .map(|(field, ty): (&Arc<Field>, &Type)| {
-            let cell = cells.iter().find(|(name, _)| name == field.name()).map_or(&Value::Null, |(_, value)| value);
+            let cell =
+                cells.iter().find(|(name, _)| name == field.name()).map_or(&Value::Null, |(_, value)| value);
             scalar(cell, ty)?.to_array().map_err(EngineError::from)
         })
         .collect();

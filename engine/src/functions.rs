@@ -71,8 +71,10 @@ impl ValueFunction {
     /// # Errors
     /// [`EngineError::Unavailable`] for functions that need a model.
     pub fn new(function: &str, arg_count: usize, result: FieldRef) -> Result<Self, EngineError> {
-        let body = body(function)
-            .ok_or_else(|| EngineError::Unavailable { area: "runtime".into(), what: format!("function `{function}`") })?;
+        let body = body(function).ok_or_else(|| EngineError::Unavailable {
+            area: "runtime".into(),
+            what: format!("function `{function}`"),
+        })?;
         let signature = match arg_count {
             0 => Signature::nullary(Volatility::Immutable),
             count => Signature::any(count, Volatility::Immutable),
@@ -102,7 +104,8 @@ impl ScalarUDFImpl for ValueFunction {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let rows = args.number_rows;
-        let arrays: Result<Vec<ArrayRef>, DataFusionError> = args.args.iter().map(|arg| arg.to_array(rows)).collect();
+        let arrays: Result<Vec<ArrayRef>, DataFusionError> =
+            args.args.iter().map(|arg| arg.to_array(rows)).collect();
         let call = Call { args: &arrays?, result: &self.result, rows };
         (self.body)(&call).map(ColumnarValue::Array).map_err(|error| {
             let error = match error {
@@ -159,7 +162,11 @@ pub fn unit_hash(key: Vec<Expr>, seed: u64) -> Result<Expr, EngineError> {
 pub fn split_part(value: Expr, seed: u64, from: f64, to: f64) -> Result<Expr, EngineError> {
     let bound = |value| Expr::Literal(ScalarValue::Float64(Some(value)), None);
     let seed = Expr::Literal(ScalarValue::UInt64(Some(seed)), None);
-    call("split_part", vec![seed, bound(from), bound(to), value], Field::new("is_in", DataType::Boolean, false))
+    call(
+        "split_part",
+        vec![seed, bound(from), bound(to), value],
+        Field::new("is_in", DataType::Boolean, false),
+    )
 }
 
 /// The key of a row as text: its values joined by `/`.
@@ -175,7 +182,9 @@ pub fn render_key(key: Vec<Expr>) -> Result<Expr, EngineError> {
 
 fn list_indices_body(call: &Call<'_>) -> Result<ArrayRef, EngineError> {
     let list: &ListArray = arrays::downcast(&call.args[0], "list_indices")?;
-    let lengths: Vec<usize> = (0..list.len()).map(|row| if list.is_null(row) { 0 } else { list.value_length(row) as usize }).collect();
+    let lengths: Vec<usize> = (0..list.len())
+        .map(|row| if list.is_null(row) { 0 } else { list.value_length(row) as usize })
+        .collect();
     let values = lengths.iter().flat_map(|len| 0..*len as u32);
     let item = Arc::new(Field::new("item", DataType::UInt32, false));
     Ok(Arc::new(arrays::list_of(item, Arc::new(UInt32Array::from_iter_values(values)), lengths.into_iter())))
@@ -208,7 +217,10 @@ fn split_part_body(call: &Call<'_>) -> Result<ArrayRef, EngineError> {
     let from: &Float64Array = arrays::downcast(&call.args[1], "split_part")?;
     let to: &Float64Array = arrays::downcast(&call.args[2], "split_part")?;
     let points = points(&call.args[0], &call.args[3..], call.rows)?;
-    let inside = points.iter().enumerate().map(|(row, point)| Some(from.value(row) <= *point && *point < to.value(row)));
+    let inside = points
+        .iter()
+        .enumerate()
+        .map(|(row, point)| Some(from.value(row) <= *point && *point < to.value(row)));
     Ok(Arc::new(inside.collect::<BooleanArray>()))
 }
 
@@ -233,7 +245,9 @@ pub fn rendered_keys(columns: &[ArrayRef], rows: usize) -> Result<Vec<(Vec<u8>, 
         .map(|column| arrow::util::display::ArrayFormatter::try_new(column.as_ref(), &options))
         .collect();
     let formatters = formatters?;
-    let text = |row: usize| formatters.iter().map(|values| values.value(row).to_string()).collect::<Vec<_>>().join("/");
+    let text = |row: usize| {
+        formatters.iter().map(|values| values.value(row).to_string()).collect::<Vec<_>>().join("/")
+    };
     Ok(encoded.iter().enumerate().map(|(row, key)| (key.as_ref().to_vec(), text(row))).collect())
 }
 
@@ -269,7 +283,8 @@ impl ScalarUDFImpl for ReportFunction {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let errors = args.args[0].to_array(args.number_rows)?;
         let keys = args.args[1].to_array(args.number_rows)?;
-        let errors: &StringArray = arrays::downcast(&errors, "report").map_err(EngineError::into_datafusion)?;
+        let errors: &StringArray =
+            arrays::downcast(&errors, "report").map_err(EngineError::into_datafusion)?;
         let keys: &StringArray = arrays::downcast(&keys, "report").map_err(EngineError::into_datafusion)?;
         for row in (0..errors.len()).filter(|row| errors.is_valid(*row)) {
             self.ctx.quarantine.push(BadRow {

@@ -35,8 +35,8 @@
 #![forbid(unsafe_code)]
 
 pub mod aggregates;
-pub mod artifacts;
 pub mod arrays;
+pub mod artifacts;
 pub mod buffer;
 pub mod context;
 pub mod error;

@@ -65,7 +65,9 @@ impl Planner<'_> {
             return scan(id, table, node);
         }
         match &node.op {
-            Op::Scan(_) | Op::Rows { .. } => Err(EngineError::internal("planner", "a source without a table")),
+            Op::Scan(_) | Op::Rows { .. } => {
+                Err(EngineError::internal("planner", "a source without a table"))
+            }
             Op::SplitPart { .. } | Op::Filter { .. } => self.filter(node),
             Op::Derive { columns } => self.derive(node, columns),
             Op::Select { columns } => self.select(node, columns),
@@ -110,9 +112,10 @@ impl Planner<'_> {
 fn scan(id: NodeId, table: &Arc<dyn TableProvider>, node: &Node) -> Result<LogicalPlan, EngineError> {
     let name = format!("n{}", id.0);
     let source = provider_as_source(table.clone());
-    let bare = node.schema.iter().map(|col| {
-        Expr::Column(Column::new(Some(name.clone()), col.name.clone())).alias(col.name.clone())
-    });
+    let bare = node
+        .schema
+        .iter()
+        .map(|col| Expr::Column(Column::new(Some(name.clone()), col.name.clone())).alias(col.name.clone()));
     let bare: Vec<Expr> = bare.collect();
     Ok(LogicalPlanBuilder::scan(name.as_str(), source, None)?.project(bare)?.build()?)
 }

@@ -88,7 +88,8 @@ impl RowFunction {
     fn evaluate(&self, args: &[ArrayRef]) -> Result<ArrayRef, EngineError> {
         let keys = self.row_keys(args)?;
         let cached = self.ctx.store.rows().get_many(&keys);
-        let misses: Vec<u32> = (0u32..).zip(&cached).filter(|(_, value)| value.is_none()).map(|(row, _)| row).collect();
+        let misses: Vec<u32> =
+            (0u32..).zip(&cached).filter(|(_, value)| value.is_none()).map(|(row, _)| row).collect();
         let computed = self.compute(args, &misses)?;
         self.stats.reused.fetch_add((keys.len() - misses.len()) as u64, Ordering::Relaxed);
         self.stats.computed.fetch_add(misses.len() as u64, Ordering::Relaxed);
@@ -96,7 +97,8 @@ impl RowFunction {
         let converter = RowConverter::new(vec![SortField::new(self.return_field.data_type().clone())])?;
         let new_rows = converter.convert_columns(&[computed.clone()])?;
         let values = misses.iter().zip(new_rows.iter());
-        let entries: Vec<_> = values.map(|(row, value)| (keys[*row as usize], value.as_ref().to_vec())).collect();
+        let entries: Vec<_> =
+            values.map(|(row, value)| (keys[*row as usize], value.as_ref().to_vec())).collect();
         self.ctx.store.rows().put_many(&entries)?;
         if misses.len() == keys.len() {
             return Ok(computed);
@@ -120,7 +122,11 @@ impl RowFunction {
         let mut base = blake3::Hasher::new_derive_key(ROW_KEY_CONTEXT);
         base.update(&self.params);
         let rows: Vec<_> = rows.iter().collect();
-        Ok(rows.par_iter().with_min_len(64).map(|row| *base.clone().update(row.as_ref()).finalize().as_bytes()).collect())
+        Ok(rows
+            .par_iter()
+            .with_min_len(64)
+            .map(|row| *base.clone().update(row.as_ref()).finalize().as_bytes())
+            .collect())
     }
 
     /// Computes the rows named by `misses`, in parallel, in their order.
@@ -133,7 +139,8 @@ impl RowFunction {
             .map(|rows| {
                 self.ctx.check_interrupt()?;
                 let rows = UInt32Array::from(rows.to_vec());
-                let taken: Result<Vec<_>, _> = args.iter().map(|array| arrow::compute::take(array, &rows, None)).collect();
+                let taken: Result<Vec<_>, _> =
+                    args.iter().map(|array| arrow::compute::take(array, &rows, None)).collect();
                 self.operator.compute(&taken?)
             })
             .collect();

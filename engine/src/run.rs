@@ -26,7 +26,7 @@ use promptc_store::open::Store;
 use promptc_store::sources::{self, FileEntry};
 
 use crate::artifacts::Artifact;
-use crate::context::{Cancel, Events, Quarantine, RunContext};
+use crate::context::{Cancel, Event, Events, Quarantine, RunContext, Tallies};
 use crate::error::EngineError;
 use crate::program::Program;
 use crate::report::{NodeReport, NodeState, RunReport};
@@ -117,7 +117,13 @@ pub async fn run(
     let identity = program.identity();
     let last = last_build(&store, &identity)?;
     let folder = options.out.clone().unwrap_or_else(|| program.folder().to_path_buf());
-    let ctx = RunContext { store: store.clone(), cancel, events, quarantine: Quarantine::default() };
+    let ctx = RunContext {
+        store: store.clone(),
+        cancel,
+        events,
+        quarantine: Quarantine::default(),
+        tallies: Tallies::default(),
+    };
     let namespace = blake3::hash(identity.as_bytes()).to_hex()[..8].to_owned();
     let mut run = Run::new(&plan, Arc::new(ctx), options, files, last, folder, namespace)?;
     run.stages().await?;
@@ -145,6 +151,7 @@ pub async fn run_graph(
         cancel: Cancel::default(),
         events: Arc::new(crate::context::Silent),
         quarantine: Quarantine::default(),
+        tallies: Tallies::default(),
     };
     let namespace = "test".to_owned();
     let mut run =
@@ -313,6 +320,13 @@ impl<'a> Run<'a> {
     }
 
     fn report(mut self) -> RunReport {
+        for (code, subject, rows) in self.ctx.tallies.counts() {
+            let what =
+                if code == "W2402" { "the ratio was not reached" } else { "a `keep` constraint was not met" };
+            let message = format!("`{subject}`: {what} in {rows} of the rows computed now");
+            self.ctx.events.event(Event::Warning { code, message: message.clone() });
+            self.report.warnings.push((code.to_owned(), message));
+        }
         self.report.quarantined = self.ctx.quarantine.count();
         self.report.quarantine = self.ctx.quarantine.rows();
         self.report.source_bytes = self.files.values().map(|(_, content)| content.bytes).sum();

@@ -13,12 +13,13 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::SessionContext;
 use promptc_compiler::graph::NodeId;
 use promptc_compiler::hir::{Expect, Hir, Test};
-use promptc_compiler::op;
+use promptc_compiler::op::{self, Op};
 use promptc_compiler::plan::BuildRecord;
 use promptc_store::flows::Flow;
 use promptc_store::open::Store;
 use serde::Serialize;
 
+use crate::context::{Cancel, Quarantine, RunContext, Silent, Tallies};
 use crate::error::EngineError;
 use crate::expressions::{Aggregated, column, lower};
 use crate::run::{RunOptions, run_graph, stream_file};
@@ -56,6 +57,39 @@ pub fn register_streams(
     Ok(names)
 }
 
+/// Registers the sources of a program that `sql` mentions; their files are read when the query runs.
+///
+/// # Errors
+/// A source that is mentioned and cannot be read.
+pub fn register_sources(
+    session: &SessionContext,
+    hir: &Hir,
+    store: &Arc<Store>,
+    sql: &str,
+    home: Option<&Path>,
+) -> Result<(), EngineError> {
+    let ctx = Arc::new(RunContext {
+        store: store.clone(),
+        cancel: Cancel::default(),
+        events: Arc::new(Silent),
+        quarantine: Quarantine::default(),
+        tallies: Tallies::default(),
+    });
+    for (name, id) in &hir.graph.streams {
+        let Op::Scan(scan) = &hir.graph.node(*id).op else { continue };
+        let table_name = name.replace('.', "_");
+        let reference = TableReference::bare(table_name.as_str());
+        if !sql.contains(&table_name) || session.table_exist(reference.clone())? {
+            continue;
+        }
+        let spec = crate::ops::scan::spec(scan)?;
+        let files = promptc_store::sources::resolve(&spec, home).map_err(store_errors::source)?;
+        let table = crate::ops::scan::table(name, scan, files, 1024, ctx.clone(), Arc::default())?;
+        session.register_table(reference, table)?;
+    }
+    Ok(())
+}
+
 /// Runs one `SELECT` or `WITH` over the registered tables. `limit` bounds the rows that are gathered.
 ///
 /// # Errors
@@ -70,11 +104,15 @@ pub async fn query(
         message: format!("SQL: {}", error.strip_backtrace()),
     };
     let plan = session.state().create_logical_plan(sql).await.map_err(fault)?;
-    if matches!(plan, LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_)) {
+    if matches!(
+        plan,
+        LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_)
+    ) {
         let message = "a query is a SELECT or WITH; streams are written by programs".to_owned();
         return Err(EngineError::Row { code: "E0607", message });
     }
-    let frame = datafusion::dataframe::DataFrame::new(session.state(), plan).limit(0, Some(limit)).map_err(fault)?;
+    let frame =
+        datafusion::dataframe::DataFrame::new(session.state(), plan).limit(0, Some(limit)).map_err(fault)?;
     let schema = Arc::new(frame.schema().as_arrow().clone());
     Ok((schema, frame.collect().await.map_err(fault)?))
 }
@@ -105,7 +143,10 @@ pub async fn run_test(
     options: &RunOptions,
 ) -> Result<TestReport, EngineError> {
     let started = std::time::Instant::now();
-    let settings = promptc_store::open::StoreOptions { cache_bytes: promptc_store::open::CACHE_BYTES_DEFAULT, read_only: false };
+    let settings = promptc_store::open::StoreOptions {
+        cache_bytes: promptc_store::open::CACHE_BYTES_DEFAULT,
+        read_only: false,
+    };
     let store = Arc::new(Store::open(scratch, &settings).map_err(store_errors::open)?);
     let roots: Vec<NodeId> = test
         .expects
@@ -174,8 +215,11 @@ async fn evaluate(
     let scan = LogicalPlanBuilder::scan("t", provider_as_source(table.clone()), None)?;
     let fields = table.schema();
     let bare = fields.fields().iter().map(|field| {
-        datafusion::logical_expr::Expr::Column(datafusion::common::Column::new(Some("t"), field.name().clone()))
-            .alias(field.name().clone())
+        datafusion::logical_expr::Expr::Column(datafusion::common::Column::new(
+            Some("t"),
+            field.name().clone(),
+        ))
+        .alias(field.name().clone())
     });
     let bare: Vec<_> = bare.collect();
     let scan = scan.project(bare)?;
@@ -191,8 +235,11 @@ async fn evaluate(
         let no_groups: Vec<datafusion::logical_expr::Expr> = Vec::new();
         scan.aggregate(no_groups, calls)?.project(outer)?.build()?
     } else {
-        let values: Result<Vec<_>, EngineError> =
-            exprs.iter().enumerate().map(|(idx, (_, expr))| Ok(lower(expr)?.alias(format!("v{idx}")))).collect();
+        let values: Result<Vec<_>, EngineError> = exprs
+            .iter()
+            .enumerate()
+            .map(|(idx, (_, expr))| Ok(lower(expr)?.alias(format!("v{idx}"))))
+            .collect();
         scan.project(values?)?.build()?
     };
     Ok(session.execute_logical_plan(plan).await?.collect().await?)
@@ -237,7 +284,8 @@ pub async fn row_by_key(
         }
         let table = provider_as_source(flow.table_provider_with_hidden());
         let wanted = datafusion::logical_expr::lit(key);
-        let plan = LogicalPlanBuilder::scan("t", table, None)?.filter(column(name).eq(wanted))?.limit(0, Some(1))?;
+        let plan =
+            LogicalPlanBuilder::scan("t", table, None)?.filter(column(name).eq(wanted))?.limit(0, Some(1))?;
         let batches = session.execute_logical_plan(plan.build()?).await?.collect().await?;
         if let Some(batch) = batches.into_iter().find(|batch| batch.num_rows() > 0) {
             return Ok(batch);

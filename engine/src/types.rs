@@ -51,9 +51,7 @@ pub fn data_type(ty: &Type) -> DataType {
             Field::new("role", DataType::Utf8, false),
             Field::new("content", DataType::Utf8, false),
         ])),
-        Type::Range(inner) => {
-            DataType::Struct(Fields::from(vec![field("from", inner), field("to", inner)]))
-        }
+        Type::Range(inner) => DataType::Struct(Fields::from(vec![field("from", inner), field("to", inner)])),
     }
 }
 

@@ -208,9 +208,7 @@ fn is_within(
             let written = ctx.sources().snippet(expr.span);
             let side = if bound == "min" { "below its min" } else { "above its max" };
             let message = format!("value of param `{name}` is {side} {written}");
-            ctx.report(
-                Diagnostic::new(Code::E0502, message, span, side).label(expr.span, bound),
-            );
+            ctx.report(Diagnostic::new(Code::E0502, message, span, side).label(expr.span, bound));
             is_within = false;
         }
     }

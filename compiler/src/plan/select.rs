@@ -18,6 +18,16 @@ pub struct UnknownTarget {
     pub suggestions: Vec<String>,
 }
 
+impl std::fmt::Display for UnknownTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "no output, stream or artifact `{}` in the program", self.name)?;
+        match self.suggestions.as_slice() {
+            [] => Ok(()),
+            near => write!(f, "; did you mean `{}`?", near.join("`, `")),
+        }
+    }
+}
+
 /// The nodes of the targets, in the graph's order. No targets: every output; a program without outputs gives the streams
 /// that no other node reads.
 ///

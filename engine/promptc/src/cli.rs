@@ -63,7 +63,14 @@ struct Common {
     #[arg(long, global = true, env = "PROMPTC_MEMORY", value_name = "SIZE", default_value = "512MiB", value_parser = parse_size)]
     memory: usize,
     /// Rows that are processed together; results do not depend on it
-    #[arg(long, global = true, env = "PROMPTC_BATCH_ROWS", value_name = "N", default_value_t = 256, hide = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "PROMPTC_BATCH_ROWS",
+        value_name = "N",
+        default_value_t = 256,
+        hide = true
+    )]
     batch_rows: usize,
     /// How diagnostics are printed
     #[arg(long, global = true, env = "PROMPTC_MESSAGE_FORMAT", value_enum, default_value_t = MessageFormat::Human)]

@@ -10,5 +10,11 @@ mod show;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main()
+    std::panic::set_hook(Box::new(|fault| {
+        let place = fault.location().map_or_else(String::new, |place| format!(" at {place}"));
+        let message = fault.payload_as_str().unwrap_or("no message");
+        eprintln!("error[E2001]: internal fault{place}: {message}");
+        eprintln!("  = help: please report it with the program; outputs are untouched");
+    }));
+    std::panic::catch_unwind(cli::main).unwrap_or_else(|_| exit::Exit::Run.into())
 }

@@ -33,12 +33,16 @@ pub fn print_report(report: &RunReport) {
         println!("{state}: {} ({} rows, {} bytes)", output.path, output.rows, output.bytes);
     }
     let mib = report.source_bytes as f64 / f64::from(1 << 20);
-    println!("plan {} over {mib:.1} MiB of sources in {seconds:.2} s", &report.plan[..12.min(report.plan.len())]);
+    println!(
+        "plan {} over {mib:.1} MiB of sources in {seconds:.2} s",
+        &report.plan[..12.min(report.plan.len())]
+    );
 }
 
 fn row(node: &NodeReport) -> Vec<Cell> {
     let name = if node.is_stage { node.name.clone() } else { format!("  {}", node.name) };
-    let time = if node.state == NodeState::Reused { "-".to_owned() } else { format!("{:.1}", node.elapsed_ms) };
+    let time =
+        if node.state == NodeState::Reused { "-".to_owned() } else { format!("{:.1}", node.elapsed_ms) };
     let mut cells = vec![Cell::new(name), Cell::new(&node.op)];
     cells.extend([node.rows, node.reused, node.computed, node.deleted].map(Cell::new));
     cells.push(Cell::new(time));
@@ -66,7 +70,8 @@ pub fn print_warnings(report: &RunReport) {
 pub fn print_batches(schema: &SchemaRef, batches: &[RecordBatch], format: Format) -> Result<(), EngineError> {
     match format {
         Format::Csv => {
-            let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(std::io::stdout().lock());
+            let mut writer =
+                arrow::csv::WriterBuilder::new().with_header(true).build(std::io::stdout().lock());
             if batches.is_empty() {
                 writer.write(&RecordBatch::new_empty(schema.clone()))?;
             }
@@ -86,7 +91,8 @@ pub fn print_batches(schema: &SchemaRef, batches: &[RecordBatch], format: Format
             writer.finish()?;
         }
         Format::Table | Format::Markdown => {
-            let preset = if format == Format::Table { presets::UTF8_BORDERS_ONLY } else { presets::ASCII_MARKDOWN };
+            let preset =
+                if format == Format::Table { presets::UTF8_BORDERS_ONLY } else { presets::ASCII_MARKDOWN };
             println!("{}", table(schema, batches, preset)?);
         }
     }
@@ -106,7 +112,11 @@ fn table(schema: &SchemaRef, batches: &[RecordBatch], preset: &str) -> Result<Ta
                 let text = arrow::util::display::array_value_to_string(column, row)?;
                 let line = text.replace('\n', "\\n");
                 let is_long = line.chars().count() > CELL_CHARS_MAX;
-                Ok(if is_long { line.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect() } else { line })
+                Ok(if is_long {
+                    line.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect()
+                } else {
+                    line
+                })
             });
             let cells: Result<Vec<String>, arrow::error::ArrowError> = cells.collect();
             table.add_row(cells?);

@@ -8,7 +8,7 @@ use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, 
 use promptc_compiler::graph::Node;
 use promptc_compiler::op::{self, ExprKind, JoinKind, Op};
 
-use super::{Planner, ascending, all_columns, project, sort_by_key};
+use super::{Planner, all_columns, ascending, project, sort_by_key};
 use crate::error::EngineError;
 use crate::expressions::{Aggregated, column, lower};
 use crate::functions;
@@ -27,7 +27,11 @@ impl Planner<'_> {
         Ok(LogicalPlanBuilder::from(input).filter(condition)?.build()?)
     }
 
-    pub(super) fn derive(&mut self, node: &Node, new: &[(String, op::Expr)]) -> Result<LogicalPlan, EngineError> {
+    pub(super) fn derive(
+        &mut self,
+        node: &Node,
+        new: &[(String, op::Expr)],
+    ) -> Result<LogicalPlan, EngineError> {
         let input = self.input(node)?;
         let has_windows = new.iter().any(|(_, expr)| has_window(expr));
         let exprs: Result<Vec<Expr>, EngineError> = node
@@ -42,7 +46,11 @@ impl Planner<'_> {
         if has_windows { sort_by_key(plan, node) } else { Ok(plan) }
     }
 
-    pub(super) fn select(&mut self, node: &Node, kept: &[(String, op::Expr)]) -> Result<LogicalPlan, EngineError> {
+    pub(super) fn select(
+        &mut self,
+        node: &Node,
+        kept: &[(String, op::Expr)],
+    ) -> Result<LogicalPlan, EngineError> {
         let input = self.input(node)?;
         let exprs: Result<Vec<Expr>, EngineError> = node
             .schema
@@ -55,7 +63,11 @@ impl Planner<'_> {
         project(input, exprs?)
     }
 
-    pub(super) fn rename(&mut self, node: &Node, pairs: &[(String, String)]) -> Result<LogicalPlan, EngineError> {
+    pub(super) fn rename(
+        &mut self,
+        node: &Node,
+        pairs: &[(String, String)],
+    ) -> Result<LogicalPlan, EngineError> {
         let input = self.input(node)?;
         let exprs = node.schema.iter().map(|col| {
             let old = pairs.iter().find(|(new, _)| *new == col.name).map_or(&col.name, |(_, old)| old);
@@ -64,7 +76,11 @@ impl Planner<'_> {
         project(input, exprs.collect())
     }
 
-    pub(super) fn project(&mut self, node: &Node, pairs: &[(String, String)]) -> Result<LogicalPlan, EngineError> {
+    pub(super) fn project(
+        &mut self,
+        node: &Node,
+        pairs: &[(String, String)],
+    ) -> Result<LogicalPlan, EngineError> {
         let input = self.input(node)?;
         let exprs = node.schema.iter().map(|col| {
             let old = pairs.iter().find(|(new, _)| *new == col.name).map_or(&col.name, |(_, old)| old);
@@ -84,7 +100,10 @@ impl Planner<'_> {
         exprs.push(functions::list_indices(lower(list)?)?.alias("~item_idx"));
         let options = UnnestOptions { preserve_nulls: false, recursions: Vec::new() };
         let unnested = LogicalPlanBuilder::from(project(input, exprs)?)
-            .unnest_columns_with_options(vec![Column::from_name("~item"), Column::from_name("~item_idx")], options)?
+            .unnest_columns_with_options(
+                vec![Column::from_name("~item"), Column::from_name("~item_idx")],
+                options,
+            )?
             .build()?;
         let exprs = node.schema.iter().map(|col| {
             let source = match col.name.as_str() {
@@ -108,7 +127,8 @@ impl Planner<'_> {
         let left = self.plan(node.inputs[0])?;
         let right = self.plan(node.inputs[1])?;
         let right_name = |name: &str| format!("~right.{name}");
-        let renamed = right.schema().fields().iter().map(|field| column(field.name()).alias(right_name(field.name())));
+        let renamed =
+            right.schema().fields().iter().map(|field| column(field.name()).alias(right_name(field.name())));
         let renamed = renamed.collect();
         let right = project(right, renamed)?;
         let kind = match how {
@@ -121,7 +141,8 @@ impl Planner<'_> {
             left_on.iter().map(|name| Column::from_name(name.clone())).collect(),
             right_on.iter().map(|name| Column::from_name(right_name(name))).collect(),
         );
-        let left_columns: Vec<String> = left.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let left_columns: Vec<String> =
+            left.schema().fields().iter().map(|field| field.name().clone()).collect();
         let joined = LogicalPlanBuilder::from(left).join(right, kind, keys, None)?.build()?;
         let exprs = node.schema.iter().map(|col| {
             let is_left = left_columns.contains(&col.name);
@@ -145,9 +166,15 @@ impl Planner<'_> {
         sort_by_key(union, node)
     }
 
-    pub(super) fn sort(&mut self, node: &Node, by: &[String], descending: bool) -> Result<LogicalPlan, EngineError> {
+    pub(super) fn sort(
+        &mut self,
+        node: &Node,
+        by: &[String],
+        descending: bool,
+    ) -> Result<LogicalPlan, EngineError> {
         let input = self.input(node)?;
-        let mut order: Vec<SortExpr> = by.iter().map(|name| SortExpr::new(column(name), !descending, false)).collect();
+        let mut order: Vec<SortExpr> =
+            by.iter().map(|name| SortExpr::new(column(name), !descending, false)).collect();
         order.extend(ascending(&node.key));
         Ok(LogicalPlanBuilder::from(input).sort(order)?.build()?)
     }
@@ -215,7 +242,12 @@ impl Planner<'_> {
         sort_by_key(drawn, node)
     }
 
-    pub(super) fn sql(&mut self, node: &Node, sql: &str, tables: &[String]) -> Result<LogicalPlan, EngineError> {
+    pub(super) fn sql(
+        &mut self,
+        node: &Node,
+        sql: &str,
+        tables: &[String],
+    ) -> Result<LogicalPlan, EngineError> {
         let session = datafusion::prelude::SessionContext::new_with_state(self.session.state());
         for (name, input) in tables.iter().zip(&node.inputs) {
             let plan = self.plan(*input)?;
@@ -227,21 +259,30 @@ impl Planner<'_> {
                 .map(|field| column(field.name()))
                 .collect();
             let view = datafusion::datasource::ViewTable::new(project(plan, visible)?, None);
-            session.register_table(datafusion::common::TableReference::bare(name.as_str()), std::sync::Arc::new(view))?;
+            session.register_table(
+                datafusion::common::TableReference::bare(name.as_str()),
+                std::sync::Arc::new(view),
+            )?;
         }
-        let plan = futures::executor::block_on(session.state().create_logical_plan(sql)).map_err(|error| {
-            EngineError::Row { code: "E0607", message: format!("SQL: {}", error.strip_backtrace()) }
-        })?;
+        let plan =
+            futures::executor::block_on(session.state().create_logical_plan(sql)).map_err(|error| {
+                EngineError::Row { code: "E0607", message: format!("SQL: {}", error.strip_backtrace()) }
+            })?;
         let fields: Vec<String> = plan.schema().fields().iter().map(|field| field.name().clone()).collect();
         let qualified: Vec<Column> = plan.schema().columns();
         let exprs: Result<Vec<Expr>, EngineError> = node
             .schema
             .iter()
             .map(|col| {
-                let idx = fields.iter().position(|name| *name == col.name).ok_or_else(|| EngineError::Row {
-                    code: "E0607",
-                    message: format!("the SQL gives no column `{}`; it gives {}", col.name, fields.join(", ")),
-                })?;
+                let idx =
+                    fields.iter().position(|name| *name == col.name).ok_or_else(|| EngineError::Row {
+                        code: "E0607",
+                        message: format!(
+                            "the SQL gives no column `{}`; it gives {}",
+                            col.name,
+                            fields.join(", ")
+                        ),
+                    })?;
                 Ok(typed(Expr::Column(qualified[idx].clone()), &col.ty).alias(col.name.clone()))
             })
             .collect();
@@ -268,7 +309,9 @@ fn hidden_source(input: &LogicalPlan, name: &str) -> Expr {
 fn has_window(expr: &op::Expr) -> bool {
     match &expr.kind {
         ExprKind::Aggregate { .. } => true,
-        ExprKind::Field { base, .. } | ExprKind::FieldOfEach { base, .. } | ExprKind::Convert(base) => has_window(base),
+        ExprKind::Field { base, .. } | ExprKind::FieldOfEach { base, .. } | ExprKind::Convert(base) => {
+            has_window(base)
+        }
         ExprKind::Unary { operand, .. } => has_window(operand),
         ExprKind::Binary { left, right, .. } => has_window(left) || has_window(right),
         ExprKind::Call { args, .. } | ExprKind::List(args) => args.iter().any(has_window),

@@ -8,7 +8,9 @@ use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 use promptc_compiler::graph::Node;
-use promptc_compiler::op::{self, Assemble, Chunk, Compress, Dedup, Embedder, ExprKind, Fusion, Op, Retrieve, Shrink};
+use promptc_compiler::op::{
+    self, Assemble, Chunk, Compress, Dedup, Embedder, ExprKind, Fusion, Op, Retrieve, Shrink,
+};
 use promptc_compiler::types::Type;
 use promptc_models::tokenize::{Tokenizer, WordPunct};
 
@@ -73,7 +75,10 @@ impl Planner<'_> {
         args.extend(params.query.as_ref().map(lower).transpose()?);
         args.extend(params.titles.as_ref().map(lower).transpose()?);
         let is_list = matches!(params.text.ty.required(), Type::List(_));
-        let operator = CompressOperator::new(params, is_list, tokenizer(), result.data_type().clone())?;
+        let label = node.labels.first().cloned().unwrap_or_else(|| "compress".to_owned());
+        let declared = result.data_type().clone();
+        let operator =
+            CompressOperator::new(params, is_list, tokenizer(), declared, self.ctx.clone(), label)?;
         let input = self.input(node)?;
         let plan = self.with_result(node, input, args, result, Arc::new(operator), &[])?;
         take_apart(node, plan, &produced)
@@ -88,16 +93,18 @@ impl Planner<'_> {
     ) -> Result<LogicalPlan, EngineError> {
         let idf = self.idf_of(node.inputs.get(1).copied(), embedder)?;
         let declared = node.schema.iter().find(|col| col.name == name);
-        let declared = declared.ok_or_else(|| EngineError::internal("planner", "embed without its column"))?;
+        let declared =
+            declared.ok_or_else(|| EngineError::internal("planner", "embed without its column"))?;
         let result: FieldRef = Arc::new(types::field(RESULT, &declared.ty));
         let model = embed::embedder(embedder, idf.as_ref().map(|(bytes, _)| bytes.as_slice()))?;
         let operator = Arc::new(EmbedOperator::new(model, result.data_type().clone()));
         let artifacts: Vec<[u8; 32]> = idf.iter().map(|(_, fp)| *fp).collect();
         let input = self.input(node)?;
         let plan = self.with_result(node, input, vec![lower(text)?], result, operator, &artifacts)?;
-        let exprs = node.schema.iter().map(|col| {
-            if col.name == name { column(RESULT).alias(name) } else { column(&col.name) }
-        });
+        let exprs = node
+            .schema
+            .iter()
+            .map(|col| if col.name == name { column(RESULT).alias(name) } else { column(&col.name) });
         project(plan, exprs.collect())
     }
 
@@ -118,7 +125,8 @@ impl Planner<'_> {
 
     pub(super) fn retrieve(&mut self, node: &Node, params: &Retrieve) -> Result<LogicalPlan, EngineError> {
         let declared = node.schema.iter().find(|col| col.name == params.name);
-        let declared = declared.ok_or_else(|| EngineError::internal("planner", "retrieve without its column"))?;
+        let declared =
+            declared.ok_or_else(|| EngineError::internal("planner", "retrieve without its column"))?;
         let result: FieldRef = Arc::new(types::field(RESULT, &declared.ty));
         let arm_count = params.arms.len();
         let mut tables = node.inputs.iter().skip(1 + arm_count).copied();
@@ -188,7 +196,8 @@ impl Planner<'_> {
         fields.push(Arc::new(Field::new(ERROR_COLUMN, DataType::Utf8, true)));
         let result = Arc::new(Field::new(RESULT, DataType::Struct(Fields::from(fields)), false));
 
-        let mut args: Vec<Expr> = params.args.iter().map(|(_, value, _)| lower(value)).collect::<Result<_, _>>()?;
+        let mut args: Vec<Expr> =
+            params.args.iter().map(|(_, value, _)| lower(value)).collect::<Result<_, _>>()?;
         for (_, _, spans) in &params.args {
             args.extend(spans.as_ref().map(lower).transpose()?);
         }
@@ -341,10 +350,14 @@ fn substitute(expr: &op::Expr, params: &Assemble) -> op::Expr {
             None => ExprKind::Column(name.clone()),
         },
         ExprKind::Field { base, name } => ExprKind::Field { base: again(base), name: name.clone() },
-        ExprKind::FieldOfEach { base, name } => ExprKind::FieldOfEach { base: again(base), name: name.clone() },
+        ExprKind::FieldOfEach { base, name } => {
+            ExprKind::FieldOfEach { base: again(base), name: name.clone() }
+        }
         ExprKind::Convert(base) => ExprKind::Convert(again(base)),
         ExprKind::Unary { op, operand } => ExprKind::Unary { op: *op, operand: again(operand) },
-        ExprKind::Binary { op, left, right } => ExprKind::Binary { op: *op, left: again(left), right: again(right) },
+        ExprKind::Binary { op, left, right } => {
+            ExprKind::Binary { op: *op, left: again(left), right: again(right) }
+        }
         ExprKind::Call { function, args } => ExprKind::Call { function, args: each(args) },
         ExprKind::List(items) => ExprKind::List(each(items)),
         other => other.clone(),

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Float16Array, Float32Array, Float64Array, Int64Array, ListArray, StringArray,
-    StringBuilder, StructArray, UInt32Array, UInt64Array, UInt64Builder,
+    Array, ArrayRef, BooleanArray, Float16Array, Float32Array, Float64Array, Int64Array, ListArray,
+    StringArray, StringBuilder, StructArray, UInt32Array, UInt64Array, UInt64Builder,
 };
 use arrow::datatypes::DataType;
 use promptc_compiler::op::{Assemble, Shrink};
@@ -62,7 +62,12 @@ impl AssembleOperator {
         let style = match params.render.as_str() {
             "plain" => Style::Plain,
             "chatml" => Style::ChatMl,
-            other => return Err(EngineError::Unavailable { area: "runtime".into(), what: format!("render = {other}") }),
+            other => {
+                return Err(EngineError::Unavailable {
+                    area: "runtime".into(),
+                    what: format!("render = {other}"),
+                });
+            }
         };
         let formals = params.args.iter().map(|(name, ..)| Arc::from(name.as_str())).collect();
         Ok(Self { params, style, formals, via, tokenizer, result })
@@ -95,7 +100,10 @@ impl AssembleOperator {
             .collect();
         let fitted = fit::fit(&self.params.prompt, drafts, self.style, self.tokenizer.as_ref());
         Ok(fitted.map_err(|overflow| {
-            format!("the prompt has {} tok at its shortest, its budget is {} tok", overflow.tokens, overflow.budget_tokens)
+            format!(
+                "the prompt has {} tok at its shortest, its budget is {} tok",
+                overflow.tokens, overflow.budget_tokens
+            )
         }))
     }
 }
@@ -108,7 +116,9 @@ fn next<'a>(args: &mut std::slice::Iter<'a, ArrayRef>) -> Result<&'a ArrayRef, E
 fn formal_value(array: &ArrayRef, spans: Option<&ArrayRef>, row: usize) -> Result<Value, EngineError> {
     let value = tree(array, row)?;
     Ok(match (value, spans) {
-        (Value::Text(text, _), Some(spans)) => Value::Text(text, arrays::row_spans(spans, row, PLACE)?.into()),
+        (Value::Text(text, _), Some(spans)) => {
+            Value::Text(text, arrays::row_spans(spans, row, PLACE)?.into())
+        }
         (Value::List(items), Some(spans)) => {
             let mut lists = arrays::row_span_lists(spans, row, PLACE)?.into_iter();
             let with_spans = |item| match (item, lists.next()) {
@@ -131,7 +141,9 @@ fn tree(array: &ArrayRef, row: usize) -> Result<Value, EngineError> {
         DataType::Boolean => Value::Bool(arrays::downcast::<BooleanArray>(array, PLACE)?.value(row)),
         DataType::Utf8 => Value::text(arrays::downcast::<StringArray>(array, PLACE)?.value(row)),
         DataType::Float16 => number(f64::from(arrays::downcast::<Float16Array>(array, PLACE)?.value(row))),
-        DataType::Float32 => Value::Number(arrays::downcast::<Float32Array>(array, PLACE)?.value(row).to_string()),
+        DataType::Float32 => {
+            Value::Number(arrays::downcast::<Float32Array>(array, PLACE)?.value(row).to_string())
+        }
         DataType::Float64 => number(arrays::downcast::<Float64Array>(array, PLACE)?.value(row)),
         DataType::List(_) => {
             let items = arrays::downcast::<ListArray>(array, PLACE)?.value(row);
@@ -162,7 +174,8 @@ impl RowOperator for AssembleOperator {
         let fitted: Result<Vec<_>, EngineError> = (0..rows).map(|row| self.row(args, row)).collect();
         let fitted = fitted?;
         let shown: Vec<Option<&Fitted>> = fitted.iter().map(|row| row.as_ref().ok()).collect();
-        let texts = StringArray::from_iter_values(shown.iter().map(|row| row.map_or("", |row| &row.whole.text)));
+        let texts =
+            StringArray::from_iter_values(shown.iter().map(|row| row.map_or("", |row| &row.whole.text)));
         let tokens = Int64Array::from_iter_values(
             shown.iter().map(|row| row.map_or(0, |row| i64::try_from(row.tokens).unwrap_or(i64::MAX))),
         );

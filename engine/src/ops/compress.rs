@@ -14,6 +14,7 @@ use promptc_models::spans::{self, Span};
 use promptc_models::tokenize::Tokenizer;
 
 use crate::arrays;
+use crate::context::RunContext;
 use crate::error::EngineError;
 use crate::row_function::RowOperator;
 
@@ -27,6 +28,9 @@ pub struct CompressOperator {
     layout: Layout,
     /// The record that the plan declares.
     result: DataType,
+    ctx: Arc<RunContext>,
+    /// What warnings call this operator.
+    label: String,
 }
 
 /// Which arguments there are and what the text is.
@@ -102,7 +106,14 @@ pub fn keep_set(names: &[String]) -> KeepSet {
 impl CompressOperator {
     /// # Errors
     /// [`EngineError::Internal`] for parameters that the compiler should have refused.
-    pub fn new(params: &Compress, is_list: bool, tokenizer: Arc<dyn Tokenizer>, result: DataType) -> Result<Self, EngineError> {
+    pub fn new(
+        params: &Compress,
+        is_list: bool,
+        tokenizer: Arc<dyn Tokenizer>,
+        result: DataType,
+        ctx: Arc<RunContext>,
+        label: String,
+    ) -> Result<Self, EngineError> {
         let has_spans = params.spans.is_some();
         let layout = Layout {
             is_list,
@@ -111,7 +122,7 @@ impl CompressOperator {
             has_titles: params.titles.is_some(),
             has_key: !has_spans,
         };
-        Ok(Self { options: options(params)?, tokenizer, layout, result })
+        Ok(Self { options: options(params)?, tokenizer, layout, result, ctx, label })
     }
 
     fn row(&self, args: &Args<'_>, row: usize) -> Result<Row, EngineError> {
@@ -119,7 +130,8 @@ impl CompressOperator {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let query = args.query.filter(|query| !query.is_null(row)).map(|query| query.value(row));
         let titles = args.titles.map(|titles| arrays::row_texts(titles, row, PLACE)).transpose()?.flatten();
-        let titles: Option<Vec<&str>> = titles.as_ref().map(|titles| titles.iter().map(String::as_str).collect());
+        let titles: Option<Vec<&str>> =
+            titles.as_ref().map(|titles| titles.iter().map(String::as_str).collect());
         let compressed =
             model::compress(&texts, titles.as_deref(), query, &self.options, self.tokenizer.as_ref(), None);
         let outer = match (args.spans, self.layout.is_list) {
@@ -131,7 +143,9 @@ impl CompressOperator {
             }
         };
         let maps = compressed.pieces.iter().enumerate();
-        let spans = maps.map(|(idx, pieces)| outer.get(idx).map_or_else(Vec::new, |outer| spans::compose(outer, pieces))).collect();
+        let spans = maps
+            .map(|(idx, pieces)| outer.get(idx).map_or_else(Vec::new, |outer| spans::compose(outer, pieces)))
+            .collect();
         Ok(Row { compressed: Some(compressed), spans })
     }
 }
@@ -164,8 +178,15 @@ impl RowOperator for CompressOperator {
         let args = Args { texts, spans, key, query, titles: next(has_titles) };
         let rows: Result<Vec<Row>, EngineError> = (0..texts.len()).map(|row| self.row(&args, row)).collect();
         let rows = rows?;
+        let tally = |code, is_bad: fn(&Compressed) -> bool| {
+            let count = rows.iter().filter(|row| row.compressed.as_ref().is_some_and(is_bad)).count();
+            self.ctx.tallies.add(code, &self.label, count as u64);
+        };
+        tally("W2402", |row| row.over_ratio);
+        tally("W2403", |row| row.keep_unmet > 0);
         let mut columns: Vec<ArrayRef> = if is_list { list_columns(&rows) } else { text_columns(&rows) };
-        let count = |of: fn(&Compressed) -> u64| rows.iter().map(move |row| row.compressed.as_ref().map_or(0, of));
+        let count =
+            |of: fn(&Compressed) -> u64| rows.iter().map(move |row| row.compressed.as_ref().map_or(0, of));
         columns.push(Arc::new(arrays::tokens(count(|row| row.tokens_in))));
         columns.push(Arc::new(arrays::tokens(count(|row| row.tokens_out))));
         if let DataType::Struct(fields) = &self.result {
@@ -186,13 +207,16 @@ impl RowOperator for CompressOperator {
 fn text_columns(rows: &[Row]) -> Vec<ArrayRef> {
     let texts: StringArray =
         rows.iter().map(|row| row.compressed.as_ref().and_then(|row| row.texts.first())).collect();
-    let spans: Vec<Vec<Span>> = rows.iter().map(|row| row.spans.first().cloned().unwrap_or_default()).collect();
+    let spans: Vec<Vec<Span>> =
+        rows.iter().map(|row| row.spans.first().cloned().unwrap_or_default()).collect();
     vec![Arc::new(texts), Arc::new(arrays::span_list(&spans))]
 }
 
 fn list_columns(rows: &[Row]) -> Vec<ArrayRef> {
-    let texts: Vec<Vec<String>> =
-        rows.iter().map(|row| row.compressed.as_ref().map_or_else(Vec::new, |row| row.texts.clone())).collect();
+    let texts: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.compressed.as_ref().map_or_else(Vec::new, |row| row.texts.clone()))
+        .collect();
     let spans: Vec<Vec<Span>> = rows.iter().flat_map(|row| row.spans.iter().cloned()).collect();
     let inner = arrays::span_list(&spans);
     let item = Arc::new(Field::new("item", inner.data_type().clone(), false));
@@ -207,10 +231,7 @@ fn links_column(rows: &[Row]) -> ArrayRef {
     };
     let lists: Vec<Vec<(u32, String)>> = rows.iter().map(links).collect();
     let all = || lists.iter().flatten();
-    let fields = vec![
-        Field::new("at", DataType::UInt32, false),
-        Field::new("target", DataType::Utf8, false),
-    ];
+    let fields = vec![Field::new("at", DataType::UInt32, false), Field::new("target", DataType::Utf8, false)];
     let records = StructArray::new(
         fields.clone().into(),
         vec![

@@ -28,13 +28,13 @@ use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode, UserDe
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
-};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::{StreamExt, TryStreamExt};
 use promptc_compiler::op::Dedup;
-use promptc_models::dedup::{self as model, BlockSignature, Decision, ShingleOptions, SignatureOptions, Unit};
+use promptc_models::dedup::{
+    self as model, BlockSignature, Decision, ShingleOptions, SignatureOptions, Unit,
+};
 use promptc_models::spans::{self, Piece};
 use rayon::prelude::*;
 
@@ -218,7 +218,11 @@ impl ExecutionPlan for DedupExec {
         Ok(Arc::new(Self::new(input, self.setup.clone())))
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> DataFusionResult<SendableRecordBatchStream> {
         let mut input = self.input.execute(partition, context.clone())?;
         let setup = self.setup.clone();
         let input_schema = self.input.schema();
@@ -232,9 +236,8 @@ impl ExecutionPlan for DedupExec {
             }
             buffer.finish().map_err(EngineError::into_datafusion)?;
             let verdicts = setup.decide(&buffer, signatures).map_err(EngineError::into_datafusion)?;
-            let batches = (0..buffer.len()).map(move |idx| {
-                setup.rewrite(&buffer.batch(idx)?, &verdicts[idx])
-            });
+            let batches =
+                (0..buffer.len()).map(move |idx| setup.rewrite(&buffer.batch(idx)?, &verdicts[idx]));
             let batches = batches.map(|batch| batch.map_err(EngineError::into_datafusion));
             Ok::<_, DataFusionError>(futures::stream::iter(batches))
         };
@@ -380,10 +383,14 @@ impl Setup {
             .iter()
             .map(|field| {
                 let name = field.name();
-                if *name == self.params.column && let Some(texts) = &texts {
+                if *name == self.params.column
+                    && let Some(texts) = &texts
+                {
                     return Ok(texts.clone());
                 }
-                if self.params.spans.as_ref() == Some(name) && let Some(spans) = &spans {
+                if self.params.spans.as_ref() == Some(name)
+                    && let Some(spans) = &spans
+                {
                     return Ok(spans.clone());
                 }
                 if name == "copies" {
@@ -396,7 +403,11 @@ impl Setup {
         let columns = self.schema.fields().iter().zip(columns?);
         let columns: Result<Vec<ArrayRef>, _> = columns
             .map(|(field, column)| {
-                if column.data_type() == field.data_type() { Ok(column) } else { arrow::compute::cast(&column, field.data_type()) }
+                if column.data_type() == field.data_type() {
+                    Ok(column)
+                } else {
+                    arrow::compute::cast(&column, field.data_type())
+                }
             })
             .collect();
         Ok(RecordBatch::try_new(self.schema.clone(), columns?)?)
@@ -409,7 +420,8 @@ impl Setup {
     ) -> Result<(ArrayRef, Option<ArrayRef>), EngineError> {
         let texts = self.texts(batch)?;
         let old_spans = self.params.spans.as_ref().and_then(|name| batch.column_by_name(name));
-        let columns: Option<Vec<ArrayRef>> = self.key.iter().map(|name| batch.column_by_name(name).cloned()).collect();
+        let columns: Option<Vec<ArrayRef>> =
+            self.key.iter().map(|name| batch.column_by_name(name).cloned()).collect();
         let keys = rendered_keys(&columns.unwrap_or_default(), batch.num_rows())?;
         let (mut new_texts, mut new_spans) = (Vec::new(), Vec::new());
         for (row, verdict) in verdicts.iter().enumerate() {
@@ -458,7 +470,8 @@ fn kept_pieces(text: &str, blocks: &[(std::ops::Range<u32>, bool)]) -> Vec<Piece
 
 /// The column `copies`, appended to an existing one.
 fn copies(batch: &RecordBatch, verdicts: &[&Verdict]) -> Result<ArrayRef, EngineError> {
-    let old = batch.column_by_name("copies").map(|old| arrays::downcast::<ListArray>(old, PLACE)).transpose()?;
+    let old =
+        batch.column_by_name("copies").map(|old| arrays::downcast::<ListArray>(old, PLACE)).transpose()?;
     let rows: Vec<Vec<String>> = verdicts
         .iter()
         .enumerate()
@@ -502,8 +515,9 @@ mod tests {
 
     fn kept(text: &str, dropped: &[usize]) -> String {
         let blocks = model::blocks(text).into_iter().enumerate();
-        let blocks: Vec<_> =
-            blocks.map(|(idx, range)| (range.start as u32..range.end as u32, dropped.contains(&idx))).collect();
+        let blocks: Vec<_> = blocks
+            .map(|(idx, range)| (range.start as u32..range.end as u32, dropped.contains(&idx)))
+            .collect();
         spans::copy_pieces(text, &kept_pieces(text, &blocks))
     }
 

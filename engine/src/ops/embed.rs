@@ -34,7 +34,8 @@ pub fn embedder(params: &Embedder, idf: Option<&[u8]>) -> Result<HashedNgram, En
         seed: params.seed,
         normalize: params.normalize,
     };
-    let idf = idf.map(IdfTable::from_bytes).transpose().map_err(|error| EngineError::internal(PLACE, error))?;
+    let idf =
+        idf.map(IdfTable::from_bytes).transpose().map_err(|error| EngineError::internal(PLACE, error))?;
     HashedNgram::new(options, idf).map_err(|error| EngineError::internal(PLACE, error))
 }
 

@@ -42,8 +42,10 @@ impl RowOperator for FuseOperator {
         let lists = lists?;
         // All hits of all lists in one record array; `base` is where each list's values begin.
         let values: Vec<&dyn Array> = lists.iter().map(|list| list.values().as_ref()).collect();
-        let bases: Vec<usize> =
-            values.iter().scan(0, |base, values| Some(std::mem::replace(base, *base + values.len()))).collect();
+        let bases: Vec<usize> = values
+            .iter()
+            .scan(0, |base, values| Some(std::mem::replace(base, *base + values.len())))
+            .collect();
         let all = arrow::compute::concat(&values)?;
         let all: &StructArray = arrays::downcast(&all, PLACE)?;
         let content = all.num_columns().saturating_sub(3);
@@ -64,7 +66,8 @@ impl RowOperator for FuseOperator {
                     hits.map(|idx| {
                         let identity = identities[idx].as_slice();
                         first.entry(identity).or_insert(idx);
-                        let found_by = arrays::row_texts(all.column(content + 2), idx, PLACE)?.unwrap_or_default();
+                        let found_by =
+                            arrays::row_texts(all.column(content + 2), idx, PLACE)?.unwrap_or_default();
                         names.entry(identity).or_default().extend(found_by);
                         Ok((identity, scores.value(idx)))
                     })
@@ -91,8 +94,10 @@ impl RowOperator for FuseOperator {
             }
         }
         let indices = UInt32Array::from(indices);
-        let taken: Result<Vec<ArrayRef>, _> =
-            all.columns()[..content].iter().map(|column| arrow::compute::take(column, &indices, None)).collect();
+        let taken: Result<Vec<ArrayRef>, _> = all.columns()[..content]
+            .iter()
+            .map(|column| arrow::compute::take(column, &indices, None))
+            .collect();
         let mut columns = taken?;
         columns.push(Arc::new(Float64Array::from(new_scores)));
         columns.push(Arc::new(UInt32Array::from(new_ranks)));

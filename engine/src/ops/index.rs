@@ -63,7 +63,10 @@ pub async fn build(target: &Target<'_>) -> Result<(IndexArtifact, IndexChange, V
         "bm25" => text(target, &flow, &state)?,
         "flat" | "ivf_flat" | "ivf_pq" | "hnsw" => vectors(target, &flow, &state).await?,
         other => {
-            return Err(EngineError::Unavailable { area: "store".into(), what: format!("index of kind `{other}`") });
+            return Err(EngineError::Unavailable {
+                area: "store".into(),
+                what: format!("index of kind `{other}`"),
+            });
         }
     };
     let mut hasher = blake3::Hasher::new();
@@ -73,7 +76,11 @@ pub async fn build(target: &Target<'_>) -> Result<(IndexArtifact, IndexChange, V
 }
 
 /// The difference between what an index holds and the flow; `None` if it must be built anew.
-fn difference(target: &Target<'_>, state: Option<&str>, flow: &Flow) -> Result<Option<flows::FlowDiff>, EngineError> {
+fn difference(
+    target: &Target<'_>,
+    state: Option<&str>,
+    flow: &Flow,
+) -> Result<Option<flows::FlowDiff>, EngineError> {
     let Some((params_fp, flow_fp)) = state.and_then(|state| state.split_once('/')) else { return Ok(None) };
     let old_path = target.flows_dir.join(format!("{flow_fp}.parquet"));
     if params_fp != target.params_fp || !old_path.exists() {
@@ -137,14 +144,19 @@ fn text_rows(batch: &IndexRows) -> Result<Vec<Result<TextRow, EngineError>>, Eng
     let rows = (0..texts.len()).filter(|row| texts.is_valid(*row));
     Ok(rows
         .map(|row| {
-            Ok(TextRow { row: batch.ids[row], key: batch.keys[row].clone(), text: texts.value(row).to_owned() })
+            Ok(TextRow {
+                row: batch.ids[row],
+                key: batch.keys[row].clone(),
+                text: texts.value(row).to_owned(),
+            })
         })
         .collect())
 }
 
 async fn vectors(target: &Target<'_>, flow: &Flow, state: &str) -> Result<Built, EngineError> {
     let params = vector_params(target.params, flow)?;
-    let mut index = VectorIndex::open_or_create(&target.dir, params.clone()).await.map_err(store_errors::vectors)?;
+    let mut index =
+        VectorIndex::open_or_create(&target.dir, params.clone()).await.map_err(store_errors::vectors)?;
     if index.state() == Some(state) {
         let change = IndexChange { reused: flow.rows(), ..IndexChange::default() };
         let notices = index.notices();
@@ -240,7 +252,12 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn new(target: &Target<'_>, flow: &'a Flow, inserted: Vec<u32>, is_all: bool) -> Result<Self, EngineError> {
+    fn new(
+        target: &Target<'_>,
+        flow: &'a Flow,
+        inserted: Vec<u32>,
+        is_all: bool,
+    ) -> Result<Self, EngineError> {
         let columns: Vec<String> = target.key.iter().chain([&target.params.column]).cloned().collect();
         let all = if is_all { Some(flow.stream(Some(&columns)).map_err(store_errors::flow)?) } else { None };
         let ids = flow.ids().map_err(store_errors::flow)?;

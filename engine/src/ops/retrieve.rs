@@ -9,7 +9,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, Float64Array, StringArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, FixedSizeListArray, Float32Array, Float64Array, StringArray, UInt32Array,
+};
 use arrow::datatypes::DataType;
 use promptc_compiler::op::{Fusion, Retrieve};
 use promptc_models::embed::HashedNgram;
@@ -102,7 +104,9 @@ impl RetrieveOperator {
                         embedded = vector;
                         &embedded
                     }
-                    (Query::Text(_), None) => return Err(EngineError::internal(PLACE, "a text without an embedder")),
+                    (Query::Text(_), None) => {
+                        return Err(EngineError::internal(PLACE, "a text without an embedder"));
+                    }
                 };
                 let found = if vectors.is_exact() || allowed.is_some() {
                     vectors.search_exact(query, count, allowed)
@@ -117,7 +121,8 @@ impl RetrieveOperator {
         };
         let rank = |(row, score): (RowId, f64)| index.key_rank(&row).map(|rank| (rank, score));
         let ranked: Option<Vec<_>> = found.into_iter().map(rank).collect();
-        ranked.ok_or_else(|| EngineError::internal(PLACE, "an index names a row that its stream does not have"))
+        ranked
+            .ok_or_else(|| EngineError::internal(PLACE, "an index names a row that its stream does not have"))
     }
 
     /// The hits of one query: (place in key order, score, arms that found it).

@@ -93,7 +93,8 @@ fn sorted(input: LogicalPlan, params: &Write) -> Result<LogicalPlan, EngineError
         exprs.push(lower(name)?.alias(NAME_COLUMN));
         exprs.push(lower(body)?.alias(BODY_COLUMN));
     }
-    let order: Vec<SortExpr> = params.key.iter().map(|name| SortExpr::new(column(name), true, false)).collect();
+    let order: Vec<SortExpr> =
+        params.key.iter().map(|name| SortExpr::new(column(name), true, false)).collect();
     let plan = LogicalPlanBuilder::from(input).project(exprs)?;
     Ok(if order.is_empty() { plan.build()? } else { plan.sort(order)?.build()? })
 }
@@ -114,6 +115,7 @@ fn memo_key(path: &Path) -> String {
 fn memo_value(path: &Path, fp: &Fp) -> String {
     let found = std::fs::metadata(path).ok();
     let modified = found.as_ref().and_then(|file| file.modified().ok());
-    let modified_ns = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |time| time.as_nanos());
+    let modified_ns =
+        modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |time| time.as_nanos());
     format!("{fp} {} {modified_ns}", found.map_or(0, |file| file.len()))
 }

@@ -68,7 +68,9 @@ pub fn fit(
         .iter()
         .zip(drafts)
         .enumerate()
-        .filter_map(|(idx, (message, draft))| draft.map(|draft| Part::new(idx as u32, message, draft, tokenizer)))
+        .filter_map(|(idx, (message, draft))| {
+            draft.map(|draft| Part::new(idx as u32, message, draft, tokenizer))
+        })
         .collect();
     for part in &mut parts {
         if let Some(max) = part.message.max_tokens
@@ -83,7 +85,8 @@ pub fn fit(
             return Ok(fitted);
         }
         let overflow = fitted.tokens - prompt.budget_tokens;
-        let Some(part) = parts.iter_mut().filter(|part| part.can_shrink()).min_by_key(|part| part.rank()) else {
+        let Some(part) = parts.iter_mut().filter(|part| part.can_shrink()).min_by_key(|part| part.rank())
+        else {
             return Err(Overflow { tokens: fitted.tokens, budget_tokens: prompt.budget_tokens });
         };
         let target = part.tokens.saturating_sub(overflow).max(part.message.min_tokens);
@@ -311,12 +314,15 @@ mod tests {
 
     #[test]
     fn the_lowest_priority_gives_way_first_and_keeps_its_minimum() {
-        let prompt = prompt(8, vec![message(10, 2, None, Shrink::KeepHead), message(20, 0, None, Shrink::KeepTail)]);
-        let fitted = fit(&prompt, vec![draft("a b c d e"), draft("v w x y z")], Style::Plain, &WordPunct).unwrap();
+        let prompt =
+            prompt(8, vec![message(10, 2, None, Shrink::KeepHead), message(20, 0, None, Shrink::KeepTail)]);
+        let fitted =
+            fit(&prompt, vec![draft("a b c d e"), draft("v w x y z")], Style::Plain, &WordPunct).unwrap();
         assert_eq!(fitted.whole.text, "a b c\n\nv w x y z");
         covers(&fitted);
         let tight = Prompt { budget_tokens: 4, ..prompt };
-        let fitted = fit(&tight, vec![draft("a b c d e"), draft("v w x y z")], Style::Plain, &WordPunct).unwrap();
+        let fitted =
+            fit(&tight, vec![draft("a b c d e"), draft("v w x y z")], Style::Plain, &WordPunct).unwrap();
         assert_eq!(fitted.whole.text, "a b\n\ny z");
     }
 
@@ -338,9 +344,17 @@ mod tests {
 
     #[test]
     fn compressing_keeps_what_the_query_asks_for() {
-        let shrink = Shrink::Compress { query: None, ratio_min: 1.0, ratio_max: 8.0, unit: "clause".into(), keep: vec![] };
+        let shrink = Shrink::Compress {
+            query: None,
+            ratio_min: 1.0,
+            ratio_max: 8.0,
+            unit: "clause".into(),
+            keep: vec![],
+        };
         let prompt = prompt(16, vec![message(10, 0, None, shrink)]);
-        let mut draft = draft("The weather is fine today in the hills. The cache holds 512 entries by default. Cats sleep all day long in the sun.");
+        let mut draft = draft(
+            "The weather is fine today in the hills. The cache holds 512 entries by default. Cats sleep all day long in the sun.",
+        );
         if let Some(draft) = &mut draft {
             draft.query = Some("How many entries does the cache hold?".into());
         }

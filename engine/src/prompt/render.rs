@@ -270,8 +270,12 @@ mod tests {
         }];
         let rendered = render(&template, &formals);
         assert_eq!(rendered.text, "1(abc)2x");
-        let docs: Vec<_> = rendered.segments.iter().map(|part| (part.start, part.end, part.doc.is_some())).collect();
-        assert_eq!(docs, [(0, 1, false), (1, 2, false), (2, 5, true), (5, 6, false), (6, 7, false), (7, 8, false)]);
+        let docs: Vec<_> =
+            rendered.segments.iter().map(|part| (part.start, part.end, part.doc.is_some())).collect();
+        assert_eq!(
+            docs,
+            [(0, 1, false), (1, 2, false), (2, 5, true), (5, 6, false), (6, 7, false), (7, 8, false)]
+        );
         assert_eq!(rendered.segments[2].doc, Some(("d".into(), 10)));
         assert!(rendered.segments[0].formal.is_none() && rendered.segments[1].formal.is_some());
     }

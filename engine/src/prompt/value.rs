@@ -44,7 +44,9 @@ impl Value {
     #[must_use]
     pub fn field(&self, name: &str) -> &Value {
         match self {
-            Self::Record(cells) => cells.iter().find(|(cell, _)| cell == name).map_or(&Self::Null, |(_, value)| value),
+            Self::Record(cells) => {
+                cells.iter().find(|(cell, _)| cell == name).map_or(&Self::Null, |(_, value)| value)
+            }
             _ => &Self::Null,
         }
     }

@@ -64,7 +64,12 @@ impl Run<'_> {
                 stage.elapsed_ms = elapsed_ms;
             }
             let rows = self.report.nodes.get(stage_at).map_or(0, |stage| stage.rows);
-            self.ctx.events.event(Event::StageFinished { name, rows, reused: false, elapsed_ms: elapsed_ms as u64 });
+            self.ctx.events.event(Event::StageFinished {
+                name,
+                rows,
+                reused: false,
+                elapsed_ms: elapsed_ms as u64,
+            });
         }
         Ok(())
     }
@@ -81,7 +86,15 @@ impl Run<'_> {
             }
             let node = self.graph.node(id);
             if matches!(node.op, Op::Scan(_) | Op::Rows { .. }) {
-                self.open_source(id)?;
+                if self.is_stage(id) && self.stream_path(id).exists() {
+                    stages.insert(id);
+                    done.insert(id);
+                } else {
+                    self.open_source(id)?;
+                    if self.is_stage(id) {
+                        stages.insert(id);
+                    }
+                }
                 continue;
             }
             if self.is_stage(id) {
@@ -104,8 +117,9 @@ impl Run<'_> {
         };
         match graph.node(id).op {
             Op::Index(_) | Op::FitIdf { .. } | Op::Write(_) => true,
-            Op::Scan(_) | Op::Rows { .. } => false,
-            Op::SplitPart { .. } => graph.nodes.iter().any(reads_file) || self.plan.roots.contains(&id),
+            Op::Scan(_) | Op::Rows { .. } | Op::SplitPart { .. } => {
+                graph.nodes.iter().any(reads_file) || self.plan.roots.contains(&id)
+            }
             _ => {
                 graph.streams.iter().any(|(_, stream)| *stream == id)
                     || self.plan.roots.contains(&id)
@@ -161,7 +175,8 @@ impl Run<'_> {
         let name = self.stage_name(id);
         let table: Arc<dyn TableProvider> = match &node.op {
             Op::Scan(scan) => {
-                let files = self.files.get(&scan_key(scan)).map(|(files, _)| files.clone()).unwrap_or_default();
+                let files =
+                    self.files.get(&scan_key(scan)).map(|(files, _)| files.clone()).unwrap_or_default();
                 ops::scan::table(&name, scan, files, self.options.batch_rows, self.ctx.clone(), stats)?
             }
             Op::Rows { rows } => rows_table(node, rows)?,
@@ -235,7 +250,8 @@ impl Run<'_> {
         });
         for inner in self.inside(id) {
             let Some(stats) = self.stats.get(&inner) else { continue };
-            let (reused, computed) = (stats.reused.load(Ordering::Relaxed), stats.computed.load(Ordering::Relaxed));
+            let (reused, computed) =
+                (stats.reused.load(Ordering::Relaxed), stats.computed.load(Ordering::Relaxed));
             let node = self.graph.node(inner);
             if let Op::Scan(_) = node.op {
                 self.rows.insert(inner, computed);
@@ -282,9 +298,13 @@ impl Run<'_> {
     async fn filters(&self, id: NodeId) -> Result<BTreeMap<NodeId, Arc<HashSet<RowId>>>, EngineError> {
         let mut filters = BTreeMap::new();
         for inner in self.inside(id) {
-            let Op::Retrieve(Retrieve { filter: Some(filter), .. }) = &self.graph.node(inner).op else { continue };
+            let Op::Retrieve(Retrieve { filter: Some(filter), .. }) = &self.graph.node(inner).op else {
+                continue;
+            };
             let index = self.graph.node(inner).inputs.get(1).copied();
-            let Some(Artifact::Index(index)) = index.and_then(|id| self.artifacts.get(&id)).map(AsRef::as_ref) else {
+            let Some(Artifact::Index(index)) =
+                index.and_then(|id| self.artifacts.get(&id)).map(AsRef::as_ref)
+            else {
                 return Err(EngineError::internal("stages", "a filter without its index"));
             };
             let table = datafusion::datasource::provider_as_source(index.flow().table_provider_with_hidden());
@@ -424,7 +444,8 @@ fn rows_table(node: &Node, rows: &[Vec<Value>]) -> Result<Arc<dyn TableProvider>
         .iter()
         .enumerate()
         .map(|(idx, col)| {
-            let cells: Result<Vec<ScalarValue>, _> = rows.iter().map(|row| scalar(&row[idx], &col.ty)).collect();
+            let cells: Result<Vec<ScalarValue>, _> =
+                rows.iter().map(|row| scalar(&row[idx], &col.ty)).collect();
             let cells = cells?;
             if cells.is_empty() {
                 return Ok(arrow::array::new_empty_array(&types::data_type(&col.ty)));
@@ -437,7 +458,10 @@ fn rows_table(node: &Node, rows: &[Vec<Value>]) -> Result<Arc<dyn TableProvider>
 }
 
 /// The batch with exactly the declared fields; same-shape columns are relabelled, others are cast.
-pub(crate) fn conform(batch: &RecordBatch, schema: &arrow::datatypes::SchemaRef) -> Result<RecordBatch, EngineError> {
+pub(crate) fn conform(
+    batch: &RecordBatch,
+    schema: &arrow::datatypes::SchemaRef,
+) -> Result<RecordBatch, EngineError> {
     let columns: Result<Vec<_>, _> = schema
         .fields()
         .iter()

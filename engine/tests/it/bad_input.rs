@@ -45,7 +45,11 @@ fn quarantined_rows_are_counted_and_the_others_stay() {
     let report = fixture.run().unwrap();
     assert_eq!(report.quarantined, 2);
     assert_eq!(stage(&report, "p.kept").rows, 2);
-    assert!(report.quarantine.iter().all(|row| row.code == "E2102" && row.line.is_some()), "{:?}", report.quarantine);
+    assert!(
+        report.quarantine.iter().all(|row| row.code == "E2102" && row.line.is_some()),
+        "{:?}",
+        report.quarantine
+    );
 }
 
 #[test]
@@ -96,7 +100,10 @@ pipeline p { notes |> assemble(small, text = text) as prompt -> prompts
   write prompts to jsonl("out/p.jsonl", key = id) }
 "##;
     let fixture = Fixture::new(program);
-    fixture.write("notes.jsonl", "{\"id\":\"a\",\"text\":\"one two\"}\n{\"id\":\"b\",\"text\":\"one two three four five six\"}\n");
+    fixture.write(
+        "notes.jsonl",
+        "{\"id\":\"a\",\"text\":\"one two\"}\n{\"id\":\"b\",\"text\":\"one two three four five six\"}\n",
+    );
     for _ in 0..2 {
         let report = fixture.run().unwrap();
         assert_eq!(fixture.read("out/p.jsonl").lines().count(), 1);

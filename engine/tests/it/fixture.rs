@@ -41,9 +41,15 @@ impl Fixture {
     /// The program of a small documents-and-questions job.
     pub fn documents() -> Self {
         let fixture = Self::new(DOCUMENTS);
-        fixture.write("docs/a.md", "# Cache\n\nThe cache holds 512 entries.\n\nOlder entries are evicted first.\n");
+        fixture.write(
+            "docs/a.md",
+            "# Cache\n\nThe cache holds 512 entries.\n\nOlder entries are evicted first.\n",
+        );
         fixture.write("docs/b.md", "# Index\n\nThe index is rebuilt when the embedder changes.\n");
-        fixture.write("docs/sub/c.md", "# Cats\n\nCats sleep most of the day, and hunt at dusk in the garden.\n");
+        fixture.write(
+            "docs/sub/c.md",
+            "# Cats\n\nCats sleep most of the day, and hunt at dusk in the garden.\n",
+        );
         fixture.write(
             "asks.jsonl",
             "{\"qid\":\"q1\",\"question\":\"How many entries does the cache hold?\"}\n\
@@ -92,7 +98,8 @@ impl Fixture {
         assert!(!program.checked.has_errors(), "{shown:?}");
         let settings = StoreOptions { cache_bytes: 1 << 30, read_only: false };
         let store = Store::open(&self.path().join(&self.store), &settings).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(run(&program, Arc::new(store), options, Arc::new(Silent), cancel))
     }
 

@@ -32,7 +32,9 @@ fn comments_blanks_order_and_names_run_nothing() {
     let fixture = Fixture::documents();
     fixture.run().unwrap();
     let text = fixture.read("program.promptc");
-    let text = text.replace("pipeline corpus {", "// the corpus\n\n\npipeline corpus {").replace("    |> ", "   |>   ");
+    let text = text
+        .replace("pipeline corpus {", "// the corpus\n\n\npipeline corpus {")
+        .replace("    |> ", "   |>   ");
     fixture.write("program.promptc", text);
     assert!(fixture.run().unwrap().is_idle());
 }

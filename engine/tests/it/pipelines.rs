@@ -24,7 +24,8 @@ fn programs() -> Vec<PathBuf> {
 
 fn checked(path: &Path) -> Program {
     let program = load(path, &Settings { home: Some("/nonexistent".into()), ..Settings::default() }).unwrap();
-    let shown: Vec<_> = program.checked.diagnostics.iter().map(|found| (found.code.text(), &found.message)).collect();
+    let shown: Vec<_> =
+        program.checked.diagnostics.iter().map(|found| (found.code.text(), &found.message)).collect();
     assert!(shown.is_empty(), "{}: {shown:?}", path.display());
     program
 }
@@ -51,7 +52,8 @@ fn the_tests_of_every_program_pass() {
         let program = checked(&path);
         for test in &program.checked.hir.tests {
             let scratch = tempfile::tempdir().unwrap();
-            let report = runtime.block_on(run_test(&program.checked.hir, test, scratch.path(), &options)).unwrap();
+            let report =
+                runtime.block_on(run_test(&program.checked.hir, test, scratch.path(), &options)).unwrap();
             assert!(report.passed, "{} {}: {:?}", path.display(), test.name, report.failures);
             count += 1;
         }
@@ -76,7 +78,8 @@ test wrong for p {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let test = &program.checked.hir.tests[0];
-    let report = runtime.block_on(run_test(&program.checked.hir, test, scratch.path(), &fixture.options())).unwrap();
+    let report =
+        runtime.block_on(run_test(&program.checked.hir, test, scratch.path(), &fixture.options())).unwrap();
     assert!(!report.passed);
     assert_eq!(report.failures.len(), 1);
     assert!(report.failures[0].contains("1 of 2 rows"), "{}", report.failures[0]);
@@ -123,7 +126,9 @@ fn documents_are_named_by_lineage_and_stand_there() {
         for part in prompt["prompt_lineage"].as_array().unwrap() {
             let Some(doc) = part["doc"].as_str() else { continue };
             let source = fixture.read(&format!("docs/{}", doc.trim_start_matches("docs/")));
-            let range = |from: &str, to: &str| part[from].as_u64().unwrap() as usize..part[to].as_u64().unwrap() as usize;
+            let range = |from: &str, to: &str| {
+                part[from].as_u64().unwrap() as usize..part[to].as_u64().unwrap() as usize
+            };
             assert_eq!(&text[range("start", "end")], &source[range("doc_start", "doc_end")]);
             from_documents += 1;
         }

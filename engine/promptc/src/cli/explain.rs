@@ -30,7 +30,10 @@ pub fn explain(args: &ExplainArgs, common: &Common) -> Outcome {
         return Ok(Exit::Ok);
     }
     let Some(file) = &args.program else {
-        let message = format!("`{}` is no diagnostic code; for a node name its program with `--program FILE`", args.what);
+        let message = format!(
+            "`{}` is no diagnostic code; for a node name its program with `--program FILE`",
+            args.what
+        );
         return Err(EngineError::Unknown(message));
     };
     let program = promptc_engine::program::load(file, &settings(&[], false))?;

@@ -58,7 +58,9 @@ impl Events for Listener {
             (Listener::Bar(bar), Event::StageStarted { name, number, total }) => {
                 bar.set_message(format!("[{number}/{total}] {name}"));
             }
-            (Listener::Bar(bar), Event::Rows { name, rows }) => bar.set_message(format!("{name}: {rows} rows")),
+            (Listener::Bar(bar), Event::Rows { name, rows }) => {
+                bar.set_message(format!("{name}: {rows} rows"))
+            }
             (Listener::Bar(bar), Event::Warning { code, message }) => {
                 bar.suspend(|| eprintln!("warning[{code}]: {message}"));
             }

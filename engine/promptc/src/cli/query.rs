@@ -65,7 +65,9 @@ pub fn query(args: &QueryArgs, common: &Common) -> Outcome {
             let known = &program.checked.hir.queries;
             let found = known.iter().find(|(query, ..)| query == name);
             let names: Vec<&str> = known.iter().map(|(query, ..)| query.as_str()).collect();
-            let missing = || EngineError::Unknown(format!("no query `{name}`; the program declares: {}", names.join(", ")));
+            let missing = || {
+                EngineError::Unknown(format!("no query `{name}`; the program declares: {}", names.join(", ")))
+            };
             found.map(|(_, sql, _)| sql.clone()).ok_or_else(missing)?
         }
         (None, Some(sql)) if sql == "-" => standard_input()?,
@@ -78,6 +80,8 @@ pub fn query(args: &QueryArgs, common: &Common) -> Outcome {
             return Ok(Exit::Ok);
         }
     };
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    sql::register_sources(&session, &program.checked.hir, &store, &text, home.as_deref())?;
     let (schema, batches) = common.runtime()?.block_on(sql::query(&session, &text, args.limit))?;
     show::print_batches(&schema, &batches, args.format)?;
     let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();

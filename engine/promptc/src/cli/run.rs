@@ -64,7 +64,8 @@ pub fn run(args: &RunArgs, common: &Common) -> Outcome {
     let report = execute(&program, &options, common)?;
     print_warnings(&report);
     if args.json {
-        let text = serde_json::to_string_pretty(&report).map_err(|error| EngineError::internal("the report", error))?;
+        let text = serde_json::to_string_pretty(&report)
+            .map_err(|error| EngineError::internal("the report", error))?;
         println!("{text}");
     } else {
         print_report(&report);
@@ -87,12 +88,17 @@ pub fn build(args: &BuildArgs, common: &Common) -> Outcome {
 
 pub(super) fn lock_path(program: &Program) -> PathBuf {
     let stem = program.path.file_stem().map_or_else(|| "program".into(), |stem| stem.to_string_lossy());
-    if stem == "promptc" { program.folder().join(LOCK) } else { program.folder().join(format!("{stem}.{LOCK}")) }
+    if stem == "promptc" {
+        program.folder().join(LOCK)
+    } else {
+        program.folder().join(format!("{stem}.{LOCK}"))
+    }
 }
 
 fn record(program: &Program, common: &Common) -> Result<BuildRecord, EngineError> {
     let store = common.store(program.folder())?;
-    last_build(&store, &program.identity())?.ok_or_else(|| EngineError::internal("build", "no record of this run"))
+    last_build(&store, &program.identity())?
+        .ok_or_else(|| EngineError::internal("build", "no record of this run"))
 }
 
 /// Runs with progress on standard error; Ctrl-C stops it.
@@ -124,9 +130,9 @@ fn confirmed(program: &Program, options: &RunOptions, common: &Common) -> Result
     eprint!("{}", show::show(&plan, &changes, last.as_ref()));
     eprint!("run? [Y/n] ");
     let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(|source| EngineError::Program {
-        path: Path::new("standard input").to_path_buf(),
-        source,
-    })?;
+    std::io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|source| EngineError::Program { path: Path::new("standard input").to_path_buf(), source })?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes"))
 }

@@ -43,7 +43,8 @@ pub fn trace(args: &TraceArgs, common: &Common) -> Outcome {
         let message = format!("{} was not run yet; `promptc run` builds its streams", args.file.display());
         return Err(EngineError::Unknown(message));
     };
-    let settings = SessionSettings { batch_rows: 8192, memory_bytes: common.memory, temporary: store.tmp_dir() };
+    let settings =
+        SessionSettings { batch_rows: 8192, memory_bytes: common.memory, temporary: store.tmp_dir() };
     let session = session(&settings)?;
     let runtime = common.runtime()?;
     let row = runtime.block_on(sql::row_by_key(&session, &store, &last, &args.stream, &args.key))?;

@@ -17,9 +17,11 @@ pub struct VerifyArgs {
 pub fn verify(args: &VerifyArgs, common: &Common) -> Outcome {
     let Some(program) = args.program.load(common)? else { return Ok(Exit::Program) };
     let path = super::run::lock_path(&program);
-    let text = std::fs::read_to_string(&path).map_err(|source| EngineError::Program { path: path.clone(), source })?;
-    let locked = BuildRecord::parse(&text)
-        .map_err(|fault| EngineError::Unknown(format!("{}: {fault}; `promptc build` writes it anew", path.display())))?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|source| EngineError::Program { path: path.clone(), source })?;
+    let locked = BuildRecord::parse(&text).map_err(|fault| {
+        EngineError::Unknown(format!("{}: {fault}; `promptc build` writes it anew", path.display()))
+    })?;
     let store = common.store(program.folder())?;
     let (plan, _) = plan_program(&program, &store, &common.run_options(&[], false))?;
     let now = BuildRecord::of(&plan, &|_| None);

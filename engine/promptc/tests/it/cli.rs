@@ -62,7 +62,8 @@ fn build_locks_and_verify_notices() {
     assert_eq!(code(&promptc(folder.path(), &["build", program])), 0);
     let verify = promptc(folder.path(), &["verify", program]);
     assert_eq!(code(&verify), 0, "{}", text(&verify.stderr));
-    std::fs::write(folder.path().join("demo/asks.jsonl"), "{\"qid\":\"q9\",\"question\":\"New?\"}\n").unwrap();
+    std::fs::write(folder.path().join("demo/asks.jsonl"), "{\"qid\":\"q9\",\"question\":\"New?\"}\n")
+        .unwrap();
     let verify = promptc(folder.path(), &["verify", program]);
     assert_eq!(code(&verify), 3);
     assert!(text(&verify.stderr).contains("does not hold"), "{}", text(&verify.stderr));
@@ -110,7 +111,11 @@ fn a_missing_source_ends_with_4_and_names_it() {
     std::fs::remove_file(folder.path().join("demo/notes.jsonl")).unwrap();
     let run = promptc(folder.path(), &["run", "demo/demo.promptc", "--yes"]);
     assert_eq!(code(&run), 4);
-    assert!(text(&run.stderr).contains("E2101") && text(&run.stderr).contains("notes.jsonl"), "{}", text(&run.stderr));
+    assert!(
+        text(&run.stderr).contains("E2101") && text(&run.stderr).contains("notes.jsonl"),
+        "{}",
+        text(&run.stderr)
+    );
 }
 
 #[test]

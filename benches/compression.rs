@@ -1,0 +1,289 @@
+//! How much slower than a copy, or than splitting into tokens, is each stage of semantic compression?
+//!
+//! Absolute speed depends on the machine; so every stage is divided by a reference that is measured beside it: `copy` (the same
+//! warm bytes, one thread) or `tok` (`WordPunct::boundaries`). In each round every stage runs once, in turn, so that what
+//! disturbs the machine disturbs stage and reference alike; the ratio of a stage is the median over the rounds. criterion
+//! gives the throughput of each stage; the table after it the ratios, beside the promises of `targets.toml`.
+//!
+//! A row is a page as one text, its title the query. Stages with a query include what a call of them does: counting the
+//! row's tokens, splitting, scoring, sorting. The last stage, `two_threads`, is a speed-up, not a ratio of times.
+
+use std::fmt::Write;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput};
+use promptc_benches::fixtures::{self, Page};
+use promptc_benches::targets;
+use promptc_models::compress::structural::{self, Links};
+use promptc_models::compress::{Options, Ranking, Row, Scorer, Stages, Target, TextStats, Unit, ratio_cap};
+use promptc_models::dedup::{self, ShingleOptions, SignatureOptions};
+use promptc_models::tokenize::{Tokenizer, WordPunct};
+
+/// Bytes of text.
+const BYTES: usize = 2 << 20;
+/// Seed of the generated text, used where no documentation is at hand.
+const SEED: u64 = 7;
+/// Rounds of the table.
+const ROUNDS: usize = 15;
+/// Passes for the times of single rows.
+const ROW_PASSES: usize = 3;
+/// Compression of the stages with a query.
+const RATIO: f64 = 4.0;
+/// Compression of the token stage, its limit.
+const TOKEN_RATIO: f64 = 1.25;
+
+/// The rows, and what the stages need of them beforehand.
+struct Corpus {
+    pages: Vec<Page>,
+    /// First byte of every row if they stand one after the other.
+    starts: Vec<usize>,
+    bytes: usize,
+    stats: TextStats,
+    rankings: Vec<Ranking>,
+}
+
+/// What a stage does with one row. The buffers are the caller's, so that no reference pays for memory.
+type Work = fn(&Corpus, usize, &mut Buffers);
+
+#[derive(Default)]
+struct Buffers {
+    bytes: Vec<u8>,
+    tokens: Vec<(u32, u32)>,
+}
+
+struct Stage {
+    name: &'static str,
+    reference: &'static str,
+    work: Work,
+}
+
+/// References first.
+const STAGES: [Stage; 11] = [
+    Stage { name: "copy", reference: "copy", work: copy },
+    Stage { name: "tok", reference: "tok", work: tok },
+    Stage {
+        name: "structural",
+        reference: "copy",
+        work: |corpus, row, _| {
+            black_box(structural::clean(&corpus.pages[row].text, Links::Keep));
+        },
+    },
+    Stage { name: "exact_dedup", reference: "copy", work: |corpus, row, _| signatures(corpus, row, false) },
+    Stage { name: "minhash", reference: "tok", work: |corpus, row, _| signatures(corpus, row, true) },
+    Stage {
+        name: "passage_score",
+        reference: "tok",
+        work: |corpus, row, _| rank(corpus, row, Unit::Passage),
+    },
+    Stage {
+        name: "sentence_score",
+        reference: "tok",
+        work: |corpus, row, _| rank(corpus, row, Unit::Sentence),
+    },
+    Stage { name: "clause_score", reference: "tok", work: |corpus, row, _| rank(corpus, row, Unit::Clause) },
+    Stage { name: "linear_scorer", reference: "sentence_score", work: linear },
+    Stage {
+        name: "selection",
+        reference: "sentence_score",
+        work: |corpus, row, _| {
+            let ranking = &corpus.rankings[row];
+            black_box(ranking.cut(ratio_cap(ranking.tokens_in(), RATIO), &WordPunct));
+        },
+    },
+    Stage { name: "token_unigram", reference: "tok", work: token_unigram },
+];
+
+fn copy(corpus: &Corpus, row: usize, buffers: &mut Buffers) {
+    let (text, start) = (corpus.pages[row].text.as_bytes(), corpus.starts[row]);
+    // One destination for the whole corpus: it is warm, and each row has a place of its own as in a column.
+    buffers.bytes[start..start + text.len()].copy_from_slice(black_box(text));
+    black_box(&mut buffers.bytes);
+}
+
+fn tok(corpus: &Corpus, row: usize, buffers: &mut Buffers) {
+    buffers.tokens.clear();
+    WordPunct.boundaries(black_box(&corpus.pages[row].text), &mut buffers.tokens);
+    black_box(&mut buffers.tokens);
+}
+
+fn signatures(corpus: &Corpus, row: usize, near: bool) {
+    let shingle = ShingleOptions::new(5, 128).expect("invariant: the usual shingles are allowed");
+    let options = SignatureOptions { unit: dedup::Unit::Block, near, shingle, min_words: 12 };
+    black_box(dedup::signatures(&corpus.pages[row].text, &options));
+}
+
+/// The stages down to this unit, without the structural one, which is measured by itself.
+fn options(unit: Unit) -> Options {
+    let stages = Stages { structural: false, ..Stages::down_to(unit) };
+    Options { stages, ..Options::with_query(unit, Target::Ratio(RATIO)) }
+}
+
+fn ranking(page: &Page, options: &Options) -> Ranking {
+    let row = Row { texts: &[&page.text], titles: None, query: Some(&page.title), similarities: None };
+    Ranking::new(&row, options, &WordPunct, None)
+}
+
+fn rank(corpus: &Corpus, row: usize, unit: Unit) {
+    black_box(ranking(&corpus.pages[row], &options(unit)));
+}
+
+fn linear(corpus: &Corpus, row: usize, _: &mut Buffers) {
+    // Which weights does not matter to the time.
+    let scorer = Scorer::Linear(std::array::from_fn(|idx| 1.0 / (idx + 1) as f64));
+    black_box(ranking(&corpus.pages[row], &Options { scorer, ..options(Unit::Sentence) }));
+}
+
+fn token_unigram(corpus: &Corpus, row: usize, _: &mut Buffers) {
+    let stages = Stages { structural: false, passage: false, sentence: false, clause: false, token: true };
+    let options = Options { stages, ..Options::with_query(Unit::Token, Target::Ratio(TOKEN_RATIO)) };
+    let text = corpus.pages[row].text.as_str();
+    let row = Row { texts: &[text], titles: None, query: None, similarities: None };
+    let ranking = Ranking::new(&row, &options, &WordPunct, Some(&corpus.stats));
+    black_box(ranking.cut(ratio_cap(ranking.tokens_in(), TOKEN_RATIO), &WordPunct));
+}
+
+impl Corpus {
+    fn new(pages: Vec<Page>) -> Self {
+        let mut stats = TextStats::new();
+        for page in &pages {
+            stats.add(&page.text);
+            stats.add_tokens(&page.text, &WordPunct);
+        }
+        let rankings = pages.iter().map(|page| ranking(page, &options(Unit::Clause))).collect();
+        let mut bytes = 0;
+        let mut starts = Vec::with_capacity(pages.len());
+        for page in &pages {
+            starts.push(bytes);
+            bytes += page.text.len();
+        }
+        Self { pages, starts, bytes, stats, rankings }
+    }
+
+    fn buffers(&self) -> Buffers {
+        Buffers { bytes: vec![0; self.bytes], tokens: Vec::new() }
+    }
+
+    /// One pass of a stage over all rows.
+    fn pass(&self, stage: &Stage, buffers: &mut Buffers) -> Duration {
+        let start = Instant::now();
+        (0..self.pages.len()).for_each(|row| (stage.work)(self, row, buffers));
+        start.elapsed()
+    }
+
+    /// Times of single rows in microseconds, ascending, over several passes. Apart from [`Corpus::pass`], since asking the clock
+    /// takes as long as a tenth of a row's copy.
+    fn row_times_us(&self, stage: &Stage, buffers: &mut Buffers) -> Vec<f64> {
+        let rows = (0..ROW_PASSES).flat_map(|_| 0..self.pages.len());
+        let mut times: Vec<f64> = rows
+            .map(|row| {
+                let start = Instant::now();
+                (stage.work)(self, row, buffers);
+                start.elapsed().as_secs_f64() * 1e6
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        times
+    }
+}
+
+/// The clause stage over all rows with this many threads, each with every n-th row.
+fn threaded(corpus: &Corpus, threads: usize) -> Duration {
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            scope.spawn(move || {
+                for row in (first..corpus.pages.len()).step_by(threads) {
+                    rank(corpus, row, Unit::Clause);
+                }
+            });
+        }
+    });
+    start.elapsed()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// One line of the table.
+fn line(bench_id: &str, values: [String; 5], ratio: f64) -> String {
+    let promises = targets::targets().expect("invariant: a test reads targets.toml");
+    let promise = match targets::of(&promises, bench_id) {
+        Some(target) => {
+            let verdict = if target.is_met(ratio) { "met" } else { "NOT MET" };
+            format!("{} {} {verdict}", target.op, target.bound)
+        }
+        None => String::new(),
+    };
+    let [mbs, p50, p99, ratio, reference] = values;
+    format!("{bench_id:<28} {mbs:>9} {p50:>9} {p99:>9} {ratio:>8} {reference:<15} {promise}\n")
+}
+
+/// Ratios of all stages, measured in turn.
+fn table(corpus: &Corpus) -> String {
+    let mut buffers = corpus.buffers();
+    let mut rounds: Vec<Vec<f64>> = Vec::new();
+    let mut speedups = Vec::new();
+    for _ in 0..ROUNDS {
+        rounds.push(STAGES.iter().map(|stage| corpus.pass(stage, &mut buffers).as_secs_f64()).collect());
+        speedups.push(threaded(corpus, 1).as_secs_f64() / threaded(corpus, 2).as_secs_f64());
+    }
+    let head = ["MB/s", "p50 us", "p99 us", "ratio", "to"].map(str::to_owned);
+    let mut table = line("stage", head, f64::NAN);
+    for (idx, stage) in STAGES.iter().enumerate() {
+        let reference = STAGES.iter().position(|other| other.name == stage.reference);
+        let reference = reference.expect("invariant: references are stages");
+        let ratio = median(rounds.iter().map(|round| round[idx] / round[reference]).collect());
+        let seconds = median(rounds.iter().map(|round| round[idx]).collect());
+        let times = corpus.row_times_us(stage, &mut buffers);
+        let quantile = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+        let values = [
+            format!("{:.0}", corpus.bytes as f64 / 1e6 / seconds),
+            format!("{:.1}", quantile(0.5)),
+            format!("{:.1}", quantile(0.99)),
+            format!("{ratio:.2}"),
+            stage.reference.to_owned(),
+        ];
+        table.push_str(&line(&format!("compression/{}", stage.name), values, ratio));
+    }
+    let speedup = median(speedups);
+    let values = ["", "", "", &format!("{speedup:.2}"), "one thread"].map(str::to_owned);
+    table.push_str(&line("compression/two_threads", values, speedup));
+    table
+}
+
+fn throughput(criterion: &mut Criterion, corpus: &Corpus) {
+    let mut group = criterion.benchmark_group("compression");
+    group.sample_size(10).throughput(Throughput::Bytes(corpus.bytes as u64));
+    let mut buffers = corpus.buffers();
+    for stage in &STAGES {
+        group.bench_function(stage.name, |bencher| {
+            bencher.iter(|| (0..corpus.pages.len()).for_each(|row| (stage.work)(corpus, row, &mut buffers)));
+        });
+    }
+    group.finish();
+}
+
+fn main() {
+    let (source, pages) = match fixtures::documentation_pages(BYTES) {
+        Some(pages) => ("documentation", pages),
+        None => ("generated pages", fixtures::generated_pages(BYTES, SEED)),
+    };
+    let corpus = Corpus::new(pages);
+    let mut criterion = Criterion::default().configure_from_args();
+    throughput(&mut criterion, &corpus);
+    criterion.final_summary();
+    // `--list` and `--test` are for names and for a first run.
+    if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
+        return;
+    }
+    let mut text = String::new();
+    let rows = corpus.pages.len();
+    let head =
+        write!(text, "\n{source}: {} bytes in {rows} rows, {ROUNDS} rounds, one thread\n", corpus.bytes);
+    head.expect("invariant: writing to a string does not fail");
+    text.push_str(&table(&corpus));
+    println!("{text}");
+}
