@@ -332,7 +332,7 @@ mod tests {
                 deny_warnings: true,
             });
             let shown: Vec<_> =
-                checked.diagnostics.iter().map(|found| (&found.message, &found.labels)).collect();
+                checked.diagnostics.iter().map(|found| (&found.message, &found.primary)).collect();
             assert!(checked.diagnostics.is_empty(), "{shown:#?}");
         }
     }

@@ -293,7 +293,7 @@ impl<'a> Run<'a> {
     /// Writes the build's record, which makes it the last build, and drops stream files that nothing refers to any more.
     fn remember(&self, identity: &str) -> Result<(), EngineError> {
         let record = BuildRecord::of(self.plan, &|id| self.known_rows(id)).to_text();
-        let uses: Vec<String> = self.stream_files();
+        let uses: Vec<String> = self.used_files();
         let uses_value = promptc_store::kv::ledger::uses_value(uses.iter().map(String::as_str));
         let (build_key, uses_key) = (build_key(identity), promptc_store::kv::ledger::uses_key(identity));
         let ledger = self.ctx.store.ledger();

@@ -54,10 +54,28 @@ pub(super) fn explain(source: SourceId, scan: &Scan, rule: Rule, start: usize) -
     let code = if rule == Rule::item && stop.at == 0 { Code::E0102 } else { Code::E0101 };
     let mut diagnostic =
         Diagnostic::new(code, format!("expected {expected}, found {}", found.text), found.span, label);
+    if stop.expected.iter().any(|name| matches!(*name, "`)`" | "`]`"))
+        && let Some(opened) = innermost_open(&scan.masked, start, found.span.start as usize)
+    {
+        diagnostic = diagnostic.label(Span::new(source, opened, opened + 1), "opened here");
+    }
     if found.text == "`edition`" {
         diagnostic = diagnostic.note("`edition` is the first item of a file");
     }
     Some(advise(diagnostic, scan, rule, start, &found, &stop))
+}
+
+/// The last bracket between `start` and `at` that is not closed before `at`, if it stands on another line than `at`.
+fn innermost_open(text: &str, start: usize, at: usize) -> Option<usize> {
+    let mut open = Vec::new();
+    for token in Lexer::new(text, start).take_while(|token| token.start < at) {
+        match &text[token.start..token.end] {
+            "(" | "[" => open.push(token.start),
+            ")" | "]" => drop(open.pop()),
+            _ => {}
+        }
+    }
+    open.pop().filter(|opened| text[*opened..at].contains('\n'))
 }
 
 fn snippet(scan: &Scan, start: usize) -> &str {

@@ -153,7 +153,8 @@ impl<'a> Part<'a> {
         let Draft { rendered, query } = &self.draft;
         let ranking = self.ranking.get_or_insert_with(|| {
             let unit = crate::ops::compress::unit(unit);
-            let mut options = Options::with_query(unit, Target::None);
+            // The cut is moved later; any target makes the ranking.
+            let mut options = Options::with_query(unit, Target::BudgetTokens(0));
             options.keep = crate::ops::compress::keep_set(keep);
             options.stages.structural = false;
             options.stages.passage = unit == Unit::Passage;

@@ -145,10 +145,20 @@ impl Run<'_> {
         found.or_else(|| graph.node(id).labels.first().cloned()).unwrap_or_else(|| format!("node {}", id.0))
     }
 
-    /// File names of the streams of this plan, for the ledger.
-    pub(super) fn stream_files(&self) -> Vec<String> {
-        let nodes = self.graph.nodes.iter().filter(|node| self.is_stage(node.id) && !node.schema.is_empty());
-        nodes.map(|node| format!("flows/{}.parquet", self.stream_fp(node.id))).collect()
+    /// Files and folders of the store that this plan refers to, for the ledger.
+    pub(super) fn used_files(&self) -> Vec<String> {
+        let name = |node: &Node| match &node.op {
+            Op::Index(params) => Some(self.index_folder(node.id, params)),
+            _ if node.schema.is_empty() || !self.is_stage(node.id) => None,
+            _ => Some(format!("flows/{}.parquet", self.stream_fp(node.id))),
+        };
+        self.graph.nodes.iter().filter_map(name).collect()
+    }
+
+    /// Folder of an index below the data directory.
+    fn index_folder(&self, id: NodeId, params: &op::Index) -> String {
+        let name = format!("{}-{}", self.namespace, self.stage_name(id).replace('.', "-"));
+        if params.kind == "bm25" { format!("text/{name}") } else { format!("vectors/{name}.lance") }
     }
 
     fn stream_fp(&self, id: NodeId) -> String {
@@ -328,8 +338,6 @@ impl Run<'_> {
         let node = self.graph.node(id);
         let input = node.inputs[0];
         let store = &self.ctx.store;
-        let folder = if params.kind == "bm25" { store.text_dir() } else { store.vectors_dir() };
-        let ending = if params.kind == "bm25" { "" } else { ".lance" };
         let flow_path = self.stream_path(input);
         let target = ops::index::Target {
             params,
@@ -338,7 +346,7 @@ impl Run<'_> {
             flow_fp: &self.stream_fp(input),
             flows_dir: &store.flows_dir(),
             key: &self.graph.node(input).key,
-            dir: folder.join(format!("{}-{}{ending}", self.namespace, name.replace('.', "-"))),
+            dir: store.dir().join(self.index_folder(id, params)),
         };
         let (index, change, notices) = ops::index::build(&target).await?;
         for notice in notices {

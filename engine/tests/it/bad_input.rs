@@ -7,7 +7,7 @@ use crate::fixture::{Fixture, stage};
 const COPY: &str = r##"
 edition 2026
 source notes : stream<{ id: text, text: text }> = jsonl("notes.jsonl") { key = id }
-pipeline p { notes -> kept
+pipeline p { notes |> filter(len(text) > 0) -> kept
   write kept to jsonl("out/kept.jsonl", key = id) }
 "##;
 
