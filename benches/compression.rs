@@ -6,7 +6,7 @@
 //! gives the throughput of each stage; the table after it the ratios, beside the promises of `targets.toml`.
 //!
 //! A row is a page as one text, its title the query. Stages with a query include what a call of them does: counting the
-//! row's tokens, splitting, scoring, sorting. The last stage, `two_threads`, is a speed-up, not a ratio of times.
+//! row's tokens, splitting into sentences (also for passages, which are made of them), scoring, sorting. The last stage, `two_threads`, is a speed-up, not a ratio of times.
 
 use std::fmt::Write;
 use std::hint::black_box;

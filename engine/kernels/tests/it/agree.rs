@@ -256,4 +256,15 @@ proptest! {
             prop_assert_eq!(Kernels::at(level).unwrap().cosine_f32(&left, &right).to_bits(), wanted);
         }
     }
+
+    #[test]
+    fn a_vector_has_cosine_one_with_itself(values in prop::collection::vec(component(), 1..300)) {
+        let (opposite, is_zero) = (values.iter().map(|value| -value).collect::<Vec<f32>>(), values.iter().all(|value| *value == 0.0));
+        for &level in available_levels() {
+            let kernels = Kernels::at(level).unwrap();
+            let wanted = if is_zero { 0.0 } else { 1.0 };
+            prop_assert_eq!(kernels.cosine_f32(&values, &values), wanted);
+            prop_assert_eq!(kernels.cosine_f32(&values, &opposite), -wanted);
+        }
+    }
 }
