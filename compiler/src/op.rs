@@ -44,6 +44,7 @@ pub struct Expr {
 /// The forms of typed expressions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the variant says what its fields are")]
 pub enum ExprKind {
     /// A constant; params are already replaced by their values.
     Literal(Value),
@@ -71,6 +72,10 @@ pub enum ExprKind {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "op")]
 #[expect(missing_docs, reason = "variants are the operators of the language reference, in its order")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a program has tens of operators; boxing them would only hide their fields"
+)]
 pub enum Op {
     /// Rows of files.
     Scan(Scan),
@@ -397,6 +402,7 @@ pub struct Message {
 /// How a message gives way.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the variant says what its fields are")]
 pub enum Shrink {
     /// Not at all.
     None,
@@ -415,6 +421,7 @@ pub enum Shrink {
 /// A piece of a template.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the variant says what its fields are")]
 pub enum Piece {
     /// Text as written.
     Text(String),

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use promptc_store::open::Store;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::EngineError;
 
@@ -85,7 +85,7 @@ impl Events for Silent {
 }
 
 /// A row that was left out, with the reason.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BadRow {
     /// The source or operator.
     pub source: String,
@@ -120,18 +120,13 @@ impl Quarantine {
         }
     }
 
-    /// How many rows were left out.
+    /// Empties the quarantine: how many rows there were, and those that were kept, sorted.
     #[must_use]
-    pub fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
-    }
-
-    /// The rows kept, sorted.
-    #[must_use]
-    pub fn rows(&self) -> Vec<BadRow> {
-        let mut rows = self.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    pub fn take(&self) -> (u64, Vec<BadRow>) {
+        let mut rows =
+            std::mem::take(&mut *self.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         rows.sort();
-        rows
+        (self.count.swap(0, Ordering::Relaxed), rows)
     }
 }
 

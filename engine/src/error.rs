@@ -80,6 +80,18 @@ impl EngineError {
         }
     }
 
+    /// The same error with what it is about in front of its message.
+    #[must_use]
+    pub fn about(self, subject: &str) -> Self {
+        match self {
+            Self::Store { code, message, help } => {
+                Self::Store { code, message: format!("{subject}: {message}"), help }
+            }
+            Self::Row { code, message } => Self::Row { code, message: format!("{subject}: {message}") },
+            other => other,
+        }
+    }
+
     /// Our own fault at a named place.
     pub fn internal(place: impl Into<String>, error: impl std::fmt::Display) -> Self {
         Self::Internal { place: place.into(), message: error.to_string() }

@@ -16,7 +16,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{Array, ArrayRef, UInt32Array};
+use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, UInt32Array};
 use arrow::datatypes::{DataType, FieldRef};
 use arrow::row::{RowConverter, SortField};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
@@ -25,14 +25,15 @@ use datafusion::logical_expr::{
 };
 use rayon::prelude::*;
 
+use crate::arrays;
 use crate::context::RunContext;
 use crate::error::EngineError;
 
 /// Rows that one task computes at a time; small, so that a stop is seen soon and work spreads evenly.
 const ROWS_PER_TASK: usize = 16;
 
-/// Context string of row keys; a change of the row encoding must change it.
-const ROW_KEY_CONTEXT: &str = "promptc 2026 row v1";
+/// Context string of row keys; a change of the stored form of results must change it.
+pub const ROW_KEY_CONTEXT: &str = "promptc 2026 row v2";
 
 /// An operator that computes each row from that row alone.
 pub trait RowOperator: std::fmt::Debug + Send + Sync {
@@ -94,26 +95,23 @@ impl RowFunction {
         self.stats.reused.fetch_add((keys.len() - misses.len()) as u64, Ordering::Relaxed);
         self.stats.computed.fetch_add(misses.len() as u64, Ordering::Relaxed);
 
-        let converter = RowConverter::new(vec![SortField::new(self.return_field.data_type().clone())])?;
-        let new_rows = converter.convert_columns(&[computed.clone()])?;
-        let values = misses.iter().zip(new_rows.iter());
+        let codec = Codec::of(self.return_field.data_type())?;
+        let values = codec.encode(&computed)?;
         let entries: Vec<_> =
-            values.map(|(row, value)| (keys[*row as usize], value.as_ref().to_vec())).collect();
+            misses.iter().map(|row| keys[*row as usize]).zip(values.iter().cloned()).collect();
         self.ctx.store.rows().put_many(&entries)?;
         if misses.len() == keys.len() {
             return Ok(computed);
         }
-        let parser = converter.parser();
-        let mut next_new = new_rows.iter();
-        let rows: Vec<_> = cached
+        let mut next_new = values.iter();
+        let all: Vec<&[u8]> = cached
             .iter()
             .map(|value| match value {
-                Some(bytes) => parser.parse(bytes),
-                None => next_new.next().expect("every miss was computed"),
+                Some(bytes) => bytes.as_slice(),
+                None => next_new.next().map_or(&[][..], Vec::as_slice),
             })
             .collect();
-        let mut arrays = converter.convert_rows(rows)?;
-        Ok(arrays.swap_remove(0))
+        codec.decode(&all)
     }
 
     fn row_keys(&self, args: &[ArrayRef]) -> Result<Vec<[u8; 32]>, EngineError> {
@@ -147,6 +145,76 @@ impl RowFunction {
         let parts = parts?;
         let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
         Ok(arrow::compute::concat(&parts)?)
+    }
+}
+
+/// The stored form of results.
+enum Codec {
+    /// Arrow's row encoding, for any type.
+    Rows(RowConverter),
+    /// Numbers as they are in memory, little-endian: the row encoding of a vector costs more than making the vector. An empty
+    /// value is null.
+    Vectors(FieldRef, i32),
+}
+
+impl Codec {
+    fn of(data_type: &DataType) -> Result<Self, EngineError> {
+        match data_type {
+            DataType::FixedSizeList(item, len) if *item.data_type() == DataType::Float32 => {
+                Ok(Self::Vectors(item.clone(), *len))
+            }
+            other => Ok(Self::Rows(RowConverter::new(vec![SortField::new(other.clone())])?)),
+        }
+    }
+
+    fn encode(&self, array: &ArrayRef) -> Result<Vec<Vec<u8>>, EngineError> {
+        match self {
+            Self::Rows(converter) => {
+                let rows = converter.convert_columns(std::slice::from_ref(array))?;
+                Ok(rows.iter().map(|row| row.as_ref().to_vec()).collect())
+            }
+            Self::Vectors(_, len) => {
+                let list: &FixedSizeListArray = arrays::downcast(array, "row cache")?;
+                let values: &Float32Array = arrays::downcast(list.values(), "row cache")?;
+                let len = usize::try_from(*len).unwrap_or(0);
+                let offset = list.offset() * len;
+                let row = |row: usize| -> Vec<u8> {
+                    if list.is_null(row) {
+                        return Vec::new();
+                    }
+                    let numbers = &values.values()[offset + row * len..offset + (row + 1) * len];
+                    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+                };
+                Ok((0..list.len()).map(row).collect())
+            }
+        }
+    }
+
+    fn decode(&self, values: &[&[u8]]) -> Result<ArrayRef, EngineError> {
+        match self {
+            Self::Rows(converter) => {
+                let parser = converter.parser();
+                let mut arrays = converter.convert_rows(values.iter().map(|bytes| parser.parse(bytes)))?;
+                Ok(arrays.swap_remove(0))
+            }
+            Self::Vectors(item, len) => {
+                let width = usize::try_from(*len).unwrap_or(0);
+                let mut numbers = Vec::with_capacity(values.len() * width);
+                for bytes in values {
+                    let (chunks, rest) = bytes.as_chunks::<4>();
+                    if !bytes.is_empty() && (chunks.len() != width || !rest.is_empty()) {
+                        let found = format!("a stored vector of {} bytes for {width} numbers", bytes.len());
+                        return Err(EngineError::internal("row cache", found));
+                    }
+                    numbers.extend(chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)));
+                    numbers.resize(numbers.len() + width - chunks.len(), 0.0);
+                }
+                let has_nulls = values.iter().any(|bytes| bytes.is_empty());
+                let nulls = has_nulls.then(|| values.iter().map(|bytes| !bytes.is_empty()).collect());
+                let numbers = Arc::new(Float32Array::from(numbers));
+                Ok(Arc::new(FixedSizeListArray::try_new(item.clone(), *len, numbers, nulls)?))
+            }
+        }
     }
 }
 

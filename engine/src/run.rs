@@ -26,7 +26,7 @@ use promptc_store::open::Store;
 use promptc_store::sources::{self, FileEntry};
 
 use crate::artifacts::Artifact;
-use crate::context::{Cancel, Event, Events, Quarantine, RunContext, Tallies};
+use crate::context::{BadRow, Cancel, Event, Events, Quarantine, RunContext, Tallies};
 use crate::error::EngineError;
 use crate::program::Program;
 use crate::report::{NodeReport, NodeState, RunReport};
@@ -61,7 +61,7 @@ pub(crate) struct Run<'a> {
     graph: &'a Graph,
     ctx: Arc<RunContext>,
     options: &'a RunOptions,
-    files: BTreeMap<ScanKey, (Vec<FileEntry>, Content)>,
+    files: BTreeMap<ScanKey, ScanFiles>,
     runtime: tokio::runtime::Handle,
     session: datafusion::prelude::SessionContext,
     /// Streams that are stored or can be scanned.
@@ -73,12 +73,34 @@ pub(crate) struct Run<'a> {
     rows: BTreeMap<NodeId, u64>,
     report: RunReport,
     folder: PathBuf,
+    /// Under what this program's builds are remembered.
+    identity: String,
     /// Namespace of this program's indexes in a shared data directory.
     namespace: String,
 }
 
 /// What tells sources apart while they are hashed: kind, folder, path.
 type ScanKey = (String, String, String, String);
+
+/// The files of a source as they are now.
+pub(crate) struct ScanFiles {
+    files: Vec<FileEntry>,
+    /// Hash of each file's content, in the order of `files`.
+    hashes: Vec<[u8; 32]>,
+    content: Content,
+}
+
+impl ScanFiles {
+    /// Name and content hash of every file, for comparing with the next build.
+    fn listing(&self) -> BTreeMap<&str, [u8; 32]> {
+        self.files.iter().map(|file| file.name.as_str()).zip(self.hashes.iter().copied()).collect()
+    }
+}
+
+/// Where the listing of a source's files is kept.
+fn listing_key(identity: &str, source: &str) -> String {
+    format!("files/{identity}/{source}")
+}
 
 fn scan_key(scan: &Scan) -> ScanKey {
     let part = scan.part.clone().unwrap_or_default();
@@ -124,10 +146,10 @@ pub async fn run(
         quarantine: Quarantine::default(),
         tallies: Tallies::default(),
     };
-    let namespace = blake3::hash(identity.as_bytes()).to_hex()[..8].to_owned();
-    let mut run = Run::new(&plan, Arc::new(ctx), options, files, last, folder, namespace)?;
+    let mut run = Run::new(&plan, Arc::new(ctx), options, files, last, folder, identity.clone())?;
     run.stages().await?;
-    run.remember(&identity)?;
+    run.gather_quarantine()?;
+    run.remember()?;
     let mut report = run.report();
     report.elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
     Ok(report)
@@ -153,9 +175,8 @@ pub async fn run_graph(
         quarantine: Quarantine::default(),
         tallies: Tallies::default(),
     };
-    let namespace = "test".to_owned();
-    let mut run =
-        Run::new(&plan, Arc::new(ctx), options, BTreeMap::new(), None, PathBuf::from("."), namespace)?;
+    let (folder, identity) = (PathBuf::from("."), "test".to_owned());
+    let mut run = Run::new(&plan, Arc::new(ctx), options, BTreeMap::new(), None, folder, identity)?;
     run.stages().await?;
     let streams = plan.graph.streams.iter();
     Ok(streams.filter_map(|(name, id)| Some((name.clone(), run.tables.get(id)?.clone()))).collect())
@@ -163,10 +184,10 @@ pub async fn run_graph(
 
 fn make_plan(
     hir: &Hir,
-    files: &BTreeMap<ScanKey, (Vec<FileEntry>, Content)>,
+    files: &BTreeMap<ScanKey, ScanFiles>,
     options: &RunOptions,
 ) -> Result<Plan, EngineError> {
-    let contents = |scan: &Scan| files.get(&scan_key(scan)).map(|(_, content)| *content);
+    let contents = |scan: &Scan| files.get(&scan_key(scan)).map(|found| found.content);
     let request = Request { targets: &options.targets, rules: options.rules, contents: &contents };
     let limited;
     let hir = match options.limit {
@@ -200,7 +221,7 @@ fn contents(
     hir: &Hir,
     store: Option<&Store>,
     options: &RunOptions,
-) -> Result<BTreeMap<ScanKey, (Vec<FileEntry>, Content)>, EngineError> {
+) -> Result<BTreeMap<ScanKey, ScanFiles>, EngineError> {
     let roots = promptc_compiler::plan::select(&hir.graph, &options.targets)
         .map_err(|target| EngineError::Unknown(target.to_string()))?;
     let mut found = BTreeMap::new();
@@ -211,11 +232,14 @@ fn contents(
             continue;
         }
         let spec = crate::ops::scan::spec(scan)?;
-        let files = sources::resolve(&spec, options.home.as_deref()).map_err(store_errors::source)?;
+        let name = hir.graph.streams.iter().find(|(_, stream)| *stream == id).map_or("", |(name, _)| name);
+        let named = |error| store_errors::source(error).about(&format!("source `{name}`"));
+        let files = sources::resolve(&spec, options.home.as_deref()).map_err(named)?;
         let memo = store.map(Store::ledger);
-        let (hash, _) = sources::content_hash(&files, memo).map_err(store_errors::source)?;
+        let (hash, hashes) = sources::content_hash(&files, memo).map_err(store_errors::source)?;
         let bytes = files.iter().map(|file| file.bytes).sum();
-        found.insert(key, (files, Content { hash: Fp(hash), rows: None, bytes }));
+        let content = Content { hash: Fp(hash), rows: None, bytes };
+        found.insert(key, ScanFiles { files, hashes, content });
     }
     Ok(found)
 }
@@ -230,6 +254,11 @@ fn reachable(graph: &Graph, roots: &[NodeId]) -> BTreeSet<NodeId> {
         }
     }
     seen
+}
+
+/// Where the rows that a stage left out are kept.
+fn quarantine_key(fp: &Fp) -> String {
+    format!("quarantine/{fp}")
 }
 
 fn build_key(identity: &str) -> String {
@@ -261,10 +290,10 @@ impl<'a> Run<'a> {
         plan: &'a Plan,
         ctx: Arc<RunContext>,
         options: &'a RunOptions,
-        files: BTreeMap<ScanKey, (Vec<FileEntry>, Content)>,
+        files: BTreeMap<ScanKey, ScanFiles>,
         last: Option<BuildRecord>,
         folder: PathBuf,
-        namespace: String,
+        identity: String,
     ) -> Result<Self, EngineError> {
         let settings = SessionSettings {
             batch_rows: options.batch_rows,
@@ -286,18 +315,31 @@ impl<'a> Run<'a> {
             rows: BTreeMap::new(),
             report: RunReport { plan: plan.root.to_string(), ..RunReport::default() },
             folder,
-            namespace,
+            namespace: blake3::hash(identity.as_bytes()).to_hex()[..8].to_owned(),
+            identity,
         })
     }
 
     /// Writes the build's record, which makes it the last build, and drops stream files that nothing refers to any more.
-    fn remember(&self, identity: &str) -> Result<(), EngineError> {
+    fn remember(&self) -> Result<(), EngineError> {
         let record = BuildRecord::of(self.plan, &|id| self.known_rows(id)).to_text();
         let uses: Vec<String> = self.used_files();
         let uses_value = promptc_store::kv::ledger::uses_value(uses.iter().map(String::as_str));
-        let (build_key, uses_key) = (build_key(identity), promptc_store::kv::ledger::uses_key(identity));
+        let (build_key, uses_key) =
+            (build_key(&self.identity), promptc_store::kv::ledger::uses_key(&self.identity));
         let ledger = self.ctx.store.ledger();
-        ledger.put_all(&[(build_key.as_str(), record.as_bytes()), (uses_key.as_str(), &uses_value)])?;
+        let mut entries: Vec<(String, Vec<u8>)> =
+            vec![(build_key, record.into_bytes()), (uses_key, uses_value)];
+        for node in &self.graph.nodes {
+            let Op::Scan(scan) = &node.op else { continue };
+            let Some(found) = self.files.get(&scan_key(scan)) else { continue };
+            let listing =
+                serde_json::to_vec(&found.listing()).map_err(|error| EngineError::internal("run", error))?;
+            entries.push((listing_key(&self.identity, &self.stage_name(node.id)), listing));
+        }
+        let entries: Vec<(&str, &[u8])> =
+            entries.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        ledger.put_all(&entries)?;
         self.ctx.store.rows().advance()?;
         if !self.report.is_idle() {
             let leftovers = promptc_store::doctor::unreferenced(&self.ctx.store);
@@ -308,6 +350,27 @@ impl<'a> Run<'a> {
                 help: Some(error.help()),
             })?;
         }
+        Ok(())
+    }
+
+    /// Rows that the stages of this plan left out, now or when they were run: a stage that is reused still lacks them.
+    fn gather_quarantine(&mut self) -> Result<(), EngineError> {
+        let mut rows = BTreeSet::new();
+        let mut largest = 0;
+        for node in &self.graph.nodes {
+            let Some(bytes) =
+                self.ctx.store.ledger().get(&quarantine_key(&self.plan.fps[node.id.0 as usize]))?
+            else {
+                continue;
+            };
+            let (count, found): (u64, Vec<BadRow>) = serde_json::from_slice(&bytes)
+                .map_err(|error| EngineError::internal("the quarantine", error))?;
+            largest = largest.max(count);
+            rows.extend(found);
+        }
+        // The same bad rows of a source are met by every stage that reads it; beyond the rows kept only the count is known.
+        self.report.quarantined = largest.max(rows.len() as u64);
+        self.report.quarantine = rows.into_iter().collect();
         Ok(())
     }
 
@@ -327,9 +390,7 @@ impl<'a> Run<'a> {
             self.ctx.events.event(Event::Warning { code, message: message.clone() });
             self.report.warnings.push((code.to_owned(), message));
         }
-        self.report.quarantined = self.ctx.quarantine.count();
-        self.report.quarantine = self.ctx.quarantine.rows();
-        self.report.source_bytes = self.files.values().map(|(_, content)| content.bytes).sum();
+        self.report.source_bytes = self.files.values().map(|found| found.content.bytes).sum();
         self.report
     }
 

@@ -21,7 +21,8 @@ use serde::Serialize;
 
 use crate::context::{Cancel, Quarantine, RunContext, Silent, Tallies};
 use crate::error::EngineError;
-use crate::expressions::{Aggregated, column, lower};
+use crate::expressions::{Aggregated, lower};
+use crate::functions::rendered_keys;
 use crate::run::{RunOptions, run_graph, stream_file};
 use crate::store_errors;
 
@@ -255,41 +256,42 @@ fn shown(batch: &RecordBatch, row: usize, exprs: &[(&str, &op::Expr)]) -> Result
     Ok(values?.join("\n"))
 }
 
-/// One row of a stream by its key as text, with all its columns.
+/// One row of a stream by its key as text, the values of a composite key joined by `/`, with all its columns.
 ///
 /// # Errors
 /// A stream that is not in the last build, a key that no row has.
-pub async fn row_by_key(
-    session: &SessionContext,
+pub fn row_by_key(
     store: &Store,
     last: &BuildRecord,
     stream: &str,
+    key_columns: &[String],
     key: &str,
 ) -> Result<RecordBatch, EngineError> {
     let Some(path) = stream_file(store, last, stream) else {
-        let known: Vec<&str> = last.nodes.iter().filter_map(|node| node.name.split('/').next()).collect();
-        let mut known: Vec<&str> = known.into_iter().filter(|name| name.contains('.')).collect();
-        known.sort_unstable();
-        known.dedup();
+        let known = last.nodes.iter().filter_map(|node| node.name.split('/').next());
+        let known: std::collections::BTreeSet<&str> =
+            known.filter(|name| stream_file(store, last, name).is_some()).collect();
+        let known: Vec<&str> = known.into_iter().collect();
         return Err(EngineError::Unknown(format!(
             "no stream `{stream}` in the last build; there are {}",
             known.join(", ")
         )));
     };
     let flow = Flow::open(&path).map_err(store_errors::flow)?;
-    let first_columns: Vec<_> = flow.schema().fields().iter().map(|field| field.name().clone()).collect();
-    for name in &first_columns {
-        if !matches!(flow.schema().field_with_name(name)?.data_type(), arrow::datatypes::DataType::Utf8) {
-            continue;
+    let mut row = 0u32;
+    for batch in flow.stream(Some(key_columns)).map_err(store_errors::flow)? {
+        let batch = batch.map_err(store_errors::flow)?;
+        let keys = rendered_keys(batch.columns(), batch.num_rows())?;
+        if let Some(found) = keys.iter().position(|(_, text)| text == key) {
+            let columns: Vec<String> =
+                flow.schema().fields().iter().map(|field| field.name().clone()).collect();
+            return flow.take(&[row + found as u32], &columns).map_err(store_errors::flow);
         }
-        let table = provider_as_source(flow.table_provider_with_hidden());
-        let wanted = datafusion::logical_expr::lit(key);
-        let plan =
-            LogicalPlanBuilder::scan("t", table, None)?.filter(column(name).eq(wanted))?.limit(0, Some(1))?;
-        let batches = session.execute_logical_plan(plan.build()?).await?.collect().await?;
-        if let Some(batch) = batches.into_iter().find(|batch| batch.num_rows() > 0) {
-            return Ok(batch);
-        }
+        row += batch.num_rows() as u32;
     }
-    Err(EngineError::Unknown(format!("no row with the key `{key}` in `{stream}`")))
+    let names: Vec<&str> = key_columns.iter().map(|name| name.trim_start_matches('~')).collect();
+    Err(EngineError::Unknown(format!(
+        "no row with the key `{key}` in `{stream}`; a key is {}",
+        names.join("/")
+    )))
 }

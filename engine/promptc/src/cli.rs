@@ -38,7 +38,7 @@ mod verify;
 const EXAMPLES: &str = "\
 Examples:
   promptc new hello && promptc run hello/hello.promptc --yes
-  promptc check pipelines/crate_docs.promptc --format json";
+  promptc check pipelines/crate_docs.promptc --message-format json";
 
 /// Compiles prompt and pipeline programs: checks them, plans what changed, runs only that, and shows the proof.
 #[derive(Parser)]

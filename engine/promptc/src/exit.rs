@@ -40,6 +40,10 @@ pub fn report(error: &EngineError) -> Exit {
         eprintln!("{error}");
         return Exit::Interrupted;
     }
+    // Whoever read the output has seen enough, as `head` does.
+    if error.to_string().contains("Broken pipe") {
+        return Exit::Ok;
+    }
     eprintln!("error[{}]: {error}", error.code());
     if let Some(help) = error.help() {
         eprintln!("  = help: {help}");

@@ -1,6 +1,8 @@
 //! Tables and records for people and for programs.
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use promptc_engine::error::EngineError;
@@ -76,7 +78,7 @@ pub fn print_batches(schema: &SchemaRef, batches: &[RecordBatch], format: Format
                 writer.write(&RecordBatch::new_empty(schema.clone()))?;
             }
             for batch in batches {
-                writer.write(batch)?;
+                writer.write(&flat(batch)?)?;
             }
         }
         Format::Json => {
@@ -97,6 +99,26 @@ pub fn print_batches(schema: &SchemaRef, batches: &[RecordBatch], format: Format
         }
     }
     Ok(())
+}
+
+/// Lists and records as text, since a cell of CSV holds one value.
+fn flat(batch: &RecordBatch) -> Result<RecordBatch, EngineError> {
+    let columns: Result<Vec<(String, ArrayRef)>, EngineError> = batch
+        .schema()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| {
+            if !field.data_type().is_nested() {
+                return Ok((field.name().clone(), column.clone()));
+            }
+            let cells: Result<Vec<String>, _> = (0..batch.num_rows())
+                .map(|row| arrow::util::display::array_value_to_string(column, row))
+                .collect();
+            Ok((field.name().clone(), Arc::new(StringArray::from(cells?)) as ArrayRef))
+        })
+        .collect();
+    Ok(RecordBatch::try_from_iter(columns?)?)
 }
 
 /// Longest cell of a table for people.

@@ -208,6 +208,9 @@ impl Planner<'_> {
         });
         let exprs = exprs.collect();
         let plan = project(grouped, exprs)?;
+        if by.is_empty() {
+            return Ok(plan);
+        }
         Ok(LogicalPlanBuilder::from(plan).sort(ascending(by))?.build()?)
     }
 

@@ -43,7 +43,7 @@ use crate::buffer::Buffer;
 use crate::context::RunContext;
 use crate::error::EngineError;
 use crate::functions::rendered_keys;
-use crate::row_function::NodeStats;
+use crate::row_function::{NodeStats, ROW_KEY_CONTEXT};
 
 const PLACE: &str = "dedup";
 
@@ -279,7 +279,7 @@ impl Setup {
         let texts = self.texts(batch)?;
         let text = |row: usize| if texts.is_null(row) { "" } else { texts.value(row) };
         let rows: Vec<usize> = (0..texts.len()).collect();
-        let mut base = blake3::Hasher::new_derive_key("promptc 2026 row v1");
+        let mut base = blake3::Hasher::new_derive_key(ROW_KEY_CONTEXT);
         base.update(&self.row_params);
         let key = |row: &usize| *base.clone().update(text(*row).as_bytes()).finalize().as_bytes();
         let keys: Vec<[u8; 32]> = rows.par_iter().map(key).collect();

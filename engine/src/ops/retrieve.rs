@@ -111,7 +111,9 @@ impl RetrieveOperator {
                 let found = if vectors.is_exact() || allowed.is_some() {
                     vectors.search_exact(query, count, allowed)
                 } else {
-                    self.runtime.block_on(vectors.search(query, count, None))
+                    // Few rows may be computed on a thread of the runtime itself, which must then hand its work on.
+                    let search = vectors.search(query, count, None);
+                    tokio::task::block_in_place(|| self.runtime.block_on(search))
                 };
                 found.map_err(crate::store_errors::vectors)?
             }

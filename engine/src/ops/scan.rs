@@ -29,7 +29,7 @@ const BATCHES_WAITING: usize = 2;
 pub fn spec(scan: &Scan) -> Result<SourceSpec, EngineError> {
     let spec = SourceSpec {
         kind: scan.kind.clone(),
-        base: PathBuf::from(&scan.base),
+        base: PathBuf::from(if scan.base.is_empty() { "." } else { scan.base.as_str() }),
         path: scan.path.clone(),
         part: scan.part.clone(),
         delimiter: scan.delimiter.chars().next().unwrap_or(','),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use arrow::array::{Array, FixedSizeBinaryArray, RecordBatch, StringArray};
@@ -58,6 +58,13 @@ impl Run<'_> {
                 Op::FitIdf { text, embedder } => self.fit(id, text, embedder).await?,
                 Op::Write(params) => self.write(id, params).await?,
                 _ => self.stream(id).await?,
+            }
+            let left_out = self.ctx.quarantine.take();
+            if left_out.0 > 0 {
+                let key = super::quarantine_key(&self.plan.fps[id.0 as usize]);
+                let bytes = serde_json::to_vec(&left_out)
+                    .map_err(|error| EngineError::internal("the quarantine", error))?;
+                self.ctx.store.ledger().put_all(&[(key.as_str(), bytes.as_slice())])?;
             }
             let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
             if let Some(stage) = self.report.nodes.get_mut(stage_at) {
@@ -138,7 +145,7 @@ impl Run<'_> {
         }
     }
 
-    fn stage_name(&self, id: NodeId) -> String {
+    pub(super) fn stage_name(&self, id: NodeId) -> String {
         let graph = self.graph;
         let named = [&graph.streams, &graph.artifacts, &graph.outputs];
         let found = named.into_iter().flatten().find(|(_, node)| *node == id).map(|(name, _)| name.clone());
@@ -186,7 +193,7 @@ impl Run<'_> {
         let table: Arc<dyn TableProvider> = match &node.op {
             Op::Scan(scan) => {
                 let files =
-                    self.files.get(&scan_key(scan)).map(|(files, _)| files.clone()).unwrap_or_default();
+                    self.files.get(&scan_key(scan)).map(|found| found.files.clone()).unwrap_or_default();
                 ops::scan::table(&name, scan, files, self.options.batch_rows, self.ctx.clone(), stats)?
             }
             Op::Rows { rows } => rows_table(node, rows)?,
@@ -260,11 +267,15 @@ impl Run<'_> {
         });
         for inner in self.inside(id) {
             let Some(stats) = self.stats.get(&inner) else { continue };
-            let (reused, computed) =
-                (stats.reused.load(Ordering::Relaxed), stats.computed.load(Ordering::Relaxed));
+            // Taken out, since a source may be read by several stages.
+            let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
+            let (mut reused, mut computed) = (take(&stats.reused), take(&stats.computed));
+            let elapsed_ns = take(&stats.elapsed_ns);
             let node = self.graph.node(inner);
-            if let Op::Scan(_) = node.op {
+            let mut deleted = 0;
+            if let Op::Scan(scan) = &node.op {
                 self.rows.insert(inner, computed);
+                (reused, computed, deleted) = self.read_rows(inner, scan, computed)?;
             }
             self.report.nodes.push(NodeReport {
                 name: node.labels.first().cloned().unwrap_or_default(),
@@ -273,12 +284,31 @@ impl Run<'_> {
                 rows: reused + computed,
                 reused,
                 computed,
-                deleted: 0,
-                elapsed_ms: stats.elapsed_ns.load(Ordering::Relaxed) as f64 / 1e6,
+                deleted,
+                elapsed_ms: elapsed_ns as f64 / 1e6,
                 is_stage: false,
             });
         }
         Ok(())
+    }
+
+    /// Rows that a source read, as (unchanged, new or changed, deleted) since the last build. One file is one row in
+    /// `markdown` and `text`; of other kinds the rows of files that changed count as changed, all of them.
+    fn read_rows(&self, id: NodeId, scan: &op::Scan, rows: u64) -> Result<(u64, u64, u64), EngineError> {
+        let Some(now) = self.files.get(&scan_key(scan)) else { return Ok((0, rows, 0)) };
+        let key = super::listing_key(&self.identity, &self.stage_name(id));
+        let last = self.ctx.store.ledger().get(&key)?;
+        let last: BTreeMap<String, [u8; 32]> =
+            last.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let listing = now.listing();
+        let same = listing.iter().filter(|(name, hash)| last.get(**name) == Some(hash)).count() as u64;
+        if !matches!(scan.kind.as_str(), "markdown" | "text") {
+            let is_same = same == listing.len() as u64 && last.len() == listing.len();
+            return Ok(if is_same { (rows, 0, 0) } else { (0, rows, 0) });
+        }
+        let deleted = last.keys().filter(|name| !listing.contains_key(name.as_str())).count() as u64;
+        let same = same.min(rows);
+        Ok((same, rows - same, deleted))
     }
 
     /// Operators of a stage, sources first, without those of other stages.

@@ -7,7 +7,6 @@ use clap::Args;
 use promptc_engine::error::EngineError;
 use promptc_engine::program::load;
 use promptc_engine::run::last_build;
-use promptc_engine::session::{SessionSettings, session};
 use promptc_engine::sql;
 
 use super::{Common, Outcome, print_diagnostics, settings};
@@ -22,7 +21,7 @@ pub struct TraceArgs {
     file: PathBuf,
     /// A stream, as `pipeline.flow`
     stream: String,
-    /// The key of a row
+    /// The key of a row; the values of a composite key joined by `/`
     key: String,
     /// Only the part of the prompt that holds the token with this number, from 0 (tokens of `word_punct`)
     #[arg(long)]
@@ -43,11 +42,9 @@ pub fn trace(args: &TraceArgs, common: &Common) -> Outcome {
         let message = format!("{} was not run yet; `promptc run` builds its streams", args.file.display());
         return Err(EngineError::Unknown(message));
     };
-    let settings =
-        SessionSettings { batch_rows: 8192, memory_bytes: common.memory, temporary: store.tmp_dir() };
-    let session = session(&settings)?;
-    let runtime = common.runtime()?;
-    let row = runtime.block_on(sql::row_by_key(&session, &store, &last, &args.stream, &args.key))?;
+    let streams = &program.checked.hir.graph;
+    let key_columns = streams.stream(&args.stream).map(|id| streams.node(id).key.clone()).unwrap_or_default();
+    let row = sql::row_by_key(&store, &last, &args.stream, &key_columns, &args.key)?;
     let schema = row.schema();
     let lineage = schema.fields().iter().find(|field| field.name().ends_with("_lineage"));
     match lineage.and_then(|field| field.name().strip_suffix("_lineage")) {
@@ -67,6 +64,9 @@ fn print_lineage(row: &RecordBatch, prompt: &str, args: &TraceArgs) -> Outcome {
         })?),
         (None, byte) => byte,
     };
+    if let Some(byte) = wanted.filter(|byte| *byte >= text.len()) {
+        return Err(EngineError::Unknown(format!("byte {byte} is beyond the prompt's {} bytes", text.len())));
+    }
     for idx in 0..parts.len() {
         let (start, end) = (number32(parts, "start", idx)?, number32(parts, "end", idx)?);
         if wanted.is_some_and(|byte| byte < start || byte >= end) {
