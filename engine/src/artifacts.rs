@@ -32,9 +32,9 @@ pub enum Artifact {
 #[derive(Debug)]
 pub enum Searcher {
     /// Words.
-    Text(TextIndex),
+    Text(Box<TextIndex>),
     /// Vectors.
-    Vector(VectorIndex),
+    Vector(Box<VectorIndex>),
 }
 
 /// An index with the rows that it is over.

@@ -219,7 +219,7 @@ pub fn scalar(value: &Value, ty: &Type) -> Result<ScalarValue, EngineError> {
     let data_type = types::data_type(ty);
     let wrong = || EngineError::internal("expressions", format!("{value:?} is not a constant of type {ty}"));
     let raw = match value {
-        Value::Null => return Ok(ScalarValue::try_from(&data_type).map_err(|_| wrong())?),
+        Value::Null => return ScalarValue::try_from(&data_type).map_err(|_| wrong()),
         Value::Bool(value) => ScalarValue::Boolean(Some(*value)),
         Value::Int(value) => ScalarValue::Int64(Some(*value)),
         Value::UInt(value) => ScalarValue::UInt64(Some(*value)),

@@ -29,7 +29,7 @@ mod gc;
 mod new;
 mod plan;
 mod progress;
-pub mod query;
+pub(crate) mod query;
 mod run;
 mod test;
 mod trace;
@@ -52,7 +52,7 @@ struct Cli {
 
 /// Flags of every verb.
 #[derive(Args)]
-struct Common {
+pub(crate) struct Common {
     /// Folder of caches, indexes and streams; default: `.promptc` beside the program
     #[arg(long, global = true, env = "PROMPTC_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -141,7 +141,7 @@ enum Verb {
 }
 
 /// Parses the command line and runs the verb.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -176,7 +176,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Outcome of a verb; errors are printed in one place.
-type Outcome = Result<Exit, EngineError>;
+pub(crate) type Outcome = Result<Exit, EngineError>;
 
 /// A program file and values of its params.
 #[derive(Args)]

@@ -35,7 +35,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Prints an error of the engine and says how to end.
-pub fn report(error: &EngineError) -> Exit {
+pub(crate) fn report(error: &EngineError) -> Exit {
     if let EngineError::Interrupted = error {
         eprintln!("{error}");
         return Exit::Interrupted;

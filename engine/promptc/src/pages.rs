@@ -5,7 +5,7 @@ use promptc_engine::compiler::diagnostic::Code;
 macro_rules! pages {
     ($($code:ident)*) => {
         /// The page of a code, in Markdown.
-        pub fn page(code: Code) -> &'static str {
+        pub(crate) fn page(code: Code) -> &'static str {
             match code {
                 $(Code::$code => include_str!(concat!("../../../grammar/errors/", stringify!($code), ".md")),)*
             }

@@ -14,7 +14,7 @@ use crate::cli::query::Format;
 const QUARANTINE_SHOWN: usize = 5;
 
 /// What a run did: one line if nothing, else a row per node, streams bold in order, operators indented.
-pub fn print_report(report: &RunReport) {
+pub(crate) fn print_report(report: &RunReport) {
     let seconds = report.elapsed_ms / 1e3;
     if report.is_idle() {
         println!("nothing to do: {} stages are as in the last build ({seconds:.2} s)", report.nodes.len());
@@ -52,7 +52,7 @@ fn row(node: &NodeReport) -> Vec<Cell> {
 }
 
 /// Rows that were left out, on standard error.
-pub fn print_warnings(report: &RunReport) {
+pub(crate) fn print_warnings(report: &RunReport) {
     if report.quarantined == 0 {
         return;
     }
@@ -69,7 +69,11 @@ pub fn print_warnings(report: &RunReport) {
 }
 
 /// Rows of a query.
-pub fn print_batches(schema: &SchemaRef, batches: &[RecordBatch], format: Format) -> Result<(), EngineError> {
+pub(crate) fn print_batches(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    format: Format,
+) -> Result<(), EngineError> {
     match format {
         Format::Csv => {
             let mut writer =

@@ -180,7 +180,7 @@ pub(super) fn encoded(values: &ArrayRef) -> Result<Rows, EngineError> {
     let options = arrow::compute::SortOptions { descending: false, nulls_first: false };
     let converter =
         RowConverter::new(vec![SortField::new_with_options(values.data_type().clone(), options)])?;
-    Ok(converter.convert_columns(&[values.clone()])?)
+    Ok(converter.convert_columns(std::slice::from_ref(values))?)
 }
 
 fn distinct(call: &Call<'_>) -> Result<ArrayRef, EngineError> {

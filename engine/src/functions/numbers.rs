@@ -286,7 +286,7 @@ mod tests {
     fn rounding_and_bounds() {
         let values = float(&[0.5, -0.5, 1.5, -2.5, 2.4]);
         let rounded = |name: &str| {
-            one(name, &[values.clone()], DataType::Float64)
+            one(name, std::slice::from_ref(&values), DataType::Float64)
                 .unwrap()
                 .as_primitive::<Float64Type>()
                 .values()

@@ -159,7 +159,7 @@ fn hit_in(call: &Call<'_>) -> Result<ArrayRef, EngineError> {
     with_ranking(
         call,
         2,
-        |test| bools(call, |row| test(row)),
+        |test| bools(call, &test),
         |row, ranking, gold| Ok(metrics::hit_in(ranking, &row_texts(call, 1, row)?, gold)),
     )
 }
@@ -293,8 +293,10 @@ mod tests {
     fn spans_survive_in_the_union() {
         let span = |doc: &str, start: u64, end: u64| Span { doc: Arc::from(doc), start, end, at: 0 };
         let check = |kept: Vec<Span>, gold: Vec<Span>, expected: bool| {
-            let (kept, gold): (ArrayRef, ArrayRef) =
-                (Arc::new(arrays::span_list(&[kept])), Arc::new(arrays::span_list(&[gold.clone()])));
+            let (kept, gold): (ArrayRef, ArrayRef) = (
+                Arc::new(arrays::span_list(&[kept])),
+                Arc::new(arrays::span_list(std::slice::from_ref(&gold))),
+            );
             let found = run("span_survives", vec![kept, gold.clone()], DataType::Boolean).unwrap();
             assert_eq!(flags(&found), [Some(expected)], "{gold:?}");
         };

@@ -29,6 +29,9 @@ use crate::ops::retrieve::{RetrieveOperator, SearchArm};
 use crate::row_function::{RowFunction, RowOperator};
 use crate::types;
 
+/// A fitted table in its stored form, and its fingerprint.
+type FittedTable = (Vec<u8>, [u8; 32]);
+
 impl Planner<'_> {
     pub(super) fn chunk(&mut self, node: &Node, params: &Chunk) -> Result<LogicalPlan, EngineError> {
         let name = &params.name;
@@ -113,7 +116,7 @@ impl Planner<'_> {
         &self,
         input: Option<promptc_compiler::graph::NodeId>,
         embedder: &Embedder,
-    ) -> Result<Option<(Vec<u8>, [u8; 32])>, EngineError> {
+    ) -> Result<Option<FittedTable>, EngineError> {
         if !embedder.idf {
             return Ok(None);
         }
@@ -268,7 +271,9 @@ impl Planner<'_> {
     fn row_params(&self, node: &Node, artifacts: &[[u8; 32]]) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.params[node.id.0 as usize]);
-        artifacts.iter().for_each(|fp| drop(hasher.update(fp)));
+        for fp in artifacts {
+            hasher.update(fp);
+        }
         *hasher.finalize().as_bytes()
     }
 

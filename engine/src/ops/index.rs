@@ -113,7 +113,11 @@ fn text(target: &Target<'_>, flow: &Flow, state: &str) -> Result<Built, EngineEr
     let mut notices = index.notices().to_vec();
     if index.state() == Some(state) {
         let reused = flow.rows();
-        return Ok((Searcher::Text(index), IndexChange { reused, ..IndexChange::default() }, notices));
+        return Ok((
+            Searcher::Text(Box::new(index)),
+            IndexChange { reused, ..IndexChange::default() },
+            notices,
+        ));
     }
     let diff = difference(target, index.state(), flow)?;
     if diff.is_none() && index.state().is_some() {
@@ -135,10 +139,9 @@ fn text(target: &Target<'_>, flow: &Flow, state: &str) -> Result<Built, EngineEr
         Err(error) => vec![Err(error)],
     });
     index.update(&removed, added, state).map_err(store_errors::text)?;
-    Ok((Searcher::Text(index), change, notices))
+    Ok((Searcher::Text(Box::new(index)), change, notices))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "each row is fallible for the index's writer")]
 fn text_rows(batch: &IndexRows) -> Result<Vec<Result<TextRow, EngineError>>, EngineError> {
     let texts: &StringArray = arrays::downcast(&batch.column, PLACE)?;
     let rows = (0..texts.len()).filter(|row| texts.is_valid(*row));
@@ -160,7 +163,7 @@ async fn vectors(target: &Target<'_>, flow: &Flow, state: &str) -> Result<Built,
     if index.state() == Some(state) {
         let change = IndexChange { reused: flow.rows(), ..IndexChange::default() };
         let notices = index.notices();
-        return Ok((Searcher::Vector(index), change, notices));
+        return Ok((Searcher::Vector(Box::new(index)), change, notices));
     }
     let diff = difference(target, index.state(), flow)?;
     if diff.is_none() && index.state().is_some() {
@@ -190,7 +193,7 @@ async fn vectors(target: &Target<'_>, flow: &Flow, state: &str) -> Result<Built,
         .collect();
     index.update(&removed, &batches?, state).await.map_err(store_errors::vectors)?;
     let notices = index.notices();
-    Ok((Searcher::Vector(index), change, notices))
+    Ok((Searcher::Vector(Box::new(index)), change, notices))
 }
 
 fn vector_params(params: &Index, flow: &Flow) -> Result<VectorParams, EngineError> {

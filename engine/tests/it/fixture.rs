@@ -12,7 +12,7 @@ use promptc_engine::run::{RunOptions, run};
 use promptc_engine::store::open::{Store, StoreOptions};
 
 /// A temporary folder; dropped with its content.
-pub struct Fixture {
+pub(crate) struct Fixture {
     folder: tempfile::TempDir,
     /// The program's file name.
     pub program: String,
@@ -25,7 +25,7 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    pub fn new(program: &str) -> Self {
+    pub(crate) fn new(program: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let fixture = Self {
             folder,
@@ -39,7 +39,7 @@ impl Fixture {
     }
 
     /// The program of a small documents-and-questions job.
-    pub fn documents() -> Self {
+    pub(crate) fn documents() -> Self {
         let fixture = Self::new(DOCUMENTS);
         fixture.write(
             "docs/a.md",
@@ -58,25 +58,25 @@ impl Fixture {
         fixture
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
-    pub fn remove(&self, name: &str) {
+    pub(crate) fn remove(&self, name: &str) {
         std::fs::remove_file(self.path().join(name)).unwrap();
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path().join(name)).unwrap()
     }
 
-    pub fn options(&self) -> RunOptions {
+    pub(crate) fn options(&self) -> RunOptions {
         RunOptions {
             targets: vec![],
             rules: self.rules,
@@ -88,11 +88,11 @@ impl Fixture {
         }
     }
 
-    pub fn run(&self) -> Result<RunReport, EngineError> {
+    pub(crate) fn run(&self) -> Result<RunReport, EngineError> {
         self.run_with(&self.options(), Cancel::default())
     }
 
-    pub fn run_with(&self, options: &RunOptions, cancel: Cancel) -> Result<RunReport, EngineError> {
+    pub(crate) fn run_with(&self, options: &RunOptions, cancel: Cancel) -> Result<RunReport, EngineError> {
         let program = load(&self.path().join(&self.program), &Settings::default())?;
         let shown: Vec<_> = program.checked.diagnostics.iter().map(|found| &found.message).collect();
         assert!(!program.checked.has_errors(), "{shown:?}");
@@ -104,7 +104,7 @@ impl Fixture {
     }
 
     /// All output files with their content, sorted by name.
-    pub fn outputs(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(crate) fn outputs(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut found = Vec::new();
         let mut open = vec![self.path().join("out")];
         while let Some(folder) = open.pop() {
@@ -124,18 +124,18 @@ impl Fixture {
 }
 
 /// The line of a stage.
-pub fn stage<'a>(report: &'a RunReport, name: &str) -> &'a NodeReport {
+pub(crate) fn stage<'a>(report: &'a RunReport, name: &str) -> &'a NodeReport {
     let found = report.nodes.iter().find(|node| node.name == name && node.is_stage);
     found.unwrap_or_else(|| panic!("no stage {name} in {:#?}", report.nodes))
 }
 
 /// The line of the first operator of a kind.
-pub fn operator<'a>(report: &'a RunReport, op: &str) -> &'a NodeReport {
+pub(crate) fn operator<'a>(report: &'a RunReport, op: &str) -> &'a NodeReport {
     let found = report.nodes.iter().find(|node| node.op == op && !node.is_stage);
     found.unwrap_or_else(|| panic!("no operator {op} in {:#?}", report.nodes))
 }
 
-pub const DOCUMENTS: &str = r##"
+pub(crate) const DOCUMENTS: &str = r##"
 edition 2026
 source pages : stream<{ path: text, text: text }> = markdown("docs/**/*.md") { key = path }
 source asks  : stream<{ qid: text, question: text }> = jsonl("asks.jsonl") { key = qid }

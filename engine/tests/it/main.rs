@@ -1,6 +1,5 @@
 //! The engine from outside: programs on disk, run over a real store.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
-#![expect(missing_docs, reason = "tests")]
 
 mod bad_input;
 mod fixture;

@@ -17,7 +17,7 @@ use crate::exit::Exit;
 const FIX_ROUNDS_MAX: usize = 8;
 
 #[derive(Args)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// Programs
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -33,7 +33,7 @@ pub struct CheckArgs {
 }
 
 #[derive(Args)]
-pub struct LintArgs {
+pub(super) struct LintArgs {
     /// Programs
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -42,7 +42,7 @@ pub struct LintArgs {
     fix: bool,
 }
 
-pub fn check(args: &CheckArgs, common: &Common) -> Outcome {
+pub(super) fn check(args: &CheckArgs, common: &Common) -> Outcome {
     let mut exit = Exit::Ok;
     for file in &args.files {
         let program = load(file, &settings(&args.set, args.deny.is_some()))?;
@@ -64,7 +64,7 @@ pub fn check(args: &CheckArgs, common: &Common) -> Outcome {
     Ok(exit)
 }
 
-pub fn lint(args: &LintArgs, common: &Common) -> Outcome {
+pub(super) fn lint(args: &LintArgs, common: &Common) -> Outcome {
     let mut exit = Exit::Ok;
     for file in &args.files {
         let mut program = load(file, &settings(&[], false))?;

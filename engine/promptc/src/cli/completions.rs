@@ -7,13 +7,13 @@ use super::Outcome;
 use crate::exit::Exit;
 
 #[derive(Args)]
-pub struct CompletionsArgs {
+pub(super) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }
 
-pub fn completions(args: &CompletionsArgs, command: &mut clap::Command) -> Outcome {
+pub(super) fn completions(args: &CompletionsArgs, command: &mut clap::Command) -> Outcome {
     clap_complete::generate(args.shell, command, "promptc", &mut std::io::stdout());
     Ok(Exit::Ok)
 }

@@ -10,14 +10,14 @@ use super::Outcome;
 use crate::exit::Exit;
 
 #[derive(Args)]
-pub struct DiffArgs {
+pub(super) struct DiffArgs {
     /// A lock file
     old: PathBuf,
     /// Another one
     new: PathBuf,
 }
 
-pub fn diff(args: &DiffArgs) -> Outcome {
+pub(super) fn diff(args: &DiffArgs) -> Outcome {
     let (old, new) = (read(&args.old)?, read(&args.new)?);
     for line in lock::diff(&old, &new) {
         println!("{line}");

@@ -9,13 +9,13 @@ use super::{Common, Outcome};
 use crate::exit::Exit;
 
 #[derive(Args)]
-pub struct DoctorArgs {
+pub(super) struct DoctorArgs {
     /// Folder of the programs whose data is checked
     #[arg(default_value = ".")]
     folder: PathBuf,
 }
 
-pub fn doctor(args: &DoctorArgs, common: &Common) -> Outcome {
+pub(super) fn doctor(args: &DoctorArgs, common: &Common) -> Outcome {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     println!("promptc      {}", env!("CARGO_PKG_VERSION"));
     println!("system       {} {}", std::env::consts::OS, std::env::consts::ARCH);

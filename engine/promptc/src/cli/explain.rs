@@ -16,7 +16,7 @@ use crate::pages;
 #[command(after_help = "Examples:
   promptc explain E0503
   promptc explain corpus.chunks --program pipelines/crate_docs.promptc")]
-pub struct ExplainArgs {
+pub(super) struct ExplainArgs {
     /// A diagnostic code, or a node of the plan
     what: String,
     /// The program whose node is meant
@@ -24,7 +24,7 @@ pub struct ExplainArgs {
     program: Option<PathBuf>,
 }
 
-pub fn explain(args: &ExplainArgs, common: &Common) -> Outcome {
+pub(super) fn explain(args: &ExplainArgs, common: &Common) -> Outcome {
     if let Some(code) = Code::parse(&args.what) {
         println!("{}", pages::page(code));
         return Ok(Exit::Ok);

@@ -12,7 +12,7 @@ use super::Outcome;
 use crate::exit::Exit;
 
 #[derive(Args)]
-pub struct FmtArgs {
+pub(super) struct FmtArgs {
     /// Programs
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -21,7 +21,7 @@ pub struct FmtArgs {
     check: bool,
 }
 
-pub fn fmt(args: &FmtArgs) -> Outcome {
+pub(super) fn fmt(args: &FmtArgs) -> Outcome {
     let mut exit = Exit::Ok;
     for file in &args.files {
         let text = std::fs::read_to_string(file)

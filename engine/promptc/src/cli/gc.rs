@@ -10,7 +10,7 @@ use super::{Common, Outcome};
 use crate::exit::Exit;
 
 #[derive(Args)]
-pub struct GcArgs {
+pub(super) struct GcArgs {
     /// Folder of the programs whose data is cleaned
     #[arg(default_value = ".")]
     folder: PathBuf,
@@ -19,7 +19,7 @@ pub struct GcArgs {
     yes: bool,
 }
 
-pub fn gc(args: &GcArgs, common: &Common) -> Outcome {
+pub(super) fn gc(args: &GcArgs, common: &Common) -> Outcome {
     let dir = common.data_dir(&args.folder);
     if !dir.exists() {
         return Err(EngineError::Unknown(format!("there is no data directory {}", dir.display())));

@@ -9,7 +9,7 @@ use super::Outcome;
 use crate::exit::Exit;
 
 #[derive(Args)]
-pub struct NewArgs {
+pub(super) struct NewArgs {
     /// Folder to make
     dir: PathBuf,
 }
@@ -22,7 +22,7 @@ const ASKS: &str = r#"{"qid": "q1", "question": "How many entries does the cache
 {"qid": "q2", "question": "When is the index rebuilt?"}
 "#;
 
-pub fn new(args: &NewArgs) -> Outcome {
+pub(super) fn new(args: &NewArgs) -> Outcome {
     let name = args.dir.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| "hello".to_owned());
     let is_used = std::fs::read_dir(&args.dir).is_ok_and(|mut entries| entries.next().is_some());

@@ -8,7 +8,7 @@ use super::{Common, Outcome, ProgramArgs};
 use crate::exit::Exit;
 
 #[derive(Args)]
-pub struct PlanArgs {
+pub(super) struct PlanArgs {
     #[command(flatten)]
     program: ProgramArgs,
     /// Outputs, streams or artifacts; default: every output
@@ -21,7 +21,7 @@ pub struct PlanArgs {
     json: bool,
 }
 
-pub fn plan(args: &PlanArgs, common: &Common) -> Outcome {
+pub(super) fn plan(args: &PlanArgs, common: &Common) -> Outcome {
     let Some(program) = args.program.load(common)? else { return Ok(Exit::Program) };
     let store = common.store(program.folder())?;
     let options = common.run_options(&args.targets, args.no_optimize);

@@ -11,7 +11,7 @@ use super::{Common, Progress};
 
 /// Listens to a run and shows it.
 #[derive(Debug)]
-pub enum Listener {
+pub(super) enum Listener {
     /// Moves one line.
     Bar(ProgressBar),
     /// One line per finished stage.
@@ -23,7 +23,7 @@ pub enum Listener {
 }
 
 /// The listener that the flags and the terminal ask for.
-pub fn listener(common: &Common) -> Arc<Listener> {
+pub(super) fn listener(common: &Common) -> Arc<Listener> {
     Arc::new(match common.progress {
         Progress::None => Listener::Quiet,
         Progress::Json => Listener::Json,
@@ -40,7 +40,7 @@ pub fn listener(common: &Common) -> Arc<Listener> {
 
 impl Listener {
     /// Clears what moves.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         if let Listener::Bar(bar) = self {
             bar.finish_and_clear();
         }

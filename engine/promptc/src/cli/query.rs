@@ -21,7 +21,7 @@ const ROWS_MAX: usize = 10_000;
 #[command(after_help = "Examples:
   promptc query pipelines/crate_docs.promptc -c 'SELECT count(*) FROM corpus_chunks'
   promptc query pipelines/crate_docs.promptc my_query --format csv")]
-pub struct QueryArgs {
+pub(crate) struct QueryArgs {
     /// The program whose last build is asked
     file: PathBuf,
     /// A `query` that the program declares
@@ -38,7 +38,7 @@ pub struct QueryArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     Table,
     Json,
     Jsonl,
@@ -46,7 +46,7 @@ pub enum Format {
     Markdown,
 }
 
-pub fn query(args: &QueryArgs, common: &Common) -> Outcome {
+pub(crate) fn query(args: &QueryArgs, common: &Common) -> Outcome {
     let program = load(&args.file, &settings(&[], false))?;
     if program.checked.has_errors() {
         print_diagnostics(&program, common);

@@ -17,10 +17,10 @@ use crate::exit::Exit;
 use crate::show::{print_report, print_warnings};
 
 /// The lock file of a build, beside the program.
-pub const LOCK: &str = "promptc.lock";
+pub(super) const LOCK: &str = "promptc.lock";
 
 #[derive(Args)]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     #[command(flatten)]
     program: ProgramArgs,
     /// Outputs, streams or artifacts; default: every output
@@ -46,12 +46,12 @@ pub struct RunArgs {
 }
 
 #[derive(Args)]
-pub struct BuildArgs {
+pub(super) struct BuildArgs {
     #[command(flatten)]
     program: ProgramArgs,
 }
 
-pub fn run(args: &RunArgs, common: &Common) -> Outcome {
+pub(super) fn run(args: &RunArgs, common: &Common) -> Outcome {
     let Some(program) = args.program.load(common)? else { return Ok(Exit::Program) };
     let mut options = common.run_options(&args.targets, args.no_optimize);
     options.limit = args.limit;
@@ -73,7 +73,7 @@ pub fn run(args: &RunArgs, common: &Common) -> Outcome {
     Ok(Exit::Ok)
 }
 
-pub fn build(args: &BuildArgs, common: &Common) -> Outcome {
+pub(super) fn build(args: &BuildArgs, common: &Common) -> Outcome {
     let Some(program) = args.program.load(common)? else { return Ok(Exit::Program) };
     let options = common.run_options(&[], false);
     let report = execute(&program, &options, common)?;

@@ -11,7 +11,7 @@ use super::{Common, Outcome, parse_set, print_diagnostics, settings};
 use crate::exit::Exit;
 
 #[derive(Args)]
-pub struct TestArgs {
+pub(super) struct TestArgs {
     /// Programs
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -23,7 +23,7 @@ pub struct TestArgs {
     set: Vec<(String, String)>,
 }
 
-pub fn test(args: &TestArgs, common: &Common) -> Outcome {
+pub(super) fn test(args: &TestArgs, common: &Common) -> Outcome {
     let runtime = common.runtime()?;
     let options = common.run_options(&[], false);
     let (mut passed, mut failed) = (0, 0);

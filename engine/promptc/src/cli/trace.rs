@@ -16,7 +16,7 @@ use crate::exit::Exit;
 #[command(after_help = "Examples:
   promptc trace pipelines/crate_docs.promptc pack.prompts q01
   promptc trace pipelines/crate_docs.promptc pack.prompts q01 --byte 400")]
-pub struct TraceArgs {
+pub(super) struct TraceArgs {
     /// The program whose last build is asked
     file: PathBuf,
     /// A stream, as `pipeline.flow`
@@ -31,7 +31,7 @@ pub struct TraceArgs {
     byte: Option<usize>,
 }
 
-pub fn trace(args: &TraceArgs, common: &Common) -> Outcome {
+pub(super) fn trace(args: &TraceArgs, common: &Common) -> Outcome {
     let program = load(&args.file, &settings(&[], false))?;
     if program.checked.has_errors() {
         print_diagnostics(&program, common);

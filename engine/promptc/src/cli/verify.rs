@@ -9,12 +9,12 @@ use super::{Common, Outcome, ProgramArgs};
 use crate::exit::Exit;
 
 #[derive(Args)]
-pub struct VerifyArgs {
+pub(super) struct VerifyArgs {
     #[command(flatten)]
     program: ProgramArgs,
 }
 
-pub fn verify(args: &VerifyArgs, common: &Common) -> Outcome {
+pub(super) fn verify(args: &VerifyArgs, common: &Common) -> Outcome {
     let Some(program) = args.program.load(common)? else { return Ok(Exit::Program) };
     let path = super::run::lock_path(&program);
     let text = std::fs::read_to_string(&path)
