@@ -108,19 +108,10 @@ impl EngineError {
 impl From<DataFusionError> for EngineError {
     fn from(error: DataFusionError) -> Self {
         match error {
-            DataFusionError::External(inner) => match inner.downcast::<EngineError>() {
-                Ok(own) => *own,
-                Err(other) => match other.downcast::<DataFusionError>() {
-                    Ok(nested) => Self::from(*nested),
-                    Err(other) => Self::internal("the plan", other),
-                },
-            },
+            DataFusionError::External(inner) => external(inner),
             DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => Self::from(*inner),
             DataFusionError::ArrowError(inner, trace) => match *inner {
-                arrow::error::ArrowError::ExternalError(inner) => match inner.downcast::<EngineError>() {
-                    Ok(own) => *own,
-                    Err(other) => Self::internal("the plan", other),
-                },
+                arrow::error::ArrowError::ExternalError(inner) => external(inner),
                 other => Self::internal("the plan", DataFusionError::ArrowError(Box::new(other), trace)),
             },
             DataFusionError::Shared(inner) => Self::internal("the plan", inner),
@@ -131,6 +122,22 @@ impl From<DataFusionError> for EngineError {
             },
             other => Self::internal("the plan", other),
         }
+    }
+}
+
+/// The error of ours inside a box that a library passed on.
+fn external(inner: Box<dyn std::error::Error + Send + Sync>) -> EngineError {
+    let inner = match inner.downcast::<EngineError>() {
+        Ok(own) => return *own,
+        Err(other) => other,
+    };
+    let inner = match inner.downcast::<promptc_store::flows::FlowError>() {
+        Ok(flow) => return crate::store_errors::flow(*flow),
+        Err(other) => other,
+    };
+    match inner.downcast::<DataFusionError>() {
+        Ok(nested) => EngineError::from(*nested),
+        Err(other) => EngineError::internal("the plan", other),
     }
 }
 

@@ -34,6 +34,7 @@ use crate::row_function::NodeStats;
 use crate::session::{self, SessionSettings};
 use crate::store_errors;
 
+mod outputs;
 mod stages;
 
 /// Settings of a run that do not change its results.
@@ -146,6 +147,13 @@ pub async fn run(
         quarantine: Quarantine::default(),
         tallies: Tallies::default(),
     };
+    outputs::check(
+        &plan.graph,
+        program,
+        &folder,
+        store.dir(),
+        files.values().flat_map(|found| &found.files),
+    )?;
     let mut run = Run::new(&plan, Arc::new(ctx), options, files, last, folder, identity.clone())?;
     run.stages().await?;
     run.gather_quarantine()?;

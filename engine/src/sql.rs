@@ -100,9 +100,15 @@ pub async fn query(
     sql: &str,
     limit: usize,
 ) -> Result<(SchemaRef, Vec<RecordBatch>), EngineError> {
-    let fault = |error: datafusion::error::DataFusionError| EngineError::Row {
-        code: "E0607",
-        message: format!("SQL: {}", error.strip_backtrace()),
+    let fault = |error: datafusion::error::DataFusionError| {
+        let text = error.strip_backtrace();
+        match EngineError::from(error) {
+            EngineError::Internal { .. } => {
+                let text = text.lines().next().unwrap_or_default().replace("datafusion.public.", "");
+                EngineError::Row { code: "E0607", message: format!("SQL: {text}") }
+            }
+            own => own,
+        }
     };
     let plan = session.state().create_logical_plan(sql).await.map_err(fault)?;
     if matches!(

@@ -57,7 +57,7 @@ pub(crate) struct Common {
     #[arg(long, global = true, env = "PROMPTC_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Threads that compute rows; default: all cores
-    #[arg(long, global = true, env = "PROMPTC_THREADS", value_name = "N")]
+    #[arg(long, global = true, env = "PROMPTC_THREADS", value_name = "N", value_parser = parse_threads)]
     threads: Option<usize>,
     /// Memory of operators that gather rows, as `512MiB` or `2GiB`; beyond it they use the disk
     #[arg(long, global = true, env = "PROMPTC_MEMORY", value_name = "SIZE", default_value = "512MiB", value_parser = parse_size)]
@@ -140,8 +140,17 @@ enum Verb {
     Completions(completions::CompletionsArgs),
 }
 
-/// Parses the command line and runs the verb.
+/// Runs the verb of the command line on a thread with room for deep programs.
 pub(crate) fn main() -> ExitCode {
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(on_this_thread);
+    match thread.map(std::thread::JoinHandle::join) {
+        Ok(Ok(exit)) => exit,
+        _ => Exit::Run.into(),
+    }
+}
+
+/// Parses the command line and runs the verb.
+fn on_this_thread() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -260,7 +269,11 @@ impl Common {
         // A second call in one process keeps the first pool; every verb calls it once.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.enable_all().worker_threads(if threads == 0 { 2 } else { threads.max(2) });
+        builder.enable_all().thread_stack_size(STACK_BYTES).worker_threads(if threads == 0 {
+            2
+        } else {
+            threads.max(2)
+        });
         builder.build().map_err(|error| EngineError::internal("the runtime", error))
     }
 }
@@ -270,6 +283,17 @@ fn parse_set(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
     }
+}
+
+/// More threads than this only cost memory.
+const THREADS_MAX: usize = 1024;
+
+/// Stack of a thread that plans SQL, which recurses over expressions.
+const STACK_BYTES: usize = 64 << 20;
+
+fn parse_threads(text: &str) -> Result<usize, String> {
+    let threads = text.parse().ok().filter(|threads| (1..=THREADS_MAX).contains(threads));
+    threads.ok_or_else(|| format!("expected a number from 1 to {THREADS_MAX}"))
 }
 
 fn parse_size(text: &str) -> Result<usize, String> {

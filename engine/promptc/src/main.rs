@@ -16,9 +16,17 @@ fn main() -> ExitCode {
         if message.contains("Broken pipe") {
             std::process::exit(0);
         }
+        if message.starts_with("failed printing to stdout") {
+            eprintln!("error[E1004]: {message}");
+            std::process::exit(4);
+        }
+        // The store turns faults of this library on damaged files into errors of its own.
+        if fault.location().is_some_and(|place| place.file().contains("/lance")) {
+            return;
+        }
         let place = fault.location().map_or_else(String::new, |place| format!(" at {place}"));
         eprintln!("error[E2001]: internal fault{place}: {message}");
         eprintln!("  = help: please report it with the program; outputs are untouched");
     }));
-    std::panic::catch_unwind(cli::main).unwrap_or_else(|_| exit::Exit::Run.into())
+    cli::main()
 }

@@ -10,6 +10,7 @@ use arrow::array::{Array, FixedSizeBinaryArray, RecordBatch, StringArray};
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use futures::StreamExt;
 use promptc_compiler::fingerprint::op_name;
@@ -228,7 +229,11 @@ impl Run<'_> {
         drop(planner);
         self.stats = stats;
         let name = self.stage_name(id);
-        let stream = self.session.execute_logical_plan(plan).await?.execute_stream().await?;
+        let has_sql =
+            self.inside(id).iter().any(|inner| matches!(self.graph.node(*inner).op, Op::Sql { .. }));
+        let fault = |error: DataFusionError| sql_fault(EngineError::from(error), has_sql, &name);
+        let frame = self.session.execute_logical_plan(plan).await.map_err(fault)?;
+        let stream = frame.execute_stream().await.map_err(fault)?;
         let mut stream = std::pin::pin!(stream);
         let schema = types::schema(&node.schema);
         let store = &self.ctx.store;
@@ -238,7 +243,7 @@ impl Run<'_> {
         let mut rows = 0;
         while let Some(batch) = stream.next().await {
             self.ctx.check_interrupt()?;
-            let batch = batch?;
+            let batch = batch.map_err(fault)?;
             rows += batch.num_rows() as u64;
             let batch = conform(&batch, &schema)?;
             writer.write(&batch).map_err(store_errors::flow)?;
@@ -471,6 +476,17 @@ impl Run<'_> {
 
     fn is_written(&self, id: NodeId, params: &op::Write) -> Result<bool, EngineError> {
         ops::write::is_written(&self.ctx.store, params, &self.folder, &self.plan.fps[id.0 as usize])
+    }
+}
+
+/// In a stage with SQL of the program's author a fault of DataFusion is most often a fault of a value: no report is asked for.
+fn sql_fault(error: EngineError, has_sql: bool, stage: &str) -> EngineError {
+    match error {
+        EngineError::Internal { message, .. } if has_sql => {
+            let message = message.lines().next().unwrap_or_default().to_owned();
+            EngineError::Row { code: "E2103", message: format!("`sql` in `{stage}`: {message}") }
+        }
+        other => other,
     }
 }
 

@@ -127,3 +127,43 @@ pipeline p { notes |> derive(share = 10 / n) -> kept
     fixture.write("notes.jsonl", "{\"id\":\"a\",\"n\":0}\n");
     assert_eq!(code(fixture.run()).0, "E2103");
 }
+
+#[test]
+fn outputs_never_replace_what_a_program_reads() {
+    for path in ["notes.jsonl", "program.promptc", ".promptc/FORMAT", "./notes.jsonl"] {
+        let fixture = Fixture::new(&COPY.replace("out/kept.jsonl", path));
+        fixture.write("notes.jsonl", "{\"id\":\"a\",\"text\":\"x\"}\n");
+        let program = fixture.read("program.promptc");
+        assert_eq!(code(fixture.run()).0, "E2501", "{path}");
+        assert_eq!(fixture.read("notes.jsonl"), "{\"id\":\"a\",\"text\":\"x\"}\n");
+        assert_eq!(fixture.read("program.promptc"), program);
+    }
+}
+
+#[test]
+fn rows_that_were_left_out_are_named_in_every_run() {
+    let program = COPY.replace("{ key = id }", "{ key = id, bad_rows = quarantine, max_bad = 60% }");
+    let fixture = Fixture::new(&program);
+    fixture.write("notes.jsonl", "{\"id\":\"a\",\"text\":\"x\"}\nnot json\n");
+    assert_eq!(fixture.run().unwrap().quarantined, 1);
+    let again = fixture.run().unwrap();
+    assert!(again.is_idle());
+    assert_eq!(again.quarantined, 1);
+    assert_eq!(again.quarantine[0].line, Some(2));
+}
+
+#[test]
+fn a_damaged_stream_is_an_error_with_its_code() {
+    let fixture = Fixture::new(COPY);
+    fixture.write("notes.jsonl", "{\"id\":\"a\",\"text\":\"x\"}\n");
+    fixture.run().unwrap();
+    fixture.remove("out/kept.jsonl");
+    for entry in std::fs::read_dir(fixture.path().join(".promptc/flows")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 3;
+        bytes[middle] ^= 4;
+        std::fs::write(&path, bytes).unwrap();
+    }
+    assert_eq!(code(fixture.run()).0, "E1003");
+}

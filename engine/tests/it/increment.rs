@@ -73,6 +73,30 @@ fn added_and_deleted_documents_touch_their_own_rows() {
 }
 
 #[test]
+fn a_new_question_leaves_the_indexes_alone() {
+    let fixture = Fixture::documents();
+    fixture.run().unwrap();
+    let asks = fixture.read("asks.jsonl") + "{\"qid\":\"q3\",\"question\":\"Do cats hunt?\"}\n";
+    fixture.write("asks.jsonl", asks);
+    let report = fixture.run().unwrap();
+    for name in ["words", "ann"] {
+        let index = stage(&report, name);
+        assert_eq!((index.state, index.computed, index.deleted), (NodeState::Reused, 0, 0), "{name}");
+    }
+    assert_eq!(stage(&report, "pack.prompts").rows, 3);
+}
+
+#[test]
+fn few_rows_search_an_approximate_index_too() {
+    let fixture = Fixture::documents();
+    let program = fixture.read("program.promptc").replace("{ kind = flat }", "{ kind = hnsw, seed = 7 }");
+    fixture.write("program.promptc", program);
+    fixture.run().unwrap();
+    fixture.write("asks.jsonl", "{\"qid\":\"q9\",\"question\":\"Do cats hunt?\"}\n");
+    assert_eq!(stage(&fixture.run().unwrap(), "pack.prompts").rows, 1);
+}
+
+#[test]
 fn many_edits_equal_full_runs() {
     let mut fixture = Fixture::documents();
     fixture.run().unwrap();
