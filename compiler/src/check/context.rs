@@ -137,8 +137,10 @@ pub(crate) struct Context<'a> {
     pub(crate) used: BTreeSet<DeclarationId>,
     /// Params with their values; `None` after an error.
     pub(crate) params: BTreeMap<DeclarationId, Option<hir::Param>>,
-    /// Aliases, resolved.
-    pub(crate) types: BTreeMap<DeclarationId, Type>,
+    /// Aliases, resolved, and the number of their parts.
+    pub(crate) types: BTreeMap<DeclarationId, (Type, usize)>,
+    /// Parts of the type that is being resolved.
+    pub(crate) type_parts: usize,
     /// Aliases that are being resolved.
     pub(crate) open_types: Vec<DeclarationId>,
     /// Tokenizers; `None` after an error.
@@ -217,6 +219,7 @@ impl<'a> Context<'a> {
             used: BTreeSet::new(),
             params: BTreeMap::new(),
             types: BTreeMap::new(),
+            type_parts: 0,
             open_types: Vec::new(),
             tokenizers: BTreeMap::new(),
             embedders: BTreeMap::new(),

@@ -11,6 +11,12 @@ use crate::types::{Column, Element, Type};
 /// Aliases that may be resolved inside each other. Aliases are resolved after those that they name, so only a cycle comes near.
 const ALIAS_DEPTH: usize = 128;
 
+/// Most parts of one type, aliases counted with what they stand for: aliases of aliases grow exponentially.
+const MAX_TYPE_PARTS: usize = 10_000;
+
+/// The count of a type that holds an alias of too many parts, which has been reported.
+const REPORTED: usize = usize::MAX;
+
 /// Names of the types without parts.
 const SIMPLE: &[(&str, Type)] = &[
     ("bool", Type::Bool),
@@ -40,8 +46,33 @@ const SIMPLE: &[(&str, Type)] = &[
 
 /// The type that a type expression means; reports and gives `Unknown` for what is not declared.
 pub(crate) fn check_type(ctx: &mut Context<'_>, ty: &ast::Type) -> Type {
+    counted(ctx, ty.span, |ctx| resolve(ctx, ty)).0.unwrap_or(Type::Unknown)
+}
+
+/// Runs `body` with a count of its own; E0501 and nothing if what it resolves has too many parts.
+fn counted<T>(
+    ctx: &mut Context<'_>,
+    span: Span,
+    body: impl FnOnce(&mut Context<'_>) -> T,
+) -> (Option<T>, usize) {
+    let outer = std::mem::take(&mut ctx.type_parts);
+    let resolved = body(ctx);
+    let parts = std::mem::replace(&mut ctx.type_parts, outer);
+    if parts <= MAX_TYPE_PARTS {
+        return (Some(resolved), parts);
+    }
+    if parts != REPORTED {
+        let message = format!("type has more than {MAX_TYPE_PARTS} parts");
+        let diagnostic = Diagnostic::new(Code::E0501, message, span, "too large");
+        ctx.report(diagnostic.note("a name of a type counts as all that it stands for"));
+    }
+    (None, REPORTED)
+}
+
+fn resolve(ctx: &mut Context<'_>, ty: &ast::Type) -> Type {
+    ctx.type_parts = ctx.type_parts.saturating_add(1);
     let inner = match &ty.kind {
-        TypeKind::Stream(row) => match check_type(ctx, row) {
+        TypeKind::Stream(row) => match resolve(ctx, row) {
             Type::Record(columns) => Type::Stream(columns),
             Type::Unknown => Type::Unknown,
             other => {
@@ -50,14 +81,14 @@ pub(crate) fn check_type(ctx: &mut Context<'_>, ty: &ast::Type) -> Type {
                 Type::Unknown
             }
         },
-        TypeKind::List(element) => Type::List(Box::new(check_type(ctx, element))),
+        TypeKind::List(element) => Type::List(Box::new(resolve(ctx, element))),
         TypeKind::Map(key, value) => {
-            let key_ty = check_type(ctx, key);
+            let key_ty = resolve(ctx, key);
             if !matches!(key_ty, Type::Text | Type::Int { .. } | Type::Unknown) {
                 let message = format!("type mismatch: found {key_ty}, expected text or an integer");
                 ctx.report(Diagnostic::new(Code::E0303, message, key.span, "key of a map"));
             }
-            Type::Map(Box::new(key_ty), Box::new(check_type(ctx, value)))
+            Type::Map(Box::new(key_ty), Box::new(resolve(ctx, value)))
         }
         TypeKind::Vector { dim, dim_span, element, space } => {
             check_vector(ctx, *dim, *dim_span, element.as_ref(), space.as_ref())
@@ -68,7 +99,7 @@ pub(crate) fn check_type(ctx: &mut Context<'_>, ty: &ast::Type) -> Type {
             None => Type::Unknown,
         },
         TypeKind::Enum(values) => Type::Enum(values.iter().map(|value| value.value.clone()).collect()),
-        TypeKind::Record(fields) => Type::Record(check_record(ctx, fields)),
+        TypeKind::Record(fields) => Type::Record(resolve_record(ctx, fields)),
         TypeKind::Named(path) => check_named(ctx, path),
     };
     if ty.optional { inner.optional() } else { inner }
@@ -76,9 +107,14 @@ pub(crate) fn check_type(ctx: &mut Context<'_>, ty: &ast::Type) -> Type {
 
 /// Columns of a record type; a name that stands twice is E0202.
 pub(crate) fn check_record(ctx: &mut Context<'_>, fields: &[ast::Formal]) -> Vec<Column> {
+    let Some(first) = fields.first() else { return Vec::new() };
+    counted(ctx, first.name.span, |ctx| resolve_record(ctx, fields)).0.unwrap_or_default()
+}
+
+fn resolve_record(ctx: &mut Context<'_>, fields: &[ast::Formal]) -> Vec<Column> {
     let mut columns: Vec<Column> = Vec::with_capacity(fields.len());
     for field in fields {
-        let ty = check_type(ctx, &field.ty);
+        let ty = resolve(ctx, &field.ty);
         if columns.iter().any(|column| column.name == field.name.name) {
             let message = format!("column `{}` is defined twice", field.name.name);
             ctx.report(Diagnostic::new(Code::E0202, message, field.name.span, "defined again here"));
@@ -139,14 +175,26 @@ fn check_named(ctx: &mut Context<'_>, path: &ast::Path) -> Type {
         }
         return Type::Unknown;
     }
-    ctx.expect(path, &[DeclKind::Type])
-        .map_or(Type::Unknown, |declaration| alias(ctx, declaration.id, path.span))
+    let Some(declaration) = ctx.expect(path, &[DeclKind::Type]) else { return Type::Unknown };
+    if !resolve_alias(ctx, declaration.id, path.span) {
+        return Type::Unknown;
+    }
+    let Some((ty, parts)) = ctx.types.get(&declaration.id) else { return Type::Unknown };
+    ctx.type_parts = ctx.type_parts.saturating_add(*parts);
+    // What is too large is counted on, but not built.
+    if ctx.type_parts > MAX_TYPE_PARTS { Type::Unknown } else { ty.clone() }
 }
 
-/// The type of an alias; E0403 if it holds itself.
+/// The type of an alias; E0403 if it holds itself, E0501 if it has too many parts.
 pub(crate) fn alias(ctx: &mut Context<'_>, id: DeclarationId, span: Span) -> Type {
-    if let Some(ty) = ctx.types.get(&id) {
-        return ty.clone();
+    resolve_alias(ctx, id, span);
+    ctx.types.get(&id).map_or(Type::Unknown, |(ty, _)| ty.clone())
+}
+
+/// Resolves an alias, once; false if it is being resolved already.
+fn resolve_alias(ctx: &mut Context<'_>, id: DeclarationId, span: Span) -> bool {
+    if ctx.types.contains_key(&id) {
+        return true;
     }
     let declaration = ctx.get(id);
     if ctx.open_types.contains(&id) || ctx.open_types.len() >= ALIAS_DEPTH {
@@ -154,14 +202,14 @@ pub(crate) fn alias(ctx: &mut Context<'_>, id: DeclarationId, span: Span) -> Typ
         let diagnostic =
             Diagnostic::new(Code::E0403, message, span, format!("`{}` holds itself", declaration.local));
         ctx.report(diagnostic.label(declaration.span, "declared here"));
-        return Type::Unknown;
+        return false;
     }
-    let ast::ItemKind::Type { ty, .. } = &ctx.item(id).kind else { return Type::Unknown };
+    let ast::ItemKind::Type { ty, .. } = &ctx.item(id).kind else { return false };
     ctx.open_types.push(id);
-    let resolved = ctx.within(id, |ctx| check_type(ctx, ty));
+    let (resolved, parts) = ctx.within(id, |ctx| counted(ctx, declaration.span, |ctx| resolve(ctx, ty)));
     ctx.open_types.pop();
-    ctx.types.insert(id, resolved.clone());
-    resolved
+    ctx.types.insert(id, (resolved.unwrap_or(Type::Unknown), parts));
+    true
 }
 
 /// How a value of one type gets into a place of another.
