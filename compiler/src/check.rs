@@ -45,6 +45,7 @@ mod word_punct;
 mod writes;
 
 use context::{Context, Outside};
+pub use sql::limit::sql_limit;
 
 /// A program and what comes from outside of it.
 pub struct Input<'a> {

@@ -23,4 +23,4 @@ pub mod source;
 pub mod syntax;
 pub mod types;
 
-pub use check::{Checked, Input, check};
+pub use check::{Checked, Input, check, sql_limit};

@@ -24,6 +24,7 @@ use crate::types::{Column, Type};
 
 pub(crate) mod columns;
 pub(crate) mod gate;
+pub(crate) mod limit;
 
 /// Functions whose value is not determined by the rows: clocks, random numbers, and this process.
 const UNSTABLE_FUNCTIONS: [&str; 14] = [
@@ -80,7 +81,7 @@ pub(crate) struct TableUse {
     pub(crate) span: Span,
 }
 
-/// Parses the SQL of an operator, a query or a gate. `None` after an E0607. Cost: one pass over the text.
+/// Parses the SQL of an operator, a query or a gate. `None` after an E0607, or an E0501 if it is too deep. Cost: one pass over the text.
 pub(crate) fn parse<'a>(text: &'a Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Statement<'a>> {
     match parse_query(text) {
         Ok(query) => Some(Statement { query, text }),
@@ -95,6 +96,9 @@ fn parse_query(text: &Text) -> Result<sql::Query, Box<Diagnostic>> {
     let error = |message: &str, span: Span, label: &str| {
         Box::new(Diagnostic::new(Code::E0607, format!("SQL error: {message}"), span, label))
     };
+    if let Err(message) = limit::sql_limit(&text.value) {
+        return Err(Box::new(Diagnostic::new(Code::E0501, message, text.span, "too deep")));
+    }
     let statements = Parser::parse_sql(&GenericDialect {}, &text.value).map_err(|fault| {
         let shown = fault.to_string();
         let (message, place) = split_place(&shown);
