@@ -49,8 +49,10 @@ pub(super) fn warn_missing(ctx: &mut Context<'_>) {
             text[doc_end..].find('\n').map_or(text.len(), |end| doc_end + end + 1)
         };
         let place = Span::new(source, at, at);
+        let line_break = if at == 0 || text[..at].ends_with('\n') { "" } else { "\n" };
         let warning = Diagnostic::new(Code::W0101, "no edition given", place, "the newest one is taken");
-        ctx.report(warning.help("begin the file with `edition 2026`").fix(place, "edition 2026\n"));
+        let edition = format!("{line_break}edition 2026\n");
+        ctx.report(warning.help("begin the file with `edition 2026`").fix(place, edition));
     }
 }
 
