@@ -7,15 +7,16 @@
 //! Every declaration is typed when it is first needed and once only. A part with an error has type `unknown`, which matches
 //! everything and yields no second diagnostic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::hir::Hir;
 use crate::resolve::imports;
 pub use crate::resolve::imports::Loader;
 use crate::resolve::{DeclKind, Declaration, DeclarationId, Program};
-use crate::source::{SourceMap, Span};
+use crate::source::{SourceId, SourceMap, Span};
 use crate::syntax::ast::ItemKind;
+pub use sql::limit::sql_limit;
 
 mod benches;
 mod constants;
@@ -45,7 +46,9 @@ mod word_punct;
 mod writes;
 
 use context::{Context, Outside};
-pub use sql::limit::sql_limit;
+
+/// Most findings of one text that are handed out.
+const MAX_FINDINGS: usize = 1_000;
 
 /// A program and what comes from outside of it.
 pub struct Input<'a> {
@@ -101,6 +104,7 @@ pub fn check(input: Input<'_>) -> Checked {
     }
     drop_swallowed(&mut diagnostics);
     sort(&mut diagnostics);
+    cap(&mut diagnostics);
     Checked { hir, diagnostics, sources: program.sources }
 }
 
@@ -124,6 +128,40 @@ fn sort(diagnostics: &mut Vec<Diagnostic>) {
         key(left).cmp(&key(right)).then_with(|| left.message.cmp(&right.message))
     });
     diagnostics.dedup();
+}
+
+/// Keeps the first findings of each text, errors before warnings, so that a wrong program stays wrong; the last one kept
+/// says how many are left out.
+fn cap(diagnostics: &mut Vec<Diagnostic>) {
+    let mut left: BTreeMap<(SourceId, Severity), usize> = BTreeMap::new();
+    for diagnostic in diagnostics.iter() {
+        *left.entry((diagnostic.primary.span.source, diagnostic.severity)).or_default() += 1;
+    }
+    let sources: BTreeSet<SourceId> = left.keys().map(|(source, _)| *source).collect();
+    for source in sources {
+        let count = |severity| left.get(&(source, severity)).copied().unwrap_or(0);
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        if errors + warnings <= MAX_FINDINGS {
+            continue;
+        }
+        let mut kept_errors = errors.min(MAX_FINDINGS);
+        let mut kept_warnings = MAX_FINDINGS - kept_errors;
+        diagnostics.retain(|diagnostic| {
+            let room = match diagnostic.severity {
+                _ if diagnostic.primary.span.source != source => return true,
+                Severity::Error => &mut kept_errors,
+                Severity::Warning => &mut kept_warnings,
+            };
+            let is_kept = *room > 0;
+            *room = room.saturating_sub(1);
+            is_kept
+        });
+        let last = diagnostics.iter_mut().rfind(|diagnostic| diagnostic.primary.span.source == source);
+        if let Some(last) = last {
+            let rest = errors + warnings - MAX_FINDINGS;
+            last.notes.push(format!("{rest} more findings of this file are left out"));
+        }
+    }
 }
 
 fn check_program(ctx: &mut Context<'_>) -> Hir {

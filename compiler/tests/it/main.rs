@@ -4,6 +4,7 @@ mod check;
 mod corpus;
 mod errors;
 mod format;
+mod limits;
 mod measure;
 mod peg;
 mod reference;
