@@ -1,5 +1,6 @@
 //! A folder with a program and its data, and ways to run it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub(crate) struct Fixture {
     pub rules: Rules,
     /// The store's folder name.
     pub store: String,
+    /// Values of params.
+    pub set: BTreeMap<String, String>,
 }
 
 impl Fixture {
@@ -33,6 +36,7 @@ impl Fixture {
             batch_rows: 64,
             rules: Rules::All,
             store: ".promptc".into(),
+            set: BTreeMap::new(),
         };
         fixture.write("program.promptc", program);
         fixture
@@ -93,11 +97,12 @@ impl Fixture {
     }
 
     pub(crate) fn run_with(&self, options: &RunOptions, cancel: Cancel) -> Result<RunReport, EngineError> {
-        let program = load(&self.path().join(&self.program), &Settings::default())?;
+        let settings = Settings { set: self.set.clone(), ..Settings::default() };
+        let program = load(&self.path().join(&self.program), &settings)?;
         let shown: Vec<_> = program.checked.diagnostics.iter().map(|found| &found.message).collect();
         assert!(!program.checked.has_errors(), "{shown:?}");
-        let settings = StoreOptions { cache_bytes: 1 << 30, read_only: false };
-        let store = Store::open(&self.path().join(&self.store), &settings).unwrap();
+        let store_options = StoreOptions { cache_bytes: 1 << 30, read_only: false };
+        let store = Store::open(&self.path().join(&self.store), &store_options).unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(run(&program, Arc::new(store), options, Arc::new(Silent), cancel))
