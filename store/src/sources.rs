@@ -101,7 +101,7 @@ pub struct SourceBatch {
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The pattern matches nothing, or the file is not there (E2101).
-    #[error("no file matches `{pattern}` below {base}")]
+    #[error("no file matches `{pattern}` below {}", folder_shown(base).display())]
     NoMatch {
         /// Pattern as written.
         pattern: String,
@@ -267,6 +267,11 @@ impl SourceError {
             _ => Self::Unreadable { path, source },
         }
     }
+}
+
+/// A folder as a message shows it: the current one has an empty name.
+fn folder_shown(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
 /// Why a reader has no next row.

@@ -2,12 +2,13 @@
 
 use super::columns::{positions, project};
 use super::datum::Datum;
-use super::lines::{BYTE_ORDER_MARK, not_utf8};
+use super::lines::BYTE_ORDER_MARK;
 use super::markdown::{front_matter, title};
 use super::{BadRow, Fault, FileEntry, Row, RowReader, SourceError, SourceSpec};
 use crate::schema::HEAD_BYTES_MAX;
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::path::Path;
 
 /// Positions among the columns of `markdown`.
 const TITLE: usize = 4;
@@ -46,11 +47,12 @@ impl WholeFile {
             let message = format!("the file has more than {} bytes (`max_bytes`)", self.bytes_max);
             return Err(bad(message, &bytes));
         }
-        if bytes.starts_with(BYTE_ORDER_MARK) {
-            bytes.drain(..BYTE_ORDER_MARK.len());
-        }
-        let text =
-            String::from_utf8(bytes).map_err(|error| bad(not_utf8(error.utf8_error()), error.as_bytes()))?;
+        let mark_bytes = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        bytes.drain(..mark_bytes);
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            Fault::Row(not_utf8_row(&file.path, error.as_bytes(), at, mark_bytes))
+        })?;
         let mut values = vec![
             Datum::Text(file.name.clone()),
             Datum::Null,
@@ -69,6 +71,16 @@ impl WholeFile {
         values[1] = Datum::Text(text);
         Ok(Row { values: project(values, &self.positions), line: 1, bytes })
     }
+}
+
+/// The bad row of a file whose byte `at`, from 0 and after a mark of `mark_bytes`, is not UTF-8.
+fn not_utf8_row(path: &Path, bytes: &[u8], at: usize, mark_bytes: usize) -> BadRow {
+    let before = String::from_utf8_lossy(&bytes[..at]);
+    let line = before.matches('\n').count() as u64 + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let offset = at + mark_bytes;
+    let message = format!("column {column}: byte {} of the file is not UTF-8", offset + 1);
+    BadRow::new(path, Some(line), offset as u64, message, &bytes[..bytes.len().min(HEAD_BYTES_MAX)])
 }
 
 impl RowReader for WholeFile {

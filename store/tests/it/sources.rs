@@ -368,7 +368,18 @@ fn markdown_and_text_give_one_row_per_file() {
 
     write(dir.path(), "docs/bad.md", b"ok \xf0\x28");
     let mut spec = source("markdown", dir.path(), "docs/**/*.md", vec![text("path"), text("text")]);
-    assert!(read_all(&spec, 10).unwrap_err().to_string().contains("bad.md at 0: byte 4 is not UTF-8"));
+    assert!(
+        read_all(&spec, 10)
+            .unwrap_err()
+            .to_string()
+            .contains("bad.md:1: column 4: byte 4 of the file is not UTF-8")
+    );
+    write(dir.path(), "docs/bad.md", b"\xef\xbb\xbfone\nzwei: \xc3\xbc \xff");
+    let message = read_all(&spec, 10).unwrap_err().to_string();
+    assert!(message.contains("bad.md:2: column 9: byte 17 of the file is not UTF-8"), "{message}");
+    let nowhere = source("markdown", Path::new(""), "no-such-*.md", vec![text("text")]);
+    let message = read_all(&nowhere, 10).unwrap_err().to_string();
+    assert_eq!(message, "no file matches `no-such-*.md` below .");
     spec.bad_rows = BadRows::Skip;
     spec.max_bad = 1.0;
     spec.max_bytes = 10;
