@@ -121,7 +121,12 @@ impl OpenError {
     pub fn help(&self) -> String {
         match self {
             Self::Locked { .. } => "wait for that process to end, or give this run a store of its own".into(),
-            Self::OtherVersion { path, .. } | Self::DamagedFormat { path, .. } => format!(
+            Self::DamagedFormat { path, .. } => format!(
+                "remove the whole folder {} (not only FORMAT) and run again: it holds only what can be made again from the \
+                 sources",
+                path.parent().unwrap_or(path).display()
+            ),
+            Self::OtherVersion { path, .. } => format!(
                 "remove {} and run again: everything in a store is computed from the sources; or use the version of promptc \
                  that wrote it",
                 path.display()

@@ -104,7 +104,10 @@ fn other_versions_and_foreign_folders_are_refused_untouched() {
     );
     for text in ["", "something else\n", "promptc-store\n"] {
         fs::write(dir.path().join("FORMAT"), text).unwrap();
-        assert_eq!(Store::open(dir.path(), &WRITE).unwrap_err().code(), "E1003", "{text:?}");
+        let error = Store::open(dir.path(), &WRITE).unwrap_err();
+        assert_eq!(error.code(), "E1003", "{text:?}");
+        let folder = format!("the whole folder {} (not only FORMAT)", dir.path().display());
+        assert!(error.help().contains(&folder), "{}", error.help());
     }
 
     let foreign = tempfile::tempdir().unwrap();
