@@ -13,13 +13,20 @@
 //! *Memory.* The machine may have two cores and little memory: block cache 64 MiB with index and filter blocks inside it,
 //! at most 32 MiB of write buffers over all families, 256 open files. `lz4` on all levels: rows are short texts.
 //! *Log.* The write-ahead log stays on for the cache as well: a killed run must not compute its rows again.
+//! *Torn logs.* A log whose last record is cut short is read up to there, and so is every later log
+//! (`TolerateCorruptedTailRecords`). Reading up to a point in time would drop all later logs without a word, synced entries
+//! with them, and refuses to open when one family was flushed beyond that point. No value depends on one in another record:
+//! rows stand alone, and a build record is one batch with all that belongs to it, synced with every log before it. A
+//! record that is lost is a row computed again or a build that did not happen. Anything else that is wrong with a log is
+//! E1003.
 //! *Start.* Write buffers over 1 MiB are flushed when the store closes, so that the next open replays almost nothing.
 
 pub mod ledger;
 pub mod rows;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, LogLevel, Options,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
+    LogLevel, Options,
 };
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -99,7 +106,12 @@ impl KvError {
             _ if detail.contains("No space left") || detail.contains("Disk quota") => {
                 Self::Full { path, detail }
             }
-            rocksdb::ErrorKind::IOError if detail.contains("lock") => Self::Locked { path, detail },
+            rocksdb::ErrorKind::IOError
+                if detail.contains("While lock file") || detail.contains("lock hold by") =>
+            {
+                Self::Locked { path, detail }
+            }
+            rocksdb::ErrorKind::IOError if detail.contains("No such file") => Self::Damaged { path, detail },
             _ => Self::Library { path, source },
         }
     }
@@ -150,6 +162,7 @@ impl std::fmt::Debug for Kv {
 impl Kv {
     /// Opens or creates the database in `path`; `lock` is held until it is closed.
     pub(crate) fn open(path: &Path, is_read_only: bool, lock: Option<File>) -> Result<Arc<Self>, KvError> {
+        check_names(path)?;
         let options = database_options();
         let families = || {
             let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
@@ -193,6 +206,30 @@ impl Drop for Kv {
     }
 }
 
+/// RocksDB makes a new database where `CURRENT` is missing, beside the files of the old one: what these held would be lost
+/// without a word. A database killed while it was made has neither tables nor logs.
+fn check_names(path: &Path) -> Result<(), KvError> {
+    let damaged = |detail: String| KvError::Damaged { path: path.to_path_buf(), detail };
+    let current = match std::fs::read_to_string(path.join("CURRENT")) {
+        Ok(current) => current,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+            let held = names.find(|name| name.ends_with(".sst") || name.ends_with(".log"));
+            return held.map_or(Ok(()), |name| Err(damaged(format!("`{name}` is there, `CURRENT` is not"))));
+        }
+        Err(error) => return Err(damaged(format!("`CURRENT`: {error}"))),
+    };
+    let manifest = current.trim_end();
+    if !manifest.starts_with("MANIFEST-") || manifest.contains('/') {
+        return Err(damaged("`CURRENT` does not name a manifest".to_owned()));
+    }
+    if !path.join(manifest).is_file() {
+        return Err(damaged(format!("`{manifest}` is missing")));
+    }
+    Ok(())
+}
+
 fn database_options() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
@@ -203,6 +240,7 @@ fn database_options() -> Options {
     options.set_max_background_jobs(2);
     options.set_bytes_per_sync(1 << 20);
     options.set_paranoid_checks(true);
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_keep_log_file_num(2);
     options.set_max_log_file_size(1 << 20);
     options.set_log_level(LogLevel::Warn);

@@ -1,11 +1,13 @@
 //! The store directory: version, lock, kills, damage, garbage.
 
+use crate::support;
+use crate::vectors::copy_folder;
 use promptc_store::doctor::{self, Severity};
 use promptc_store::kv::ledger::{uses_key, uses_value};
 use promptc_store::open::{CACHE_BYTES_DEFAULT, OpenError, Store, StoreOptions};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 const WRITE: StoreOptions = StoreOptions { cache_bytes: CACHE_BYTES_DEFAULT, read_only: false };
@@ -118,6 +120,74 @@ fn other_versions_and_foreign_folders_are_refused_untouched() {
     assert_eq!(fs::read_dir(foreign.path()).unwrap().count(), 1);
     let file = foreign.path().join("thesis.tex");
     assert_eq!(Store::open(&file, &WRITE).unwrap_err().code(), "E2501");
+}
+
+/// Files of the database whose name `is_wanted`, sorted.
+fn database_files(dir: &Path, is_wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let names = support::names(&dir.join("kv")).into_iter().filter(|name| is_wanted(name));
+    names.map(|name| dir.join("kv").join(name)).collect()
+}
+
+#[test]
+fn a_database_without_its_own_list_of_files_is_damaged_not_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.ledger().put_all(&[("a", b"1")]).unwrap();
+    drop(store);
+    for prefix in ["CURRENT", "MANIFEST-"] {
+        let copy = tempfile::tempdir().unwrap();
+        copy_folder(dir.path(), copy.path());
+        let removed = database_files(copy.path(), |name| name.starts_with(prefix));
+        assert!(!removed.is_empty());
+        removed.iter().for_each(|file| fs::remove_file(file).unwrap());
+        for options in [WRITE, READ] {
+            let error = Store::open(copy.path(), &options).unwrap_err();
+            assert_eq!(error.code(), "E1003", "{prefix}: {error}");
+            assert!(error.help().contains(&format!("remove {}", copy.path().display())), "{}", error.help());
+        }
+        assert_eq!(doctor::check(copy.path())[0].code, Some("E1003"));
+    }
+}
+
+#[test]
+fn a_torn_log_costs_its_last_record_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let row = |number: u64| (row_key(number), number.to_le_bytes().repeat(1_000));
+    store.ledger().put_all(&[("first", b"1")]).unwrap();
+    // More than a write buffer, so that the rows go on in another log while the first still holds the ledger.
+    for number in 0..2_400 {
+        store.rows().put_many(&[row(number)]).unwrap();
+    }
+    store.ledger().put_all(&[("second", b"2")]).unwrap();
+    for number in 2_400..2_420 {
+        store.rows().put_many(&[row(number)]).unwrap();
+    }
+    drop(store);
+    let is_log = |name: &str| name.ends_with(".log");
+    let mut logs = database_files(dir.path(), is_log);
+    logs.retain(|log| fs::metadata(log).unwrap().len() > 0);
+    assert!(logs.len() >= 2, "{logs:?}");
+    for log in &logs[logs.len() - 2..] {
+        for cut_bytes in [1, 2, 7, 8, 23, 50] {
+            let copy = tempfile::tempdir().unwrap();
+            copy_folder(dir.path(), copy.path());
+            let file = copy.path().join("kv").join(log.file_name().unwrap());
+            let bytes = fs::metadata(&file).unwrap().len();
+            fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(bytes - cut_bytes).unwrap();
+            let store = open(copy.path());
+            let entries = store.ledger().entries("").unwrap();
+            let names: Vec<&str> = entries.iter().map(|entry| entry.0.as_str()).collect();
+            assert_eq!(names, ["first", "second"], "{log:?} {cut_bytes}");
+            let keys: Vec<_> = (0..2_420).map(row_key).collect();
+            let found = store.rows().get_many(&keys);
+            let missing = found.iter().filter(|value| value.is_none()).count();
+            assert!(missing <= 1, "{missing} rows after {cut_bytes} bytes of {log:?}");
+            for (number, value) in found.into_iter().enumerate() {
+                assert!(value.is_none_or(|value| value == row(number as u64).1), "row {number}");
+            }
+        }
+    }
 }
 
 fn row_key(number: u64) -> [u8; 32] {
