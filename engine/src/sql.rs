@@ -100,6 +100,7 @@ pub async fn query(
     sql: &str,
     limit: usize,
 ) -> Result<(SchemaRef, Vec<RecordBatch>), EngineError> {
+    promptc_compiler::sql_limit(sql).map_err(|message| EngineError::Row { code: "E0501", message })?;
     let fault = |error: datafusion::error::DataFusionError| {
         let text = error.strip_backtrace();
         match EngineError::from(error) {

@@ -13,7 +13,7 @@ use crate::op::Op;
 const DETAIL_CHARACTERS: usize = 64;
 
 /// A table of all nodes: class, name, operator with its main parameters, rows; then totals. `changes` comes from
-/// [`super::classes`]; rows that the plan does not know are taken from the last build, marked with `~`.
+/// [`classes()`](super::classes()); rows that the plan does not know are taken from the last build, marked with `~`.
 #[must_use]
 pub fn show(plan: &Plan, changes: &[Change], last: Option<&BuildRecord>) -> String {
     let mut lines: Vec<[String; 4]> = vec![["class", "node", "operator", "rows"].map(str::to_owned)];
