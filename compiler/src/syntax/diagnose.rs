@@ -190,6 +190,18 @@ fn advise(
     if stop.expected == ["a declaration"] {
         return diagnostic;
     }
+    if let (Some(unit), Some(number)) = (word, number_before(head))
+        && UNITS.contains(&unit)
+        && accepts(rule, &format!("{}{tail}", head.trim_end()), head.trim_end().len() + unit.len())
+    {
+        let blanks =
+            Span { start: (start + head.trim_end().len()) as u32, end: found.span.start, ..found.span };
+        return diagnostic.help(format!("write `{number}{unit}`")).fix(blanks, "");
+    }
+    if rule == Rule::message && found.token.is_some_and(|token| matches!(token.kind, TokenKind::Text { .. }))
+    {
+        return diagnostic.help("the text of a message stands between marks: write `#\"...\"#`");
+    }
     for expected in words.iter().take(6) {
         let blank = if *expected == "," && !head.ends_with(' ') { "" } else { " " };
         let inserted = if head.ends_with([' ', '\n']) || *expected == "," { "" } else { " " };
@@ -200,6 +212,19 @@ fn advise(
         }
     }
     diagnostic
+}
+
+/// Units that are written to their number without a blank.
+const UNITS: [&str; 12] = ["tok", "x", "ns", "us", "ms", "s", "min", "h", "B", "KiB", "MiB", "GiB"];
+
+/// The number without a unit that a text ends with, blanks between.
+fn number_before(head: &str) -> Option<&str> {
+    let written = head.trim_end_matches([' ', '\n']);
+    let digits = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_');
+    let number = &written[written.trim_end_matches(digits).len()..];
+    let is_plain = number.starts_with(|first: char| first.is_ascii_digit())
+        && number.ends_with(|last: char| last.is_ascii_digit());
+    (is_plain && written.len() < head.len()).then_some(number)
 }
 
 /// The help for an insertion: the whole field if it is one, else the token.
