@@ -217,6 +217,12 @@ pub(crate) fn check_arguments<'a>(
     let mut fields = Fields::empty(specs);
     let mut position = 0;
     for argument in args {
+        if is_condition(owner, argument, specs) {
+            report_assignment(ctx, argument);
+            fields.has_errors = true;
+            fields.unknown.extend(specs.first().map(|spec| spec.name.to_owned()));
+            continue;
+        }
         let spec = match &argument.name {
             Some(name) => match find_spec(ctx, &mut fields, owner, "parameter", name) {
                 Some(spec) => spec,
@@ -246,6 +252,23 @@ pub(crate) fn check_arguments<'a>(
     }
     check_missing(ctx, &mut fields, owner, "parameter", callee);
     fields
+}
+
+/// Whether `filter(a = b)` is written for `filter(a == b)`.
+fn is_condition(owner: &str, argument: &ast::Argument, specs: &[FieldSpec]) -> bool {
+    let name = argument.name.as_ref().map(|name| name.name.as_str());
+    owner == "operator `filter`"
+        && name.is_some_and(|name| {
+            specs.iter().all(|spec| spec.name != name && nearest(name, [spec.name]).is_empty())
+        })
+}
+
+fn report_assignment(ctx: &mut Context<'_>, argument: &ast::Argument) {
+    let Some(name) = &argument.name else { return };
+    let written = format!("{} == {}", name.name, ctx.sources().snippet(argument.value.span));
+    let message = format!("`{} = ...` names a parameter, expected a condition", name.name);
+    let diagnostic = Diagnostic::new(Code::E0206, message, argument.span, "not a comparison");
+    ctx.report(diagnostic.help(format!("write `{written}`")).fix(argument.span, written));
 }
 
 fn report_surplus(
@@ -304,7 +327,8 @@ fn check_missing(ctx: &mut Context<'_>, fields: &mut Fields<'_>, owner: &str, no
         }
         fields.has_errors = true;
         // A missing seed is E0404 of the owner; a name that is only misspelt has been reported.
-        let is_misspelt = fields.unknown.iter().any(|wrong| !nearest(wrong, [spec.name]).is_empty());
+        let is_misspelt =
+            fields.unknown.iter().any(|wrong| wrong == spec.name || !nearest(wrong, [spec.name]).is_empty());
         if matches!(spec.accepts, Accepts::Seed) || is_misspelt {
             continue;
         }
