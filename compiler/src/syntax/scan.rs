@@ -80,6 +80,8 @@ struct Scanner<'a> {
     open: Vec<u8>,
     previous: Option<Token>,
     before: Option<Token>,
+    /// End of the last text in single quotes: what is inside is no code.
+    quoted_to: usize,
 }
 
 /// Scans a text. Cost: one pass, and one copy of the text.
@@ -106,6 +108,7 @@ pub(super) fn scan(source: SourceId, text: &str, diagnostics: &mut Vec<Diagnosti
         open: Vec::new(),
         previous: None,
         before: None,
+        quoted_to: 0,
     };
     let body = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     scanner.blank(0..body);
@@ -142,6 +145,9 @@ impl Scanner<'_> {
     }
 
     fn take(&mut self, token: Token) {
+        if token.start < self.quoted_to {
+            return;
+        }
         match token.kind {
             TokenKind::Comment => return self.comment(token),
             TokenKind::Word => self.word(token),
@@ -318,8 +324,42 @@ impl Scanner<'_> {
         self.scan.reported.push(token.start..usize::MAX);
     }
 
+    /// Whether no name touches a token.
+    fn stands_apart(&self, token: &Token) -> bool {
+        let is_name =
+            |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+        let before = token.start.checked_sub(1).and_then(|at| self.masked.get(at));
+        !is_name(before) && !is_name(self.masked.get(token.end))
+    }
+
+    /// E0106 for a text in single quotes, which is masked as the text that was meant.
+    fn single_quoted(&mut self, range: Range<usize>) {
+        let body = &self.text[range.start + 1..range.end - 1];
+        let message = "character `'` (APOSTROPHE) is not allowed here";
+        let span = self.span(range.clone());
+        let diagnostic = Diagnostic::new(Code::E0106, message, span, "texts stand between `\"`");
+        self.diagnostics
+            .push(diagnostic.help(format!("write `\"{body}\"`")).fix(span, format!("\"{body}\"")));
+        self.masked[range.start + 1..range.end - 1].fill(b'_');
+        self.masked[range.start] = b'"';
+        self.masked[range.end - 1] = b'"';
+        let token = Token { kind: TokenKind::Text { closed: true }, start: range.start, end: range.end };
+        self.before = self.previous.replace(token);
+        self.quoted_to = range.end;
+    }
+
+    /// The place of a text in single quotes that begins at an offset, on one line and without marks of its own.
+    fn single_quotes(&self, start: usize) -> Option<Range<usize>> {
+        let body = self.text[start..].strip_prefix('\'')?;
+        let len = body.find(['\'', '"', '\\', '#', '\n', '\r', '\t'])?;
+        (body[len..].starts_with('\'') && !body[..len].contains("//")).then(|| start..start + len + 2)
+    }
+
     /// E0106, once per word or run of characters.
     fn illegal(&mut self, token: Token) {
+        if let Some(quoted) = self.single_quotes(token.start) {
+            return self.single_quoted(quoted);
+        }
         let text = &self.text[token.start..token.end];
         let legal = |character: &char| character.is_ascii_alphanumeric() || *character == '_';
         let (at, character) =
@@ -342,6 +382,8 @@ impl Scanner<'_> {
         self.diagnostics.push(diagnostic);
         let is_word = text.chars().any(char::is_alphanumeric);
         let mask = match text {
+            // As loose and as long; only beside a name it would become a part of it.
+            "&&" | "||" if self.stands_apart(&token) => b"or",
             "&&" | "||" => b"+ ",
             "%" => b"* ",
             _ if is_word && text.starts_with(|first: char| first.is_ascii_digit()) => b"00",
