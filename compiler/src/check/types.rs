@@ -342,7 +342,13 @@ pub(crate) fn report_mismatch(ctx: &mut Context<'_>, code: Code, found: &Type, e
     if let Some((found, expected)) = tokenizers(found, expected).filter(|_| code == Code::E0305) {
         diagnostic.primary.text = format!("tokens of `{found}`, expected tokens of `{expected}`");
     }
+    let written = ctx.sources().snippet(span);
+    let is_whole = !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
     match (code, found.required(), expected.required()) {
+        (Code::E0304, Type::Int { .. }, Type::Tok(_)) if is_whole => {
+            let with_unit = format!("{written}tok");
+            diagnostic = diagnostic.help(format!("write `{with_unit}`")).fix(span, with_unit);
+        }
         (Code::E0307, Type::Null, _) => {}
         (Code::E0307, ..) => {
             diagnostic = diagnostic
