@@ -85,7 +85,16 @@ pub(crate) fn arithmetic(
                 _ => format!("type mismatch: `{}` of {} and {}", symbol(op), left.ty, right.ty),
             };
             let label = format!("{} {} {}", left.ty, symbol(op), right.ty);
-            ctx.report(Diagnostic::new(code, message, left_span.to(right_span), label));
+            let span = left_span.to(right_span);
+            let mut diagnostic = Diagnostic::new(code, message, span, label);
+            if op == BinaryOp::Add
+                && [&left, &right].iter().all(|side| matches!(side.ty.required(), Type::Text))
+            {
+                let side = |span| ctx.sources().snippet(span);
+                let joined = format!("concat({}, {})", side(left_span), side(right_span));
+                diagnostic = diagnostic.help(format!("write `{joined}`")).fix(span, joined);
+            }
+            ctx.report(diagnostic);
             unknown()
         }
     }
