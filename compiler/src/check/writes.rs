@@ -105,7 +105,11 @@ fn read_write(
     }
     let field = if kind == "files" { "dir" } else { "path" };
     let path = args.text(field)?;
-    let path = ctx.expand_home(&path, args.span(field)?);
+    let path_span = args.span(field)?;
+    let path = ctx.expand_home(&path, path_span);
+    if !is_path_free(ctx, &path, path_span) {
+        return None;
+    }
     Some(Write {
         kind: kind.to_owned(),
         path,
@@ -116,4 +120,55 @@ fn read_write(
         file_body,
         overwrite: args.bool("overwrite")?,
     })
+}
+
+/// Whether a path lies in the folder of the program (E2501) and no other sink of the program writes there (E0202).
+fn is_path_free(ctx: &mut Context<'_>, path: &str, span: Span) -> bool {
+    let Some(normal) = normal_path(path) else {
+        let message = format!("output path `{path}` leaves the folder of the program");
+        let diagnostic = Diagnostic::new(Code::E2501, message, span, "leaves its folder");
+        ctx.report(diagnostic.help("write a relative path, for example below `out/`"));
+        return false;
+    };
+    let base = &ctx.program.modules[ctx.module].folder;
+    let earlier = ctx.graph.nodes.iter().find(|node| match &node.op {
+        Op::Write(write) => write.base == *base && normal_path(&write.path).as_ref() == Some(&normal),
+        _ => false,
+    });
+    let Some(first) = earlier.map(|node| node.span) else { return true };
+    let message = format!("path `{path}` is written twice");
+    let diagnostic = Diagnostic::new(Code::E0202, message, span, "written again here");
+    ctx.report(diagnostic.label(first, "first written here").help("give each output a path of its own"));
+    false
+}
+
+/// The parts of a relative path without `.` and `..`; `None` for one that leaves its folder.
+fn normal_path(path: &str) -> Option<Vec<&str>> {
+    let bytes = path.as_bytes();
+    let has_drive = bytes.get(1) == Some(&b':') && bytes[0].is_ascii_alphabetic();
+    if path.starts_with(['/', '\\']) || has_drive {
+        return None;
+    }
+    let mut parts = Vec::new();
+    for part in path.split(['/', '\\']) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normal_path;
+
+    #[test]
+    fn paths_that_leave_their_folder_have_no_normal_form() {
+        assert_eq!(normal_path("./a//b/../c.jsonl"), Some(vec!["a", "c.jsonl"]));
+        for path in ["/a", "../a", "a/../../b", "C:\\a", "\\a", "a\\..\\..\\b"] {
+            assert_eq!(normal_path(path), None, "{path}");
+        }
+    }
 }
