@@ -31,6 +31,7 @@ mod dataset;
 mod distance;
 mod durable;
 mod exact;
+mod guard;
 mod train;
 
 use std::path::{Path, PathBuf};
@@ -46,6 +47,7 @@ use crate::flows::RowId;
 use dataset::{Changes, VectorDataset};
 pub use distance::Metric;
 pub use exact::ExactVectors;
+use guard::caught;
 
 /// How candidates are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -311,7 +313,7 @@ impl VectorIndex {
     pub async fn open_or_create(dir: &Path, params: VectorParams) -> Result<Self, VectorError> {
         params.check().map_err(|detail| VectorError::Params { dir: dir.to_owned(), detail })?;
         let mut notices = Vec::new();
-        let dataset = match VectorDataset::open(dir, &params).await {
+        let dataset = match caught(dir, VectorDataset::open(dir, &params)).await {
             Ok(dataset) => dataset,
             Err(error @ (VectorError::Io { .. } | VectorError::DiskFull { .. })) => return Err(error),
             Err(error) => {
@@ -355,7 +357,8 @@ impl VectorIndex {
     /// kind costs about 13 · lists · dim multiplications per row (of at most 128 rows per list).
     ///
     /// # Errors
-    /// [`VectorError::Vector`] before anything is changed. After another error the index has no state and must be filled anew.
+    /// [`VectorError::Vector`] before anything is changed. Files that turn out to be damaged are written anew from the vectors
+    /// in memory, once (then [`Self::notices`] says so). After another error the index has no state and must be filled anew.
     pub async fn update(
         &mut self,
         removed: &[RowId],
@@ -363,14 +366,23 @@ impl VectorIndex {
         state: &str,
     ) -> Result<(), VectorError> {
         let changes = Changes::new(self.dataset.dir(), self.params.dim, removed, added)?;
-        self.dataset.update(&self.params, changes, state).await
+        let dir = self.dataset.dir().to_owned();
+        match caught(&dir, self.dataset.update(&self.params, &changes, state)).await {
+            Err(error @ (VectorError::Damaged { .. } | VectorError::Lance { .. })) => {
+                self.notices.push(format!("E1003: {error}; it is built again"));
+                self.dataset.forget_files()?;
+                caught(&dir, self.dataset.update(&self.params, &changes, state)).await
+            }
+            done => done,
+        }
     }
 
     /// The `k` best rows for `query` among those that `allowed` accepts (all if `None`): score descending, ties by key. A
     /// greater score is better: cosine, inner product, or negative squared distance, in `f64`.
     ///
     /// # Errors
-    /// [`VectorError::Vector`] for a query of another dimension or with NaN; what the library says when it reads.
+    /// [`VectorError::Vector`] for a query of another dimension or with NaN; [`VectorError::Damaged`], or what the library says
+    /// when it reads.
     pub async fn search(
         &self,
         query: &[f32],
@@ -383,7 +395,7 @@ impl VectorIndex {
         if allowed.is_some() || zero || !self.dataset.is_trained() {
             return Ok(vectors.search(query, k, allowed));
         }
-        let candidates = self.dataset.candidates(&self.params, query, k).await?;
+        let candidates = caught(self.dataset.dir(), self.dataset.candidates(&self.params, query, k)).await?;
         // Too few lists probed, or rows that the index leaves out (zero vectors): only a full comparison fills k places.
         if candidates.len() < k.min(vectors.len()) {
             return Ok(vectors.search(query, k, None));
@@ -419,6 +431,15 @@ impl VectorIndex {
             return bad("the query holds NaN or an infinity".to_owned());
         }
         Ok(())
+    }
+}
+
+/// What is wrong with the files of the index in `dir`, as far as their seal says; the rows are compared when it is opened.
+pub(crate) fn problem(dir: &Path) -> Option<String> {
+    match guard::check_seal(dir) {
+        Ok(guard::Seal::Broken) => Some("the manifest differs from what was written".to_owned()),
+        Ok(_) => None,
+        Err(error) => Some(error.to_string()),
     }
 }
 

@@ -22,6 +22,7 @@ use lance_index::vector::pq::PQBuildParams;
 use lance_linalg::distance::DistanceType;
 
 use super::durable::{list_files, sync_new_files};
+use super::guard::{Seal, break_seal, check_seal, write_seal};
 use super::train::{Generator, Matrix, assign, k_means, sample};
 use super::{ExactVectors, Metric, VectorError, VectorKind, VectorParams, vector_schema};
 use crate::flows::RowId;
@@ -125,6 +126,14 @@ impl VectorDataset {
         if !dir.join("_versions").exists() {
             return Self::create(dir, params);
         }
+        match check_seal(dir)? {
+            Seal::Missing => return Self::create(dir, params),
+            Seal::Broken => {
+                let detail = "the manifest differs from what was written".to_owned();
+                return Err(VectorError::Damaged { dir: dir.to_owned(), detail });
+            }
+            Seal::Whole => {}
+        }
         let lance = |error| VectorError::lance(dir, error);
         let session = Arc::new(Session::new(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES, Arc::default()));
         let dataset =
@@ -176,11 +185,24 @@ impl VectorDataset {
         self.untrained_rows.is_some()
     }
 
+    /// Removes the files, so that the next update writes all rows, which are in memory, into a new dataset.
+    pub(super) fn forget_files(&mut self) -> Result<(), VectorError> {
+        self.dataset = None;
+        self.state = None;
+        self.session = Arc::new(Session::new(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES, Arc::default()));
+        match std::fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(VectorError::io(&self.dir, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Applies `changes`; see [`super::VectorIndex::update`].
     pub(super) async fn update(
         &mut self,
         params: &VectorParams,
-        changes: Changes<'_>,
+        changes: &Changes<'_>,
         state: &str,
     ) -> Result<(), VectorError> {
         let dir = self.dir.clone();
@@ -189,6 +211,7 @@ impl VectorDataset {
         if let Some(parent) = dir.parent() {
             std::fs::create_dir_all(parent).map_err(io)?;
         }
+        break_seal(&dir)?;
         let files_before = list_files(&dir).map_err(io)?;
         self.state = None;
         let dropped: Vec<usize> = (0..self.vectors.len())
@@ -240,6 +263,7 @@ impl VectorDataset {
             .map_err(lance)?
             .build();
         dataset.cleanup_with_policy(policy).await.map_err(lance)?;
+        write_seal(&dir)?;
         self.read(dataset, params, Some(digest)).await?;
         self.untrained_rows = untrained;
         self.state = Some(state.to_owned());
@@ -446,8 +470,12 @@ async fn train_index(
     }
     let list_count = if params.kind == VectorKind::Hnsw { 1 } else { params.list_count(vectors.len()) };
     let trained = tokio::task::spawn_blocking(move || index_params(&params, rows, list_count)).await;
-    let trained =
-        trained.map_err(|error| VectorError::io(dir, std::io::Error::other(error)))?.map_err(lance)?;
+    let trained = trained
+        .map_err(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => VectorError::io(dir, std::io::Error::other(error)),
+        })?
+        .map_err(lance)?;
     let name = Some(INDEX_NAME.to_owned());
     dataset.create_index(&["vec"], IndexType::Vector, name, &trained, true).await.map_err(lance)?;
     Ok(Some(0))

@@ -303,7 +303,7 @@ async fn a_flipped_bit_is_never_a_wrong_score() {
     assert!(noticed >= 12, "{noticed}");
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
@@ -326,6 +326,93 @@ async fn a_cut_manifest_is_noticed() {
     let index = VectorIndex::open_or_create(&path, params(VectorKind::Flat, Metric::Dot)).await.unwrap();
     assert_eq!(index.state(), None);
     assert!(index.notices()[0].contains("E1003"), "{:?}", index.notices());
+}
+
+/// The seal of the folder as if the manifests had been written as they are.
+fn seal_again(path: &Path) {
+    let mut text = String::new();
+    for name in crate::support::names(&path.join("_versions")) {
+        let bytes = std::fs::read(path.join("_versions").join(&name)).unwrap();
+        text += &format!("{} {name}\n", blake3::hash(&bytes).to_hex());
+    }
+    std::fs::write(path.join("promptc.seal"), text).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_manifest_is_damage_and_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = dir.path().join("good.lance");
+    let vectors = clustered(50, 3, 14);
+    let flat = || params(VectorKind::Flat, Metric::Dot);
+    drop(build(&good, &vectors, flat()).await);
+    let seal = std::fs::read(good.join("promptc.seal")).unwrap();
+    seal_again(&good);
+    assert_eq!(std::fs::read(good.join("promptc.seal")).unwrap(), seal);
+    let mut names = crate::support::names(&good.join("_versions"));
+    names.retain(|name| name.ends_with(".manifest"));
+    let [name] = names.as_slice() else { panic!("{names:?}") };
+    let bytes = std::fs::read(good.join("_versions").join(name)).unwrap();
+    let mut damages: Vec<Vec<u8>> = [0, 1, 8, 15, 16, 17, 31, 100, bytes.len() / 2, bytes.len() - 1]
+        .iter()
+        .map(|&kept| bytes[..kept.min(bytes.len() - 1)].to_vec())
+        .collect();
+    for flip in 0..30 {
+        let mut flipped = bytes.clone();
+        flipped[flip * (bytes.len() - 1) / 29] ^= 1 << (flip % 8);
+        damages.push(flipped);
+    }
+    for (round, damaged) in damages.into_iter().enumerate() {
+        let path = dir.path().join(format!("{round}.lance"));
+        // With the seal, and with one that lets the library read what is there.
+        for is_sealed in [false, true] {
+            copy_folder(&good, &path);
+            std::fs::write(path.join("_versions").join(name), &damaged).unwrap();
+            if is_sealed {
+                seal_again(&path);
+            }
+            let mut index = VectorIndex::open_or_create(&path, flat()).await.unwrap();
+            if !is_sealed {
+                let notices = index.notices();
+                assert!(notices[0].starts_with("E1003") && notices[0].ends_with("it is built again"));
+                assert_eq!((index.state(), index.vectors().len()), (None, 0));
+                if round % 8 != 0 {
+                    continue;
+                }
+            }
+            let removed: Vec<RowId> = index.vectors().rows().to_vec();
+            index.update(&removed, &[batch(&vectors)], "again").await.unwrap();
+            let expected = brute_force(&vectors, &vectors[&7], Metric::Dot, 5);
+            assert_eq!(index.search(&vectors[&7], 5, None).await.unwrap(), expected, "round {round}");
+            drop(index);
+            let index = VectorIndex::open_or_create(&path, flat()).await.unwrap();
+            assert_eq!((index.state(), index.notices()), (Some("again"), Vec::new()), "round {round}");
+            drop(index);
+            std::fs::remove_dir_all(&path).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_met_by_an_update_is_written_anew_from_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("v.lance");
+    let mut vectors = clustered(200, 3, 17);
+    let flat = || params(VectorKind::Flat, Metric::Dot);
+    let mut index = build(&path, &vectors, flat()).await;
+    for folder in ["data", "_versions"] {
+        for name in crate::support::names(&path.join(folder)) {
+            std::fs::write(path.join(folder).join(name), [7; 40]).unwrap();
+        }
+    }
+    let added: BTreeMap<u32, Vec<f32>> = [(900, vectors[&3].clone())].into();
+    index.update(&[], &[batch(&added)], "two").await.unwrap();
+    vectors.extend(added);
+    assert!(index.notices()[0].starts_with("E1003"), "{:?}", index.notices());
+    drop(index);
+    let index = VectorIndex::open_or_create(&path, flat()).await.unwrap();
+    assert_eq!((index.state(), index.notices()), (Some("two"), Vec::new()));
+    let expected = brute_force(&vectors, &vectors[&3], Metric::Dot, 5);
+    assert_eq!(index.search(&vectors[&3], 5, None).await.unwrap(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
