@@ -2,13 +2,16 @@
 
 use crate::support;
 use crate::vectors::copy_folder;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use promptc_store::doctor::{self, Severity};
+use promptc_store::flows::FlowWriter;
 use promptc_store::kv::ledger::{uses_key, uses_value};
 use promptc_store::open::{CACHE_BYTES_DEFAULT, OpenError, Store, StoreOptions};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 const WRITE: StoreOptions = StoreOptions { cache_bytes: CACHE_BYTES_DEFAULT, read_only: false };
 const READ: StoreOptions = StoreOptions { cache_bytes: CACHE_BYTES_DEFAULT, read_only: true };
@@ -74,7 +77,8 @@ fn another_process_holds_the_store() {
         assert_eq!(error.code(), "E1001");
         assert!(error.to_string().contains(&format!("process {process}")), "{error}");
     }
-    assert_eq!(doctor::check(dir.path())[0].code, Some("E1001"));
+    let findings = doctor::check(dir.path());
+    assert_eq!((findings[0].code, findings[0].severity), (Some("E1001"), Severity::Warning));
     child.stdin.take().unwrap().write_all(b"\n").unwrap();
     child.wait().unwrap();
     open(dir.path());
@@ -120,6 +124,15 @@ fn other_versions_and_foreign_folders_are_refused_untouched() {
     assert_eq!(fs::read_dir(foreign.path()).unwrap().count(), 1);
     let file = foreign.path().join("thesis.tex");
     assert_eq!(Store::open(&file, &WRITE).unwrap_err().code(), "E2501");
+}
+
+fn write_flow(store: &Store, fp: &str) {
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..5_000));
+    let batch = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+    let mut writer =
+        FlowWriter::create(&store.tmp_dir(), &store.flows_dir(), fp, batch.schema(), &[]).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
 }
 
 /// Files of the database whose name `is_wanted`, sorted.
@@ -240,16 +253,22 @@ fn killed_process_loses_nothing_that_it_was_told_is_kept() {
 fn doctor_names_what_is_missing_and_gc_keeps_what_is_used() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    for name in ["used", "cut", "old"] {
-        fs::write(store.flows_dir().join(format!("{name}.parquet")), b"PAR1....PAR1").unwrap();
+    let ids = [("used", "0"), ("cut", "1"), ("flipped", "2")].map(|(name, digit)| (name, digit.repeat(32)));
+    for (_, fp) in &ids {
+        write_flow(&store, fp);
     }
+    let [used, cut, flipped] = ids.map(|(_, fp)| format!("flows/{fp}.parquet"));
+    fs::write(store.flows_dir().join("old.parquet"), b"PAR1....PAR1").unwrap();
     fs::create_dir(store.vectors_dir().join("v.lance")).unwrap();
     fs::create_dir(store.text_dir().join("unused")).unwrap();
     fs::write(store.text_dir().join("unused/segment"), [0; 100]).unwrap();
-    let uses =
-        uses_value(["flows/used.parquet", "flows/cut.parquet", "flows/gone.parquet", "vectors/v.lance"]);
+    let uses = uses_value([used.as_str(), &cut, &flipped, "flows/gone.parquet", "vectors/v.lance"]);
     store.ledger().put_all(&[(&uses_key("p.promptc"), &uses)]).unwrap();
-    fs::write(store.flows_dir().join("cut.parquet"), b"PAR1....").unwrap();
+    let bytes = fs::read(dir.path().join(&cut)).unwrap();
+    fs::write(dir.path().join(&cut), &bytes[..bytes.len() / 2]).unwrap();
+    let mut bytes = fs::read(dir.path().join(&flipped)).unwrap();
+    bytes[40] ^= 1;
+    fs::write(dir.path().join(&flipped), bytes).unwrap();
 
     let leftovers = doctor::unreferenced(&store).unwrap();
     let names: Vec<_> =
@@ -259,8 +278,11 @@ fn doctor_names_what_is_missing_and_gc_keeps_what_is_used() {
 
     let findings = doctor::check(dir.path());
     let errors: Vec<_> = findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
-    assert_eq!(errors.len(), 2, "{findings:?}");
-    assert!(errors[0].subject.ends_with("cut.parquet") && errors[1].subject.ends_with("gone.parquet"));
+    assert_eq!(errors.len(), 3, "{findings:?}");
+    for (error, path) in errors.iter().zip([cut.as_str(), &flipped, "flows/gone.parquet"]) {
+        assert!(error.subject.ends_with(path), "{error:?}");
+    }
+    assert!(errors[1].help.starts_with("remove ") && errors[1].help.contains("made again"), "{errors:?}");
     assert!(errors.iter().all(|finding| finding.code == Some("E1003") && finding.help.contains("p.promptc")));
     assert!(
         findings
@@ -271,7 +293,7 @@ fn doctor_names_what_is_missing_and_gc_keeps_what_is_used() {
     assert_eq!(doctor::remove(&leftovers).unwrap(), 112);
     let store = open(dir.path());
     assert!(doctor::unreferenced(&store).unwrap().is_empty());
-    assert!(store.flows_dir().join("used.parquet").exists());
+    assert!(dir.path().join(&used).exists());
 }
 
 #[test]
