@@ -232,8 +232,15 @@ fn contents(
 ) -> Result<BTreeMap<ScanKey, ScanFiles>, EngineError> {
     let roots = promptc_compiler::plan::select(&hir.graph, &options.targets)
         .map_err(|target| EngineError::Unknown(target.to_string()))?;
+    let reached = reachable(&hir.graph, &roots);
+    // What this build cannot do is said before any file is looked at.
+    for id in &reached {
+        if let Op::Unavailable { area, what } = &hir.graph.node(*id).op {
+            return Err(EngineError::Unavailable { area: area.clone(), what: what.clone() });
+        }
+    }
     let mut found = BTreeMap::new();
-    for id in reachable(&hir.graph, &roots) {
+    for id in reached {
         let Op::Scan(scan) = &hir.graph.node(id).op else { continue };
         let key = scan_key(scan);
         if found.contains_key(&key) {

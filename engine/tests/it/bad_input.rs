@@ -169,3 +169,16 @@ fn a_damaged_stream_is_an_error_with_its_code() {
     }
     assert_eq!(code(fixture.run()).0, "E1003");
 }
+
+#[test]
+fn what_this_build_cannot_do_is_said_before_any_file_is_read() {
+    let program = r##"
+edition 2026
+source notes : stream<{ id: text, text: text }> = jsonl("nowhere.jsonl") { key = id }
+tokenizer words { kind = word_punct }
+model base { arch = decoder, init = seed(1), shape = "tiny", context = 64tok, tokenizer = words }
+pipeline p { notes |> generate(text, with = base, max = 8tok) as answer -> kept
+  write kept to jsonl("out/kept.jsonl", key = id) }
+"##;
+    assert_eq!(code(Fixture::new(program).run()).0, "E2002");
+}
