@@ -22,6 +22,7 @@ use promptc_compiler::hir::Hir;
 use promptc_compiler::op::{Op, Scan};
 use promptc_compiler::plan::{BuildRecord, Content, Plan, PlanError, Request, Rules, plan, plan_graph};
 use promptc_compiler::types::Fp;
+use promptc_store::kv::Ledger;
 use promptc_store::open::Store;
 use promptc_store::sources::{self, FileEntry};
 
@@ -276,6 +277,26 @@ fn quarantine_key(fp: &Fp) -> String {
     format!("quarantine/{fp}")
 }
 
+/// Drops what the ledger keeps by fingerprint and no program's last build has any more, so that it does not grow with every edit.
+fn forget_unused(ledger: &Ledger) -> Result<(), EngineError> {
+    let mut used = BTreeSet::new();
+    for (_, bytes) in ledger.entries("build/")? {
+        // A record of another format says nothing of its fingerprints: then nothing is dropped.
+        let Some(record) = String::from_utf8(bytes).ok().and_then(|text| BuildRecord::parse(&text).ok())
+        else {
+            return Ok(());
+        };
+        used.extend(record.nodes.iter().map(|node| node.fp.to_string()));
+    }
+    let mut unused = Vec::new();
+    for prefix in ["quarantine/", "idf/"] {
+        let names = ledger.entries(prefix)?.into_iter().map(|(name, _)| name);
+        unused.extend(names.filter(|name| !used.contains(&name[prefix.len()..])));
+    }
+    let unused: Vec<&str> = unused.iter().map(String::as_str).collect();
+    Ok(ledger.remove_all(&unused)?)
+}
+
 fn build_key(identity: &str) -> String {
     format!("build/{identity}")
 }
@@ -356,6 +377,7 @@ impl<'a> Run<'a> {
             entries.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
         ledger.put_all(&entries)?;
         self.ctx.store.rows().advance()?;
+        forget_unused(ledger)?;
         if !self.report.is_idle() {
             let leftovers = promptc_store::doctor::unreferenced(&self.ctx.store);
             let removed = leftovers.and_then(|leftovers| promptc_store::doctor::remove(&leftovers));

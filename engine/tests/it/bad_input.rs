@@ -182,3 +182,17 @@ pipeline p { notes |> generate(text, with = base, max = 8tok) as answer -> kept
 "##;
     assert_eq!(code(Fixture::new(program).run()).0, "E2002");
 }
+
+#[test]
+fn what_was_left_out_once_is_forgotten_when_the_source_is_repaired() {
+    let program = COPY.replace("{ key = id }", "{ key = id, bad_rows = quarantine, max_bad = 60% }");
+    let fixture = Fixture::new(&program);
+    fixture.write("notes.jsonl", "{\"id\":\"a\",\"text\":\"x\"}\nnot json\n");
+    assert_eq!(fixture.run().unwrap().quarantined, 1);
+    fixture.write("notes.jsonl", "{\"id\":\"a\",\"text\":\"x\"}\n");
+    assert_eq!(fixture.run().unwrap().quarantined, 0);
+    let settings = promptc_engine::store::open::StoreOptions { cache_bytes: 1 << 30, read_only: false };
+    let store =
+        promptc_engine::store::open::Store::open(&fixture.path().join(".promptc"), &settings).unwrap();
+    assert!(store.ledger().entries("quarantine/").unwrap().is_empty());
+}
