@@ -119,8 +119,9 @@ impl TokenScores {
         let floor = (total as f64 / RATIO_MAX).floor() as u64;
         let excess = total.saturating_sub(cap.max(floor)) as usize;
         inside.retain(|&(_, text, idx)| !self.texts[text as usize][idx as usize].protected);
+        // Of equal tokens the earlier ones stay, as everywhere in selection.
         inside.sort_by(|left, right| {
-            left.0.total_cmp(&right.0).then((left.1, left.2).cmp(&(right.1, right.2)))
+            left.0.total_cmp(&right.0).then((right.1, right.2).cmp(&(left.1, left.2)))
         });
         let mut dropped: Vec<Vec<bool>> = self.texts.iter().map(|tokens| vec![false; tokens.len()]).collect();
         for &(_, text, idx) in inside.iter().take(excess) {

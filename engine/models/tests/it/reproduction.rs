@@ -1,8 +1,8 @@
 //! The measured numbers of the language reference, reproduced over the public data sets with this code.
 //!
 //! Each test prints its figures beside the reference's and fails beyond a tolerance: 1 point where the reference's
-//! questions are known, more where it drew them at random (the draw is another here). Without the data folder the
-//! tests say so and pass.
+//! questions are known; where it drew them at random, two standard errors of its draw, for ours is another. Without
+//! the data folder the tests say so and pass.
 
 mod agnostic;
 
@@ -25,17 +25,36 @@ struct Report {
 }
 
 impl Report {
+    /// Both over the same questions: off by at most `tolerance` points.
     fn compare(&mut self, name: &str, found: &[f64], reference: &[f64], tolerance: f64) {
+        self.compare_within(name, found, reference, |_| tolerance);
+    }
+
+    /// The reference is a draw of `count` questions: off by at most two standard errors of it, and never asked to be
+    /// nearer than 1 point.
+    fn compare_draw(&mut self, name: &str, found: &[f64], reference: &[f64], count: usize) {
+        self.compare_within(name, found, reference, |percent| {
+            let share = percent / 100.0;
+            (200.0 * (share * (1.0 - share) / count as f64).sqrt()).max(1.0)
+        });
+    }
+
+    fn compare_within(
+        &mut self,
+        name: &str,
+        found: &[f64],
+        reference: &[f64],
+        tolerance: impl Fn(f64) -> f64,
+    ) {
         let show =
             |values: &[f64]| values.iter().map(|value| format!("{value:5.1}")).collect::<Vec<_>>().join(" ");
         println!("{name:<44} found {}   reference {}", show(found), show(reference));
-        let worst = found
-            .iter()
-            .zip(reference)
-            .map(|(found, reference)| (found - reference).abs())
-            .fold(0.0, f64::max);
-        if worst > tolerance || found.len() != reference.len() {
-            self.failures.push(format!("{name}: off by {worst:.1}, allowed {tolerance:.1}"));
+        assert_eq!(found.len(), reference.len(), "{name}");
+        for (found, &reference) in found.iter().zip(reference) {
+            let (off, allowed) = ((found - reference).abs(), tolerance(reference));
+            if off > allowed {
+                self.failures.push(format!("{name}: {found:.1} is off by {off:.1}, allowed {allowed:.1}"));
+            }
         }
     }
 
@@ -138,6 +157,22 @@ fn survival(
         }
     }
     hits.into_iter().map(|hits| percent(hits, cases.len())).collect()
+}
+
+/// Share of rows in percent whose output has at most the tokens that the ratio allows; all others are flagged.
+fn ratio_reached(cases: &[Case<'_>], options: &Options, ratios: &[f64]) -> Vec<f64> {
+    let mut reached = vec![0; ratios.len()];
+    for case in cases {
+        let row = Row { texts: &[case.text], titles: None, query: Some(case.query), similarities: None };
+        let ranking = Ranking::new(&row, options, &WordPunct, None);
+        for (reached, &ratio) in reached.iter_mut().zip(ratios) {
+            let cap = ratio_cap(ranking.tokens_in(), ratio);
+            let out = ranking.cut(cap, &WordPunct);
+            assert_eq!(out.over_ratio, out.tokens_out > cap);
+            *reached += usize::from(!out.over_ratio);
+        }
+    }
+    reached.into_iter().map(|reached| percent(reached, cases.len())).collect()
 }
 
 /// The ceiling of a unit: the gold units alone fit the cap.
@@ -257,6 +292,9 @@ fn squad_paragraphs() {
         1.0,
     );
     report.at_least("gate of paragraphs", &clauses, &[94.0, 88.0, 80.0]);
+    let reached = ratio_reached(&cases, &options(Unit::Clause), &ratios);
+    println!("SQuAD2 paragraph, clauses, rows that reach the ratio: {reached:.1?}");
+    report.at_least("rows that reach the ratio", &reached, &[99.5; 3]);
     report.at_least("oracle of sentences", &sentence_oracle, &sentences);
     report.at_least("oracle of clauses", &clause_oracle, &clauses);
 
@@ -338,7 +376,7 @@ fn squad_articles() {
     let texts: Vec<String> = articles.iter().map(|article| article.paragraphs.join("\n")).collect();
     let mut cases = Vec::new();
     for (article, text) in articles.iter().zip(&texts).skip(1).step_by(2) {
-        for question in article.questions.iter().step_by(3) {
+        for question in &article.questions {
             let offset: usize =
                 article.paragraphs[..question.paragraph].iter().map(|paragraph| paragraph.len() + 1).sum();
             let gold =
@@ -350,13 +388,13 @@ fn squad_articles() {
     let sentences = Options::with_query(Unit::Sentence, Target::Ratio(2.0));
     let mut report = Report::default();
     let found = survival(&cases, &sentences, &ratios, Some(&stats));
-    report.compare("SQuAD2 article, sentences", &found, &[99.6, 99.6, 99.2, 98.4, 97.0], 1.0);
+    report.compare_draw("SQuAD2 article, sentences", &found, &[99.6, 99.6, 99.2, 98.4, 97.0], 500);
     report.at_least("gate of long contexts", &found, &[99.0, 99.0, 98.5, 97.5]);
     let clauses = survival(&cases, &Options::with_query(Unit::Clause, Target::Ratio(2.0)), &ratios, None);
     println!("SQuAD2 article, clauses, no statistics {clauses:.1?}");
     report.at_least("gate of long contexts, clauses, no statistics", &clauses, &[99.0, 99.0, 98.5, 97.5]);
     let by_chance = random(&cases, &ratios);
-    report.compare("SQuAD2 article, random", &by_chance, &[51.0, 26.0, 13.0, 7.8, 4.2], 2.5);
+    report.compare_draw("SQuAD2 article, random", &by_chance, &[51.0, 26.0, 13.0, 7.8, 4.2], 500);
 
     // The graph of an article does not depend on the question, so its ranking is made once.
     let options = Options { select: Some(Select::TextRank), ..sentences };
@@ -373,7 +411,7 @@ fn squad_articles() {
         }
     }
     let textrank: Vec<f64> = hits.into_iter().map(|hits| percent(hits, cases.len())).collect();
-    report.compare("SQuAD2 article, TextRank", &textrank, &[50.8, 25.6, 12.4, 6.0, 3.6], 2.5);
+    report.compare_draw("SQuAD2 article, TextRank", &textrank, &[50.8, 25.6, 12.4, 6.0, 3.6], 500);
 }
 
 /// A question with ten passages, one of which is its gold passage.
@@ -394,7 +432,10 @@ impl Pack<'_> {
     }
 }
 
-/// 900 packs: the gold passage at a random place among the nine highest BM25 passages of other questions.
+/// A pack for every question: the gold passage at a random place among the nine highest BM25 passages of others.
+///
+/// The reference drew 300 test questions of the 2,655; which ones is not known. The figures here are over all that
+/// do not train, so they lie inside the reference's sampling error (1.4 to 2.8 points) and have less of their own.
 fn packs(questions: &[OpenQuestion]) -> Vec<Pack<'_>> {
     let mut postings: BTreeMap<String, Vec<(usize, f64)>> = BTreeMap::new();
     let mut lengths = Vec::new();
@@ -406,9 +447,8 @@ fn packs(questions: &[OpenQuestion]) -> Vec<Pack<'_>> {
     }
     let mean = lengths.iter().sum::<f64>() / lengths.len() as f64;
     let mut random = Random(3);
-    let sample: Vec<usize> = random.order(questions.len()).into_iter().take(900).collect();
     let mut packs = Vec::new();
-    for gold in sample {
+    for gold in random.order(questions.len()) {
         let question = &questions[gold];
         let mut scores = vec![0.0; questions.len()];
         for word in words::distinct_words(&question.question) {
@@ -457,7 +497,7 @@ fn string_survival(
     hits.into_iter().map(|hits| percent(hits, packs.len())).collect()
 }
 
-/// Share of packs whose answer survives if sentences are ranked by BM25 alone.
+/// Share of packs whose answer survives if sentences are ranked by BM25, smoothed over neighbours, alone.
 fn sentences_by_bm25(packs: &[Pack<'_>], ratios: &[f64], stats: &TextStats) -> Vec<f64> {
     let mut hits = vec![0; ratios.len()];
     for pack in packs {
@@ -479,7 +519,9 @@ fn sentences_by_bm25(packs: &[Pack<'_>], ratios: &[f64], stats: &TextStats) -> V
             }
         }
         let idf = counts.idf(&query, Some(stats));
-        let order = score::order(&counts.bm25(&idf, score::SENTENCE_K1, score::SENTENCE_B));
+        let bm25 = counts.bm25(&idf, score::SENTENCE_K1, score::SENTENCE_B);
+        let texts: Vec<u32> = sentences.iter().map(|sentence| sentence.text).collect();
+        let order = score::order(&score::smooth(&bm25, &texts, score::SENTENCE_SMOOTHING));
         let total = pack.texts.iter().map(|text| WordPunct.count(text)).sum();
         for (hits, &ratio) in hits.iter_mut().zip(ratios) {
             let cap = ratio_cap(total, ratio);
@@ -511,10 +553,10 @@ fn ten_passages() {
     let mut report = Report::default();
     let mut options = Options::with_query(Unit::Sentence, Target::Ratio(2.0));
     let found = string_survival(test, &options, &ratios, Some(&stats));
-    report.compare("NQ-open ten passages, lexical", &found, &[93.7, 88.0, 78.0], 2.5);
+    report.compare("NQ-open ten passages, lexical", &found, &[93.7, 88.0, 78.0], 1.0);
 
     let found = sentences_by_bm25(test, &ratios, &stats);
-    report.compare("NQ-open ten passages, BM25 of sentences only", &found, &[84.3, 72.3, 60.3], 3.0);
+    report.compare_draw("NQ-open ten passages, BM25 of sentences only", &found, &[84.3, 72.3, 60.3], 300);
 
     let mut examples = Vec::new();
     for pack in train {
@@ -523,7 +565,7 @@ fn ten_passages() {
     }
     options.scorer = Scorer::Linear(fit(&examples, Fit { epochs: 6, batch: 1, rate: 0.05, seed: 7 }));
     let found = string_survival(test, &options, &ratios, Some(&stats));
-    report.compare("NQ-open ten passages, linear", &found, &[94.3, 90.0, 82.7], 2.5);
+    report.compare_draw("NQ-open ten passages, linear", &found, &[94.3, 90.0, 82.7], 300);
     report.at_least("gate of ten passages", &found[1..], &[88.0, 80.0]);
     let alone = train.iter().filter_map(|pack| {
         let answers: Vec<&str> = pack.question.answers.iter().map(String::as_str).collect();
@@ -597,7 +639,7 @@ fn scifact_rationales() {
     let found = survival(&cases, &options, &ratios, Some(&stats));
     report.compare("SciFact rationale, TextRank", &found, &[65.6, 50.7, 48.3], 1.0);
     let by_chance = random(&cases, &ratios);
-    report.compare("SciFact rationale, random", &by_chance, &[62.7, 43.1, 34.9], 5.0);
+    report.compare_draw("SciFact rationale, random", &by_chance, &[62.7, 43.1, 34.9], 209);
 }
 
 #[test]
@@ -624,7 +666,7 @@ fn tokens_of_paragraphs() {
     }
     let found = [percent(spans, cases.len()), percent(content, cases.len())];
     let mut report = Report::default();
-    report.compare("SQuAD2 tokens at 1.25x: span, content words", &found, &[84.4, 100.0], 1.0);
+    report.compare("SQuAD2 tokens at 1.25x: span, content words", &found, &[84.4, 100.0], 0.1);
 }
 
 #[test]
