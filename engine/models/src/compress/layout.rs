@@ -27,6 +27,19 @@ pub(crate) struct Layout {
     unit: Unit,
 }
 
+/// A query's words counted in the units of a row, and what follows from the counts alone.
+pub(crate) struct Counted<'a> {
+    query: &'a str,
+    words: QueryWords,
+    /// Counts of the parts; none where passages are selected.
+    parts: Counts,
+    sentences: Counts,
+    /// Inverse document frequency of each query word, over sentences.
+    idf: Vec<f64>,
+    /// Normalised scores of the passages.
+    passages: Vec<f64>,
+}
+
 impl Layout {
     pub(crate) fn new(cleans: &[Clean], options: &Options, tokenizer: &dyn Tokenizer) -> Self {
         let unit = options.finest();
@@ -157,26 +170,38 @@ impl Layout {
         (self.first_parts[sentence] as usize, end)
     }
 
+    /// Counts the query's words in every unit, once for all scores.
+    pub(crate) fn counted<'a>(
+        &self,
+        cleans: &[Clean],
+        row: &Row<'_>,
+        query: &'a str,
+        stats: Option<&dyn CorpusStats>,
+    ) -> Counted<'a> {
+        let words = QueryWords::new(query);
+        let (parts, sentences) = self.counts(cleans, &words);
+        let passages = self.passage_scores(&words, &sentences, row, stats);
+        let idf = sentences.idf(&words, stats);
+        Counted { query, words, parts, sentences, idf, passages }
+    }
+
     /// Scores of the parts against a query.
     pub(crate) fn query_scores(
         &self,
         cleans: &[Clean],
         row: &Row<'_>,
-        query: &str,
+        counted: &Counted<'_>,
         options: &Options,
-        stats: Option<&dyn CorpusStats>,
     ) -> Vec<f64> {
-        let query_words = QueryWords::new(query);
-        let (part_counts, sentence_counts) = self.counts(cleans, &query_words);
-        let passages = self.passage_scores(&query_words, &sentence_counts, row, stats);
+        let Counted { idf, passages, .. } = counted;
         if self.unit == Unit::Passage {
             return self.parts.iter().map(|part| passages[part.sentence as usize]).collect();
         }
-        let idf = sentence_counts.idf(&query_words, stats);
         let sentences = match &options.scorer {
             Scorer::Lexical => {
-                let bm25 = sentence_counts.bm25(&idf, score::SENTENCE_K1, score::SENTENCE_B);
-                let mut scores = score::lexical(&bm25, &sentence_counts.coverage(&idf), &self.sentence_texts);
+                let bm25 = counted.sentences.bm25(idf, score::SENTENCE_K1, score::SENTENCE_B);
+                let coverage = counted.sentences.coverage(idf);
+                let mut scores = score::lexical(&bm25, &coverage, &self.sentence_texts);
                 if options.stages.passage && self.passage_texts.len() > 1 {
                     for (score, &passage) in scores.iter_mut().zip(&self.sentence_passages) {
                         *score += score::PASSAGE_WEIGHT * passages[passage as usize];
@@ -185,8 +210,7 @@ impl Layout {
                 scores
             }
             Scorer::Linear(weights) => {
-                let features = self.features(cleans, row, query, stats);
-                let scores = scorer::scores(&features, weights);
+                let scores = scorer::scores(&self.features(cleans, row, counted), weights);
                 if self.unit == Unit::Clause { scorer::min_max(&scores) } else { scores }
             }
         };
@@ -194,7 +218,7 @@ impl Layout {
         if self.unit == Unit::Sentence {
             return of_sentence.collect();
         }
-        let bm25 = score::norm(&part_counts.bm25(&idf, score::SENTENCE_K1, score::SENTENCE_B));
+        let bm25 = score::norm(&counted.parts.bm25(idf, score::SENTENCE_K1, score::SENTENCE_B));
         let texts: Vec<u32> = self.parts.iter().map(|part| part.text).collect();
         let own = score::smooth(&bm25, &texts, score::CLAUSE_SMOOTHING);
         of_sentence.zip(&own).map(|(sentence, own)| sentence + score::CLAUSE_WEIGHT * own).collect()
@@ -205,12 +229,8 @@ impl Layout {
         &self,
         cleans: &[Clean],
         row: &Row<'_>,
-        query: &str,
-        stats: Option<&dyn CorpusStats>,
+        counted: &Counted<'_>,
     ) -> Vec<[f64; FEATURE_COUNT]> {
-        let query_words = QueryWords::new(query);
-        let (_, counts) = self.counts(cleans, &query_words);
-        let idf = counts.idf(&query_words, stats);
         let sentences: Vec<(&str, u32)> = (0..self.sentences.len())
             .map(|idx| {
                 let (first, end) = self.parts_of(idx);
@@ -219,14 +239,14 @@ impl Layout {
             })
             .collect();
         scorer::features(&scorer::Context {
-            query,
-            query_words: &query_words,
-            idf: &idf,
-            counts: &counts,
+            query: counted.query,
+            query_words: &counted.words,
+            idf: &counted.idf,
+            counts: &counted.sentences,
             sentences: &sentences,
             sentence_texts: &self.sentence_texts,
             sentence_passages: &self.sentence_passages,
-            passages: &self.passage_scores(&query_words, &counts, row, stats),
+            passages: &counted.passages,
             titles: &self.passage_titles(row),
         })
     }

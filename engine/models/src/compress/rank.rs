@@ -262,7 +262,10 @@ impl Ranking {
     ) {
         let layout = Layout::new(&self.cleans, options, tokenizer);
         let scores = match (row.query, options.select) {
-            (Some(query), _) => layout.query_scores(&self.cleans, row, query, options, stats),
+            (Some(query), _) => {
+                let counted = layout.counted(&self.cleans, row, query, stats);
+                layout.query_scores(&self.cleans, row, &counted, options)
+            }
             (None, select) => {
                 let texts: Vec<&str> = layout
                     .parts
@@ -295,7 +298,7 @@ pub fn sentence_features(
     let options = Options { unit: Unit::Sentence, ..options.clone() };
     let cleans = clean_all(row.texts, &options);
     let layout = Layout::new(&cleans, &options, tokenizer);
-    let features = layout.features(&cleans, row, query, stats);
+    let features = layout.features(&cleans, row, &layout.counted(&cleans, row, query, stats));
     let sentences = layout.sentence_texts.iter().zip(&layout.sentences);
     sentences
         .zip(features)

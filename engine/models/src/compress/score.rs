@@ -6,7 +6,7 @@
 //!
 //! Constants belong to the `lexical` scorer's version; they are not options.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use crate::words;
 
@@ -56,9 +56,9 @@ pub trait CorpusStats: Send + Sync {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TextStats {
     documents: u64,
-    frequencies: BTreeMap<String, u64>,
+    frequencies: HashMap<String, u64>,
     tokens: u64,
-    token_frequencies: BTreeMap<String, u64>,
+    token_frequencies: HashMap<String, u64>,
 }
 
 impl TextStats {

@@ -5,7 +5,7 @@
 //! `f64` and fixed order, so that the same examples and seed give the same weights.
 
 use super::score::{self, Counts, QueryWords};
-use crate::words;
+use crate::{tokenize, words};
 
 /// Number of features.
 pub const FEATURE_COUNT: usize = 24;
@@ -264,9 +264,7 @@ impl Surface {
         let mut names = 0;
         let mut number = false;
         let mut found = vec![false; capitals.len()];
-        let words =
-            text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
-        for (idx, word) in words.enumerate() {
+        for (idx, word) in tokenize::word_ranges(text).map(|range| &text[range]).enumerate() {
             number |= word.bytes().any(|byte| byte.is_ascii_digit());
             if starts_upper(word) {
                 names += u32::from(idx > 0);
