@@ -3,7 +3,7 @@
 //! Everything here is canonical: defaults are written out, parameters substituted, names of declarations replaced
 //! by what they mean. There are no spans, so serialising an [`Op`] gives the bytes that its fingerprint is taken of.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::syntax::ast::{BinaryOp, Role, UnaryOp};
 use crate::types::{Column, Element, Nominal, Type};
@@ -250,7 +250,7 @@ pub struct Compress {
 }
 
 /// Drops duplicates.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "fields are the parameters of the language reference")]
 pub struct Dedup {
     pub column: String,

@@ -15,6 +15,7 @@
 //! | [`paths`] | may this output path be written at all |
 //! | [`medium`] | how does one file replace another in a single step |
 //! | [`schema`] | which columns has each table of ours |
+//! | [`history`] | what was ever measured, where and of which commit (Parquet) |
 //! | [`doctor`] | is the directory whole, and what in it is no longer needed |
 //!
 //! ```text
@@ -38,6 +39,7 @@
 
 pub mod doctor;
 pub mod flows;
+pub mod history;
 pub mod kv;
 pub mod medium;
 pub mod open;

@@ -6,13 +6,19 @@
 //!
 //! Does not know what is in the file, nor whether the path may be written ([`crate::paths`]).
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes that a writer gathers before it calls the system; one or two pages of a page cache read-ahead.
 const BUFFER_BYTES: usize = 128 * 1024;
+
+/// Hidden names that this process has given out and not yet taken back.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// Distinguishes files that one process writes aside at the same time.
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
@@ -90,7 +96,7 @@ pub fn sync_folder(folder: &Path) -> Result<(), MediumError> {
 #[derive(Debug)]
 pub struct AsideFile {
     target: PathBuf,
-    aside: PathBuf,
+    aside: Hidden,
     writer: Option<BufWriter<File>>,
 }
 
@@ -99,11 +105,11 @@ impl AsideFile {
     /// that is already there. Removes what dead processes left for the same target.
     pub fn create(target: &Path) -> Result<Self, MediumError> {
         remove_stale(target);
-        let aside = hidden_path(target);
+        let aside = Hidden::beside(target);
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
-            .open(&aside)
+            .open(&*aside)
             .map_err(|source| MediumError::new("create", &aside, source))?;
         let writer = Some(BufWriter::with_capacity(BUFFER_BYTES, file));
         Ok(Self { target: target.to_path_buf(), aside, writer })
@@ -140,7 +146,7 @@ impl AsideFile {
         }
         writer.get_ref().sync_all().map_err(|source| self.failed(source))?;
         drop(writer);
-        fs::rename(&self.aside, &self.target)
+        fs::rename(&*self.aside, &self.target)
             .map_err(|source| MediumError::new("replace", &self.target, source))?;
         Ok(true)
     }
@@ -163,7 +169,7 @@ impl Drop for AsideFile {
             let _ = writer.into_parts();
         }
         // After a rename the hidden name is gone and this fails, as it should.
-        let _ = fs::remove_file(&self.aside);
+        let _ = fs::remove_file(&*self.aside);
     }
 }
 
@@ -178,10 +184,45 @@ fn aside_prefix(target: &Path) -> String {
     format!(".{}.tmp-", &name[..end])
 }
 
-/// A hidden name in the folder of `target` that no other writer of this or another process uses.
-pub(crate) fn hidden_path(target: &Path) -> PathBuf {
-    let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-    parent_of(target).join(format!("{}{}-{sequence}", aside_prefix(target), std::process::id()))
+/// A hidden name; known to [`remove_unfinished`] while this value lives.
+#[derive(Debug)]
+pub(crate) struct Hidden(PathBuf);
+
+impl Hidden {
+    /// A name in the folder of `target` that no other writer of this or another process uses.
+    pub(crate) fn beside(target: &Path) -> Self {
+        let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}{}-{sequence}", aside_prefix(target), std::process::id());
+        let path = parent_of(target).join(name);
+        unfinished().insert(path.clone());
+        Self(path)
+    }
+}
+
+impl Deref for Hidden {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        unfinished().remove(&self.0);
+    }
+}
+
+fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what this process is writing under hidden names: for a process that is about to end without unwinding. Best
+/// effort; whoever writes such a file meanwhile fails to publish it.
+pub fn remove_unfinished() {
+    for path in unfinished().iter() {
+        let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    }
 }
 
 /// Removes hidden files of `target` whose process no longer runs. Best effort: a file that stays costs space only.

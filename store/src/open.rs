@@ -208,6 +208,11 @@ impl Store {
     pub fn tmp_dir(&self) -> PathBuf {
         self.dir.join("tmp")
     }
+
+    /// Removes what is in [`Store::tmp_dir`]: for a process that is about to end without unwinding.
+    pub fn discard_temporaries(&self) {
+        let _ = empty_tmp(&self.tmp_dir());
+    }
 }
 
 /// Folders of the store that hold named files which a build may stand on.

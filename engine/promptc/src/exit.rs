@@ -21,16 +21,23 @@ pub enum Exit {
     Interrupted,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        ExitCode::from(match exit {
+impl Exit {
+    /// The process's exit status.
+    pub fn code(self) -> u8 {
+        match self {
             Exit::Ok => 0,
             Exit::Program => 1,
             Exit::Usage => 2,
             Exit::Failed => 3,
             Exit::Run => 4,
             Exit::Interrupted => 130,
-        })
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit.code())
     }
 }
 

@@ -12,6 +12,8 @@
 //! them, so an incremental result equals a full one by construction, and its cost (a sort per band) is small beside
 //! reading the texts.
 
+pub mod codec;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -78,16 +80,8 @@ impl DedupNode {
         ctx: Arc<RunContext>,
         stats: Arc<NodeStats>,
     ) -> Result<Self, EngineError> {
-        let shingle = ShingleOptions::new(params.shingle, params.permutations)
-            .map_err(|error| EngineError::Row { code: "E0504", message: format!("dedup: {error}") })?;
-        let options = SignatureOptions {
-            unit: if params.unit == "block" { Unit::Block } else { Unit::Row },
-            near: params.by == "minhash",
-            shingle,
-            min_words: params.min_words,
-        };
         let df_schema = Arc::new(DFSchema::try_from(schema.as_ref().clone())?);
-        let setup = Setup { params, options, key, schema, row_params, ctx, stats };
+        let setup = Setup::new(params, key, schema, row_params, ctx, stats)?;
         Ok(Self { input, schema: df_schema, setup: Arc::new(setup) })
     }
 }
@@ -266,6 +260,25 @@ struct Place {
 }
 
 impl Setup {
+    fn new(
+        params: Dedup,
+        key: Vec<String>,
+        schema: SchemaRef,
+        row_params: [u8; 32],
+        ctx: Arc<RunContext>,
+        stats: Arc<NodeStats>,
+    ) -> Result<Self, EngineError> {
+        let shingle = ShingleOptions::new(params.shingle, params.permutations)
+            .map_err(|error| EngineError::Row { code: "E0504", message: format!("dedup: {error}") })?;
+        let options = SignatureOptions {
+            unit: if params.unit == "block" { Unit::Block } else { Unit::Row },
+            near: params.by == "minhash",
+            shingle,
+            min_words: params.min_words,
+        };
+        Ok(Self { params, options, key, schema, row_params, ctx, stats })
+    }
+
     fn texts<'a>(&self, batch: &'a RecordBatch) -> Result<&'a StringArray, EngineError> {
         let column = batch.column_by_name(&self.params.column);
         let column = column.ok_or_else(|| EngineError::internal(PLACE, "the text column is gone"))?;

@@ -14,7 +14,7 @@
 //! within that moment may leave a manifest without content, which Lance then refuses to open.
 
 use super::{Sink, SinkError, SinkReport, SinkSpec};
-use crate::medium::{self, MediumError};
+use crate::medium::{self, Hidden, MediumError};
 use crate::paths;
 use arrow::array::RecordBatchIterator;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -45,11 +45,11 @@ pub(super) struct Lance {
 }
 
 /// A hidden folder that is removed unless it was renamed.
-struct Staging(PathBuf);
+struct Staging(Hidden);
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&*self.0);
     }
 }
 
@@ -73,9 +73,9 @@ impl Lance {
             }
         }
         medium::remove_stale(&target);
-        let staging = medium::hidden_path(&target);
+        let staging = Hidden::beside(&target);
         let (sender, receiver) = sync_channel(WAITING_BATCHES);
-        let (schema, path) = (schema.clone(), staging.clone());
+        let (schema, path) = (schema.clone(), staging.to_path_buf());
         let worker = std::thread::Builder::new()
             .name("lance sink".into())
             .spawn(move || block_on(&path, write_all(&path, schema, receiver)))
@@ -127,14 +127,14 @@ impl Sink for Lance {
     fn finish(mut self: Box<Self>) -> Result<SinkReport, SinkError> {
         self.join()?;
         let changed = if self.target.exists() {
-            let (staging, target) = (self.staging.0.clone(), self.target.clone());
+            let (staging, target) = (self.staging.0.to_path_buf(), self.target.clone());
             let key = if self.overwrite { None } else { Some(self.key.clone()) };
             // A thread without a runtime of its own, whatever thread the caller stands on.
             let worker = std::thread::spawn(move || block_on(&target, update(&staging, &target, key)));
             worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
         } else {
             sync_tree(&self.staging.0)?;
-            fs::rename(&self.staging.0, &self.target)
+            fs::rename(&*self.staging.0, &self.target)
                 .map_err(|source| MediumError::new("replace", &self.target, source))?;
             true
         };

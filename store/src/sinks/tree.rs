@@ -11,7 +11,7 @@
 //! with the names of both runs, and again at the end, so that a killed run leaves no file that nobody owns.
 
 use super::{SinkError, SinkReport};
-use crate::medium::{self, MediumError};
+use crate::medium::{self, Hidden, MediumError};
 use crate::paths;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -37,7 +37,7 @@ struct Entry {
 pub(super) struct Tree {
     folder: PathBuf,
     path: String,
-    staging: PathBuf,
+    staging: Hidden,
     staged_count: u64,
     entries: BTreeMap<String, Entry>,
 }
@@ -46,8 +46,8 @@ impl Tree {
     /// `folder` is checked and exists; `path` is what the program calls it.
     pub(super) fn open(folder: PathBuf, path: &str) -> Result<Self, SinkError> {
         medium::remove_stale(&folder);
-        let staging = medium::hidden_path(&folder);
-        fs::create_dir(&staging).map_err(|source| MediumError::new("make folder", &staging, source))?;
+        let staging = Hidden::beside(&folder);
+        fs::create_dir(&*staging).map_err(|source| MediumError::new("make folder", &staging, source))?;
         Ok(Self { folder, path: path.to_owned(), staging, staged_count: 0, entries: BTreeMap::new() })
     }
 
@@ -185,7 +185,7 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.staging);
+        let _ = fs::remove_dir_all(&*self.staging);
     }
 }
 

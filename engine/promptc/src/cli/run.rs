@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use promptc_engine::compiler::plan::{BuildRecord, classes, show};
@@ -10,9 +12,11 @@ use promptc_engine::error::EngineError;
 use promptc_engine::program::Program;
 use promptc_engine::report::RunReport;
 use promptc_engine::run::{RunOptions, last_build, plan_program, run as run_program};
-use promptc_engine::store::medium::replace;
+use promptc_engine::store::medium::{remove_unfinished, replace};
+use promptc_engine::store::open::Store;
 
-use super::{Common, Outcome, ProgramArgs, progress};
+use super::progress::{self, Listener};
+use super::{Common, Outcome, ProgramArgs};
 use crate::exit::Exit;
 use crate::show::{print_report, print_warnings};
 
@@ -101,22 +105,46 @@ fn record(program: &Program, common: &Common) -> Result<BuildRecord, EngineError
         .ok_or_else(|| EngineError::internal("build", "no record of this run"))
 }
 
+/// How long a run may take to stop by itself after Ctrl-C. Then the process ends as it would by SIGKILL, which the
+/// store and the outputs stand at any moment.
+const STOP_GRACE: Duration = Duration::from_millis(150);
+
 /// Runs with progress on standard error; Ctrl-C stops it.
 fn execute(program: &Program, options: &RunOptions, common: &Common) -> Result<RunReport, EngineError> {
     let store = common.store(program.folder())?;
     let runtime = common.runtime()?;
     let cancel = Cancel::default();
-    let listener = cancel.clone();
-    runtime.spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            listener.cancel();
-        }
-    });
     let events = progress::listener(common);
+    stop_on_interrupt(cancel.clone(), events.clone(), store.clone())?;
     let result = runtime.block_on(run_program(program, store, options, events.clone(), cancel));
     events.finish();
-    runtime.shutdown_timeout(std::time::Duration::from_millis(100));
+    runtime.shutdown_timeout(Duration::from_millis(100));
     result
+}
+
+/// Listens for Ctrl-C on a thread of its own, since all others may be computing.
+fn stop_on_interrupt(cancel: Cancel, events: Arc<Listener>, store: Arc<Store>) -> Result<(), EngineError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| EngineError::internal("the listener for Ctrl-C", error))?;
+    let listen = move || {
+        if runtime.block_on(tokio::signal::ctrl_c()).is_err() {
+            return;
+        }
+        cancel.cancel();
+        std::thread::sleep(STOP_GRACE);
+        remove_unfinished();
+        store.discard_temporaries();
+        events.finish();
+        eprintln!("{}", EngineError::Interrupted);
+        std::process::exit(i32::from(Exit::Interrupted.code()));
+    };
+    std::thread::Builder::new()
+        .name("interrupt".to_owned())
+        .spawn(listen)
+        .map_err(|error| EngineError::internal("the listener for Ctrl-C", error))?;
+    Ok(())
 }
 
 /// Shows the plan and asks; a plan that changes nothing needs no question.
