@@ -107,7 +107,7 @@ fn record(program: &Program, common: &Common) -> Result<BuildRecord, EngineError
 
 /// How long a run may take to stop by itself after Ctrl-C. Then the process ends as it would by SIGKILL, which the
 /// store and the outputs stand at any moment.
-const STOP_GRACE: Duration = Duration::from_millis(150);
+const STOP_GRACE: Duration = Duration::from_millis(100);
 
 /// Runs with progress on standard error; Ctrl-C stops it.
 fn execute(program: &Program, options: &RunOptions, common: &Common) -> Result<RunReport, EngineError> {
@@ -115,7 +115,7 @@ fn execute(program: &Program, options: &RunOptions, common: &Common) -> Result<R
     let runtime = common.runtime()?;
     let cancel = Cancel::default();
     let events = progress::listener(common);
-    stop_on_interrupt(cancel.clone(), events.clone(), store.clone())?;
+    stop_on_interrupt(cancel.clone(), events.clone(), &store)?;
     let result = runtime.block_on(run_program(program, store, options, events.clone(), cancel));
     events.finish();
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -123,11 +123,13 @@ fn execute(program: &Program, options: &RunOptions, common: &Common) -> Result<R
 }
 
 /// Listens for Ctrl-C on a thread of its own, since all others may be computing.
-fn stop_on_interrupt(cancel: Cancel, events: Arc<Listener>, store: Arc<Store>) -> Result<(), EngineError> {
+fn stop_on_interrupt(cancel: Cancel, events: Arc<Listener>, store: &Arc<Store>) -> Result<(), EngineError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| EngineError::internal("the listener for Ctrl-C", error))?;
+    // Weak, so that the store closes with the run and may be opened again.
+    let store = Arc::downgrade(store);
     let listen = move || {
         if runtime.block_on(tokio::signal::ctrl_c()).is_err() {
             return;
@@ -135,7 +137,9 @@ fn stop_on_interrupt(cancel: Cancel, events: Arc<Listener>, store: Arc<Store>) -
         cancel.cancel();
         std::thread::sleep(STOP_GRACE);
         remove_unfinished();
-        store.discard_temporaries();
+        if let Some(store) = store.upgrade() {
+            store.discard_temporaries();
+        }
         events.finish();
         eprintln!("{}", EngineError::Interrupted);
         std::process::exit(i32::from(Exit::Interrupted.code()));

@@ -15,7 +15,7 @@ const PROGRAM: &str = r##"
 edition 2026
 source pages : stream<{ path: text, text: text }> = markdown("docs/*.md") { key = path }
 source asks  : stream<{ qid: text, question: text }> = jsonl("asks.jsonl") { key = qid }
-embedder e256 { kind = hashed_ngram, dim = 256, seed = 7, weight = idf }
+embedder e256 { kind = hashed_ngram, dim = 256, seed = 7, weight = idf, fit = corpus.docs.text }
 pipeline corpus {
   pages |> compress(text, stages = [structural]) |> dedup(text, unit = block, jaccard = 0.8) -> docs
   docs |> chunk(text, by = heading, max = 64tok) |> embed(text, with = e256) as vec -> chunks

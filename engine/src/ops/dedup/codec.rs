@@ -88,13 +88,16 @@ mod tests {
     use datafusion::physical_plan::collect;
     use datafusion::prelude::SessionContext;
 
+    use promptc_store::open::{Store, StoreOptions};
+
     use super::*;
     use crate::context::{Cancel, Quarantine, Silent, Tallies};
 
     #[tokio::test]
     async fn a_node_does_the_same_after_the_way_through_bytes() {
         let folder = tempfile::tempdir().unwrap();
-        let store = promptc_store::open::Store::open(&folder.path().join("data"), &Default::default());
+        let options = StoreOptions { cache_bytes: 1 << 20, read_only: false };
+        let store = Store::open(&folder.path().join("data"), &options);
         let ctx = Arc::new(RunContext {
             store: Arc::new(store.unwrap()),
             cancel: Cancel::default(),
