@@ -23,7 +23,7 @@
 mod diff;
 mod identity;
 mod read;
-mod seal;
+pub(crate) mod seal;
 mod table;
 mod write;
 

@@ -1,10 +1,99 @@
 //! The benchmark history: every measurement as rows in Parquet files that other programs read as they are.
+//!
+//! ```text
+//!  Run --write--> samples/month=YYYY-MM/<run>.parquet   env/<env>.parquet   scrapes/...   results/... (last: commit point)
+//!  VerdictRow --append_verdicts--> verdicts/month=YYYY-MM/<batch>.parquet
+//!                      |
+//!                   compact: one file for the runs of a month that is over
+//!                      |
+//!  live files --> crate::sql (tables and views)   DuckDB, pandas, Polars
+//! ```
+//!
+//! Files are only added. What was measured is never changed; what was decided about it is more rows. Nothing here knows how
+//! a measurement is taken or what a gate demands. `FORMAT.md` describes every file.
+//!
+//! # Decisions
+//! *Texts without Arrow dictionaries.* Parquet stores them with a dictionary anyway; as plain Utf8 they compare, unite and
+//! pass through functions of SQL without casts, and other readers see text.
+//!
+//! *Marks are verdicts.* Accepting a run is a summary row of the gate `manual`, so that one table in one order of time says
+//! whether a run is accepted, and a mark is written in one atomic step like any verdict.
+//!
+//! *One writer, any number of readers.* A lock file serialises writers of a folder; two processes that ingest the same run
+//! meet as one writing and one finding it done.
 
+mod cells;
+mod check;
+mod compact;
+mod environment;
+mod error;
+pub(crate) mod files;
+mod git;
+mod read;
 mod rows;
+mod run_id;
+mod summary;
+mod tables;
+mod write;
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub use compact::{Compacted, Removed};
+pub use environment::{BuildInfo, Environment};
+pub use error::HistoryError;
+pub use files::{COVERS_KEY, PROGRAM_KEY, TABLE_KEY, VERSION_KEY};
+pub use git::git_state;
+pub(crate) use read::live;
+pub use read::{LiveFile, Orphan, RunInfo};
 pub use rows::{
     GitState, Micros, Noise, ResultRow, Run, SampleRow, ScrapeRow, Side, Status, Summary, VerdictRow,
 };
+pub use run_id::{new_run_id, run_id_time};
+pub use summary::summary;
+pub use tables::{
+    SCHEMA_VERSION, Table, env_batch, history_id, results_batch, samples_batch, scrapes_batch, verdicts_batch,
+};
+pub use write::MANUAL_GATE;
+
+/// A folder of benchmark history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    dir: PathBuf,
+}
+
+impl History {
+    /// Opens the history in `dir` for writing, or begins one. Finishes a compaction that was interrupted, unless another
+    /// process is writing.
+    ///
+    /// # Errors
+    /// A folder that cannot be made or read; a compacted file that is damaged (E1003) or of a later version (E1002).
+    pub fn open(dir: &Path) -> Result<Self, HistoryError> {
+        fs::create_dir_all(dir).map_err(|source| HistoryError::io("make folder", dir, source))?;
+        let history = Self { dir: dir.to_path_buf() };
+        if let Some(_lock) = history.try_lock()? {
+            history.remove_covered()?;
+        }
+        Ok(history)
+    }
+
+    /// Opens a history for reading: nothing is made, changed or removed.
+    ///
+    /// # Errors
+    /// [`HistoryError::Missing`] if there is no such folder.
+    pub fn open_existing(dir: &Path) -> Result<Self, HistoryError> {
+        if !dir.is_dir() {
+            return Err(HistoryError::Missing { dir: dir.to_path_buf() });
+        }
+        Ok(Self { dir: dir.to_path_buf() })
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
 
 /// The id of a benchmark from the title of its group, function and parameter: lower case, every run of characters outside
 /// `[a-z0-9.]` becomes `_`, parts joined by `/`.

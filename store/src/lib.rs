@@ -16,6 +16,7 @@
 //! | [`medium`] | how does one file replace another in a single step |
 //! | [`schema`] | which columns has each table of ours |
 //! | [`history`] | what was ever measured, where and of which commit (Parquet) |
+//! | [`sql`] | what does the history say, as tables and views of SQL |
 //! | [`doctor`] | is the directory whole, and what in it is no longer needed |
 //!
 //! ```text
@@ -47,5 +48,6 @@ pub mod paths;
 pub mod schema;
 pub mod sinks;
 pub mod sources;
+pub mod sql;
 pub mod text;
 pub mod vectors;

@@ -1,4 +1,4 @@
-//! Checksums of a flow file, written while it is written and verified whenever it is read.
+//! Checksums of a Parquet file of ours, written while it is written and verified whenever it is read.
 //!
 //! ```text
 //!  offset 0                           sealed_from                                     end
@@ -11,7 +11,7 @@
 //! bytes, so that nothing of the footer is parsed before its hash was compared.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,16 +30,16 @@ const HASH_DIGITS: usize = 64;
 /// Length of the offset in the mark, in hexadecimal digits.
 const OFFSET_DIGITS: usize = 16;
 /// Key of the footer entry that holds the mark.
-pub(super) const SEAL_KEY: &str = "promptc.seal";
+pub(crate) const SEAL_KEY: &str = "promptc.seal";
 /// Key of the footer entry that holds the block table.
-pub(super) const BLOCKS_KEY: &str = "promptc.blocks";
+pub(crate) const BLOCKS_KEY: &str = "promptc.blocks";
 /// A Parquet file ends with the footer's length (4 bytes) and `PAR1`.
 const FOOTER_END_BYTES: usize = 8;
 
-/// A file that hashes what is written to it.
+/// A file, or bytes in memory, that hashes what is written to it.
 #[derive(Debug)]
-pub(super) struct SealWriter {
-    file: File,
+pub(crate) struct SealWriter<W> {
+    file: W,
     hasher: blake3::Hasher,
     in_block: usize,
     written: u64,
@@ -48,14 +48,14 @@ pub(super) struct SealWriter {
     tail: Option<Vec<u8>>,
 }
 
-impl SealWriter {
-    pub(super) fn new(file: File) -> Self {
+impl<W: Write + Seek> SealWriter<W> {
+    pub(crate) fn new(file: W) -> Self {
         let hasher = blake3::Hasher::new();
         Self { file, hasher, in_block: 0, written: 0, blocks: Vec::new(), tail: None }
     }
 
     /// Ends the data. Returns the footer entries (mark, block table) that must be written after it.
-    pub(super) fn end_data(&mut self) -> (String, String) {
+    pub(crate) fn end_data(&mut self) -> (String, String) {
         if self.in_block > 0 {
             self.close_block();
         }
@@ -64,18 +64,23 @@ impl SealWriter {
         (format!("{MARK}{zeros}:{:016x}", self.written), to_hex(&self.blocks))
     }
 
-    /// Puts the hash of the bytes after the data into its place and syncs the file. Returns its size in bytes.
-    pub(super) fn seal(&mut self) -> std::io::Result<u64> {
-        use std::io::{Seek, SeekFrom};
+    /// Puts the hash of the bytes after the data into its place. Returns the size in bytes. Syncs nothing.
+    pub(crate) fn seal(&mut self) -> std::io::Result<u64> {
         let tail = self.tail.take().unwrap_or_default();
         let hash_at = find_mark(&tail).ok_or_else(|| std::io::Error::other("the footer holds no seal"))?;
         let tail_at = self.written - tail.len() as u64;
         self.file.seek(SeekFrom::Start(tail_at + hash_at as u64))?;
         self.file.write_all(blake3::hash(&tail).to_hex().as_bytes())?;
-        self.file.sync_all()?;
         Ok(self.written)
     }
 
+    /// What was written to.
+    pub(crate) fn file_mut(&mut self) -> &mut W {
+        &mut self.file
+    }
+}
+
+impl<W> SealWriter<W> {
     fn close_block(&mut self) {
         self.blocks.extend_from_slice(&self.hasher.finalize().as_bytes()[..8]);
         self.hasher.reset();
@@ -83,7 +88,7 @@ impl SealWriter {
     }
 }
 
-impl Write for SealWriter {
+impl<W: Write> Write for SealWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let count = match &mut self.tail {
             Some(tail) => {
@@ -113,7 +118,7 @@ impl Write for SealWriter {
 
 /// A sealed file: every byte handed out was compared with its hash.
 #[derive(Debug, Clone)]
-pub(super) struct SealedFile(Arc<Sealed>);
+pub(crate) struct SealedFile(Arc<Sealed>);
 
 #[derive(Debug)]
 struct Sealed {
@@ -131,7 +136,7 @@ impl SealedFile {
     ///
     /// # Errors
     /// [`FlowError::Damaged`] if the file is shorter than it was, has no seal, or the hash differs.
-    pub(super) fn open(path: &Path) -> Result<Self, FlowError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, FlowError> {
         let damaged = |detail: &str| FlowError::Damaged { file: path.to_owned(), detail: detail.to_owned() };
         let io = |source| FlowError::io(path, source);
         let file = File::open(path).map_err(io)?;
@@ -174,7 +179,7 @@ impl SealedFile {
     }
 
     /// Takes the block table from the verified footer; data can be read afterwards.
-    pub(super) fn install_blocks(&self, table: Option<&str>) -> Result<(), FlowError> {
+    pub(crate) fn install_blocks(&self, table: Option<&str>) -> Result<(), FlowError> {
         let expected = self.0.sealed_from.div_ceil(BLOCK_BYTES as u64) * 8;
         let blocks = table.and_then(from_hex).filter(|blocks| blocks.len() as u64 == expected);
         let Some(blocks) = blocks else {
@@ -185,13 +190,13 @@ impl SealedFile {
     }
 
     /// The error for this file if a block was found broken while it was read, else `None`.
-    pub(super) fn broken(&self) -> Option<FlowError> {
+    pub(crate) fn broken(&self) -> Option<FlowError> {
         let offset = self.0.broken_at.get()?;
         Some(self.damaged(&format!("the block at byte {offset} differs from what was written")))
     }
 
     /// Reads and verifies all data.
-    pub(super) fn verify(&self) -> Result<(), ParquetError> {
+    pub(crate) fn verify(&self) -> Result<(), ParquetError> {
         let sealed_from = self.0.sealed_from;
         for start in (0..sealed_from).step_by(64 * BLOCK_BYTES) {
             self.verified_blocks(start, sealed_from.min(start + 64 * BLOCK_BYTES as u64))?;
@@ -199,7 +204,7 @@ impl SealedFile {
         Ok(())
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0.path
     }
 
@@ -269,7 +274,7 @@ impl ChunkReader for SealedFile {
 
 /// Reads a sealed file onward from one place, a block at a time.
 #[derive(Debug)]
-pub(super) struct SealedReader {
+pub(crate) struct SealedReader {
     file: SealedFile,
     at: u64,
     rest: Bytes,

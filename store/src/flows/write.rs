@@ -53,7 +53,7 @@ pub struct FlowWriter {
     /// rows were cut into batches.
     waiting: Vec<RecordBatch>,
     waiting_rows: usize,
-    writer: Option<ArrowWriter<SealWriter>>,
+    writer: Option<ArrowWriter<SealWriter<File>>>,
 }
 
 impl std::fmt::Debug for FlowWriter {
@@ -198,6 +198,7 @@ impl FlowWriter {
         writer.finish().map_err(|error| self.error(error))?;
         writer.sync().map_err(io)?;
         let bytes = writer.inner_mut().seal().map_err(io)?;
+        writer.inner_mut().file_mut().sync_all().map_err(io)?;
         drop(writer);
         std::fs::rename(&self.part_path, &self.final_path).map_err(io)?;
         let folder = self.final_path.parent().unwrap_or(Path::new("."));

@@ -1,0 +1,244 @@
+//! A table of the history for DataFusion: its live files, read through their checksums.
+//!
+//! ```text
+//!  live files --names and covered runs--> files that may hold the run asked for --footers--> DataSourceExec
+//!                                                           each byte verified by SealedFile --^
+//! ```
+//!
+//! Which files count is decided when the session is made; their footers are read when a query is planned. A query for one
+//! run therefore opens that run's file and no other.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, StringArray};
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::stats::Precision;
+use datafusion::common::{Column, DFSchema, ScalarValue, Statistics, internal_datafusion_err};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
+};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::reader::ChunkReader;
+
+use crate::flows::seal::SealedFile;
+use crate::history::files::Footer;
+use crate::history::{HistoryError, LiveFile, Table};
+
+/// Some live files of one table, all of whose rows count.
+#[derive(Debug)]
+pub(super) struct HistoryTable {
+    table: Table,
+    schema: SchemaRef,
+    files: Vec<LiveFile>,
+}
+
+impl HistoryTable {
+    pub(super) fn new(table: Table, files: Vec<LiveFile>) -> Self {
+        Self { table, schema: table.schema(), files }
+    }
+
+    /// The files whose runs may satisfy the filters.
+    fn chosen(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<&LiveFile>> {
+        let Some(filter) = conjunction(filters.iter().cloned()) else {
+            return Ok(self.files.iter().collect());
+        };
+        if !matches!(self.table, Table::Results | Table::Samples | Table::Scrapes) {
+            return Ok(self.files.iter().collect());
+        }
+        let schema = DFSchema::try_from(self.schema.as_ref().clone())?;
+        let filter = state.create_physical_expr(filter, &schema)?;
+        let kept =
+            PruningPredicate::try_new(filter, self.schema.clone())?.prune(&RunsOfFiles(&self.files))?;
+        Ok(self.files.iter().zip(kept).filter(|(_, is_kept)| *is_kept).map(|(file, _)| file).collect())
+    }
+}
+
+/// The runs of each file as statistics of the column `run_id`.
+struct RunsOfFiles<'a>(&'a [LiveFile]);
+
+impl RunsOfFiles<'_> {
+    fn bounds(&self, column: &Column, bound: fn(&LiveFile) -> Option<&String>) -> Option<ArrayRef> {
+        let bounds = || self.0.iter().map(|file| bound(file).map(String::as_str)).collect::<StringArray>();
+        (column.name == "run_id").then(|| Arc::new(bounds()) as ArrayRef)
+    }
+}
+
+impl PruningStatistics for RunsOfFiles<'_> {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds(column, |file| file.runs.first())
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds(column, |file| file.runs.last())
+    }
+
+    fn num_containers(&self) -> usize {
+        self.0.len()
+    }
+
+    fn null_counts(&self, _column: &Column) -> Option<ArrayRef> {
+        None
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        None
+    }
+
+    fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        if column.name != "run_id" {
+            return None;
+        }
+        let asked: HashSet<&str> = values.iter().filter_map(|value| value.try_as_str().flatten()).collect();
+        let answer = |file: &LiveFile| {
+            let count = file.runs.iter().filter(|run| asked.contains(run.as_str())).count();
+            match count {
+                0 => Some(false),
+                count if count == file.runs.len() => Some(true),
+                _ => None,
+            }
+        };
+        Some(self.0.iter().map(answer).collect())
+    }
+}
+
+#[async_trait::async_trait]
+impl TableProvider for HistoryTable {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut files = Vec::new();
+        let mut row_count = 0;
+        for file in self.chosen(state, filters)? {
+            let footer = Footer::open(&file.path, self.table).map_err(external)?;
+            row_count += footer.row_count;
+            if footer.row_count > 0 {
+                files.push(partitioned(footer, &self.schema));
+            }
+        }
+        if files.is_empty() {
+            let schema = match projection {
+                Some(projection) => Arc::new(self.schema.project(projection)?),
+                None => self.schema.clone(),
+            };
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let source = ParquetSource::new(self.schema.clone())
+            .with_parquet_file_reader_factory(Arc::new(SealedReaders))
+            .with_enable_page_index(true)
+            .with_bloom_filter_on_read(true);
+        let groups = FileGroup::new(files).split_files(state.config().target_partitions());
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+            .with_file_groups(groups)
+            .with_statistics(row_statistics(row_count, &self.schema))
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+}
+
+fn row_statistics(row_count: usize, schema: &SchemaRef) -> Statistics {
+    Statistics { num_rows: Precision::Exact(row_count), ..Statistics::new_unknown(schema) }
+}
+
+fn partitioned(footer: Footer, schema: &SchemaRef) -> PartitionedFile {
+    let statistics = Arc::new(row_statistics(footer.row_count, schema));
+    PartitionedFile::new(footer.path.to_string_lossy(), footer.byte_count)
+        .with_statistics(statistics)
+        .with_extension(footer)
+}
+
+fn external(error: HistoryError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// Opens files by the footer that is attached to them.
+#[derive(Debug)]
+struct SealedReaders;
+
+impl ParquetFileReaderFactory for SealedReaders {
+    fn create_reader(
+        &self,
+        _partition_index: usize,
+        partitioned_file: PartitionedFile,
+        _metadata_size_hint: Option<usize>,
+        _metrics: &ExecutionPlanMetricsSet,
+    ) -> Result<Box<dyn AsyncFileReader + Send>> {
+        let footer = partitioned_file
+            .extension::<Footer>()
+            .ok_or_else(|| internal_datafusion_err!("a file of the history without its footer"))?;
+        let file = footer.reopen().map_err(external)?;
+        Ok(Box::new(SealedFileReader { file, metadata: footer.metadata.clone() }))
+    }
+}
+
+/// Reads a sealed file for DataFusion. Reading blocks for as long as the page cache or the disk takes.
+struct SealedFileReader {
+    file: SealedFile,
+    metadata: Arc<ParquetMetaData>,
+}
+
+impl SealedFileReader {
+    fn bytes(&self, range: Range<u64>) -> parquet::errors::Result<Bytes> {
+        let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        self.file.get_bytes(range.start, length).map_err(|error| match self.file.broken() {
+            Some(broken) => {
+                let path = self.file.path().to_owned();
+                let broken = HistoryError::Damaged { path, detail: broken.to_string() };
+                ParquetError::External(Box::new(broken))
+            }
+            None => error,
+        })
+    }
+}
+
+impl AsyncFileReader for SealedFileReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        let bytes = self.bytes(range);
+        async move { bytes }.boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        let metadata = self.metadata.clone();
+        async move { Ok(metadata) }.boxed()
+    }
+}
