@@ -107,7 +107,8 @@ impl<R> Cells<R> {
                 Arc::new(times.with_timezone("UTC"))
             }
             Self::Texts(cell) => {
-                let values = StringArray::from_iter_values(rows.iter().flat_map(|row| cell(row)));
+                let values =
+                    StringArray::from_iter_values(rows.iter().flat_map(|row| cell(row)).collect::<Vec<_>>());
                 lists(rows.iter().map(|row| cell(row).len()), DataType::Utf8, Arc::new(values))
             }
             Self::Longs(cell) => {
@@ -122,8 +123,12 @@ impl<R> Cells<R> {
             }
             Self::Map(cell) => {
                 let lengths = OffsetBuffer::from_lengths(rows.iter().map(|row| cell(row).len()));
-                let keys = StringArray::from_iter_values(rows.iter().flat_map(|row| cell(row).keys()));
-                let values = StringArray::from_iter_values(rows.iter().flat_map(|row| cell(row).values()));
+                let keys = StringArray::from_iter_values(
+                    rows.iter().flat_map(|row| cell(row).keys()).collect::<Vec<_>>(),
+                );
+                let values = StringArray::from_iter_values(
+                    rows.iter().flat_map(|row| cell(row).values()).collect::<Vec<_>>(),
+                );
                 let entries = StructArray::new(entry_fields(), vec![Arc::new(keys), Arc::new(values)], None);
                 Arc::new(MapArray::new(Arc::new(entries_field()), lengths, entries, None, false))
             }

@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(summary.median, Some(3.5));
         assert_eq!(summary.mad, Some(1.5));
         assert!((summary.mean.unwrap() - 115.0 / 6.0).abs() < 1e-12);
-        assert!((summary.stddev.unwrap() - 39.625_329_8).abs() < 1e-6);
+        assert!((summary.stddev.unwrap() - 39.625_328_6).abs() < 1e-6);
         assert_eq!((summary.outliers_low, summary.outliers_high), (0, 1));
         assert_eq!((summary.p25, summary.p90), (None, None));
     }
@@ -171,13 +171,14 @@ mod tests {
 
     #[test]
     fn the_interval_holds_the_median_and_depends_on_the_seed_alone() {
-        let values: Vec<f64> = (0..200).map(|idx| f64::from((idx * 37) % 200)).collect();
+        let values: Vec<f64> = (0..200).map(|idx| f64::from((idx * 37) % 200).sqrt()).collect();
         let mut turned = values.clone();
         turned.rotate_left(77);
         let first = summary(&values, 7);
         assert_eq!(first, summary(&turned, 7));
         let (low, high) = (first.ci_low.unwrap(), first.ci_high.unwrap());
-        assert!(low < 99.5 && 99.5 < high && high - low < 40.0, "{low} {high}");
-        assert_ne!(first.ci_low, summary(&values, 8).ci_low);
+        let median = first.median.unwrap();
+        assert!(low < median && median < high && high - low < 2.0, "{low} {high}");
+        assert_ne!(first, summary(&values, 8));
     }
 }

@@ -3,6 +3,7 @@
 
 mod directory;
 mod flows;
+mod history;
 mod sinks;
 mod sources;
 mod support;
