@@ -1,23 +1,23 @@
 //! The benchmark history: what is written is read back, a crash leaves no half run, other readers understand the files.
 
+mod compaction;
+mod damage;
+mod readers;
+mod views;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::datatypes::{Float64Type, Int64Type};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
 use promptc_store::history::{
     BuildInfo, Environment, GitState, History, HistoryError, ResultRow, Run, SampleRow, ScrapeRow, Side,
     Status, Table, VerdictRow, summary,
 };
-use promptc_store::sql::{gate_session, history_session};
+use promptc_store::sql::history_session;
 
 const DAY: i64 = 86_400_000_000;
 /// 2026-01-15.
@@ -177,6 +177,19 @@ fn fill(history: &History, ids: &[(&str, i64)]) {
     }
 }
 
+fn verdict(gate: &str, run_id: &str, bench_id: Option<&str>, verdict: &str, decided_at: i64) -> VerdictRow {
+    VerdictRow {
+        gate_id: gate.into(),
+        run_id: run_id.into(),
+        purpose: "gate".into(),
+        bench_id: bench_id.map(str::to_owned),
+        metric: bench_id.map(|_| "wall_ns".to_owned()),
+        verdict: verdict.into(),
+        decided_at,
+        ..VerdictRow::default()
+    }
+}
+
 #[test]
 fn what_is_written_is_read_back_by_sql() {
     let dir = tempfile::tempdir().unwrap();
@@ -315,193 +328,6 @@ fn a_crash_between_the_files_of_a_run_leaves_no_half_run() {
 }
 
 #[test]
-fn compaction_changes_no_answer_whatever_step_it_stops_at() {
-    let ids = [("R1", JANUARY), ("R2", JANUARY + DAY), ("R3", FEBRUARY), ("R4", FEBRUARY + 1), ("R5", MARCH)];
-    let dir = tempfile::tempdir().unwrap();
-    let history = History::open(dir.path()).unwrap();
-    fill(&history, &ids);
-    history.append_verdicts(&[verdict("paired", "R1", None, "pass", JANUARY)]).unwrap();
-    history.append_verdicts(&[verdict("paired", "R2", None, "fail", JANUARY + 1)]).unwrap();
-    let expected = picture(&history);
-    let before = snapshot(dir.path());
-    let done = history.compact(MARCH + DAY).unwrap();
-    assert_eq!((done.file_count, done.covered_count), (7, 14));
-    assert!(done.bytes_after < done.bytes_before);
-    assert_eq!(picture(&history), expected);
-    let after = snapshot(dir.path());
-    assert!(after.keys().any(|path| path.ends_with("results/month=2026-03/R5.parquet")));
-    assert!(after.keys().any(|path| path.ends_with("results/month=2026-02/compact-R3-R4.parquet")));
-
-    // Compaction writes a file, removes what it covers, and goes on: every state in between.
-    let written: Vec<&PathBuf> = after.keys().filter(|path| !before.contains_key(*path)).collect();
-    let removed: Vec<&PathBuf> = before.keys().filter(|path| !after.contains_key(*path)).collect();
-    assert_eq!((written.len(), removed.len()), (7, 14));
-    for new in &written {
-        for removed_count in 0..=2 {
-            let copy = tempfile::tempdir().unwrap();
-            let place = |path: &Path| copy.path().join(path.strip_prefix(dir.path()).unwrap());
-            let gone = removed.iter().filter(|path| path.parent() == new.parent()).take(removed_count);
-            let gone: Vec<&PathBuf> = gone.copied().collect();
-            for (path, bytes) in before.iter().chain([(*new, &after[*new])]) {
-                if !gone.contains(&path) {
-                    fs::create_dir_all(place(path).parent().unwrap()).unwrap();
-                    fs::write(place(path), bytes).unwrap();
-                }
-            }
-            let reader = History::open_existing(copy.path()).unwrap();
-            assert_eq!(picture(&reader), expected, "{new:?}, {removed_count} removed");
-            // The next opening finishes the removal, and another compaction ends where the first one did.
-            let writer = History::open(copy.path()).unwrap();
-            let left = removed.iter().filter(|path| path.parent() == new.parent() && place(path).exists());
-            assert_eq!(left.count(), 0);
-            writer.compact(MARCH + DAY).unwrap();
-            assert_eq!(picture(&writer), expected);
-            let bytes: Vec<Vec<u8>> = snapshot(copy.path()).into_values().collect();
-            assert_eq!(bytes, after.values().cloned().collect::<Vec<_>>());
-        }
-    }
-    // Nothing to do, nothing done; a late run of a closed month joins it by itself.
-    assert_eq!(history.compact(MARCH + DAY).unwrap().file_count, 0);
-    fill(&history, &[("R6", JANUARY + 5)]);
-    assert_eq!(history.compact(MARCH + DAY).unwrap().file_count, 0);
-    assert_eq!(history.runs().unwrap().len(), 6);
-}
-
-#[test]
-fn samples_are_pruned_by_month_and_results_stay() {
-    let dir = tempfile::tempdir().unwrap();
-    let history = History::open(dir.path()).unwrap();
-    fill(&history, &[("R1", JANUARY), ("R2", JANUARY), ("R3", MARCH)]);
-    history.compact(MARCH).unwrap();
-    assert_eq!(history.prune_samples(JANUARY + DAY).unwrap().file_count, 0);
-    assert_eq!(history.prune_samples(FEBRUARY).unwrap().file_count, 1);
-    assert_eq!(count(&history, "SELECT count(DISTINCT run_id) FROM samples"), 1);
-    assert_eq!(count(&history, "SELECT count(DISTINCT run_id) FROM results"), 3);
-    fill(&history, &[("R1", JANUARY)]);
-    assert_eq!(count(&history, "SELECT count(DISTINCT run_id) FROM samples"), 1);
-}
-
-fn verdict(gate: &str, run_id: &str, bench_id: Option<&str>, verdict: &str, decided_at: i64) -> VerdictRow {
-    VerdictRow {
-        gate_id: gate.into(),
-        run_id: run_id.into(),
-        purpose: "gate".into(),
-        bench_id: bench_id.map(str::to_owned),
-        metric: bench_id.map(|_| "wall_ns".to_owned()),
-        verdict: verdict.into(),
-        decided_at,
-        ..VerdictRow::default()
-    }
-}
-
-fn accepted(history: &History, run_id: &str) -> bool {
-    count(history, &format!("SELECT count(*) FROM run_states WHERE accepted AND run_id = '{run_id}'")) == 1
-}
-
-#[test]
-fn the_newest_summary_of_every_gate_accepts_a_run_and_a_mark_outweighs_them() {
-    let dir = tempfile::tempdir().unwrap();
-    let history = History::open(dir.path()).unwrap();
-    fill(&history, &[("R1", JANUARY)]);
-    let judge =
-        |gate: &str, text: &str, at| history.append_verdicts(&[verdict(gate, "R1", None, text, at)]).unwrap();
-    assert!(!accepted(&history, "R1"));
-    judge("paired", "pass", 1);
-    assert!(accepted(&history, "R1"));
-    judge("targets", "fail", 2);
-    assert!(!accepted(&history, "R1"));
-    judge("targets", "unknown", 3);
-    assert!(!accepted(&history, "R1"));
-    judge("targets", "pass", 4);
-    history.append_verdicts(&[verdict("targets", "R1", Some("a/b"), "regression", 5)]).unwrap();
-    assert!(accepted(&history, "R1"));
-    history.mark("R1", false, "measured during a backup").unwrap();
-    assert!(!accepted(&history, "R1"));
-    judge("paired", "pass", MARCH * 2);
-    assert!(!accepted(&history, "R1"));
-    history.mark("R1", true, "it was not").unwrap();
-    assert!(accepted(&history, "R1"));
-    assert!(
-        table(&history, "SELECT run_id, accepted, reason FROM marks ORDER BY at").contains("during a backup")
-    );
-    let error = history.mark("R9", true, "").unwrap_err();
-    assert_eq!(error.code(), "E2101");
-}
-
-#[test]
-fn a_gate_sees_its_run_and_earlier_clean_runs_of_the_same_bench_only() {
-    let dir = tempfile::tempdir().unwrap();
-    let history = History::open(dir.path()).unwrap();
-    fill(&history, &[("R1", JANUARY), ("R2", JANUARY + DAY), ("R4", MARCH)]);
-    let mut dirty = run("R3", FEBRUARY - DAY);
-    dirty.git.dirty = true;
-    history.write(&dirty, &environment()).unwrap();
-    let mut foreign = run("R0", JANUARY - DAY);
-    foreign.results.iter_mut().for_each(|row| row.suite = "other".into());
-    history.write(&foreign, &environment()).unwrap();
-    history.append_verdicts(&[verdict("g", "R2", None, "pass", 1)]).unwrap();
-    fill(&history, &[("R35", FEBRUARY)]);
-
-    let histories = [history];
-    let ctx = gate_session(&histories, "this", "R35", "routing").unwrap();
-    let rows = query(&ctx, "SELECT * FROM current");
-    assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
-    let names: Vec<String> = rows[0].schema().fields().iter().map(|field| field.name().clone()).collect();
-    let expected = [
-        "bench",
-        "subject",
-        "metric",
-        "value",
-        "repeat",
-        "seed",
-        "machine",
-        "commit",
-        "plan",
-        "data",
-        "accepted",
-        "at",
-        "run_median",
-    ];
-    assert_eq!(names, expected);
-    let types = |batch: &RecordBatch| -> Vec<(String, DataType)> {
-        let fields = batch.schema().fields().clone();
-        fields.iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
-    };
-    assert_eq!(types(&query(&ctx, "SELECT * FROM history LIMIT 1")[0]), types(&rows[0]));
-    let past = |sql: &str| count_in(&ctx, &format!("SELECT count(*) FROM history WHERE {sql}"));
-    assert_eq!(past("true"), 4);
-    assert_eq!(past("accepted"), 2);
-    assert_eq!(past("bench = 'routing' AND run_median IS NOT NULL"), 4);
-    assert_eq!(past("machine = this_machine()"), 0);
-    for hidden in ["results", "measured", "verdicts", "information_schema.tables"] {
-        assert!(try_query(&ctx, &format!("SELECT * FROM {hidden}")).is_err(), "{hidden}");
-    }
-    assert!(matches!(gate_session(&histories, "this", "R9", "routing"), Err(HistoryError::NoRun { .. })));
-    let empty = gate_session(&[], "this", "R35", "routing").unwrap();
-    assert_eq!(count_in(&empty, "SELECT count(*) FROM current"), 0);
-}
-
-#[test]
-fn a_run_in_two_histories_counts_once() {
-    let [left_dir, right_dir] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let left = History::open(left_dir.path()).unwrap();
-    let right = History::open(right_dir.path()).unwrap();
-    fill(&left, &[("R1", JANUARY), ("R2", JANUARY)]);
-    fill(&right, &[("R2", JANUARY), ("R3", JANUARY)]);
-    right.append_verdicts(&[verdict("g", "R2", None, "pass", 1)]).unwrap();
-    right.compact(MARCH).unwrap();
-    for histories in [[left.clone(), right.clone()], [right, left]] {
-        let ctx = history_session(&histories, "this", None).unwrap();
-        assert_eq!(count_in(&ctx, "SELECT count(*) FROM results"), 15);
-        assert_eq!(count_in(&ctx, "SELECT count(*) FROM samples"), 12);
-        assert_eq!(count_in(&ctx, "SELECT count(*) FROM results WHERE run_id = 'R2'"), 5);
-        assert_eq!(count_in(&ctx, "SELECT count(*) FROM pairs"), 120);
-        assert_eq!(count_in(&ctx, "SELECT count(*) FROM environments"), 1);
-        assert_eq!(count_in(&ctx, "SELECT count(*) FROM verdicts"), 1);
-    }
-}
-
-#[test]
 fn runs_are_listed_and_a_clock_set_back_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let history = History::open(dir.path()).unwrap();
@@ -518,105 +344,6 @@ fn runs_are_listed_and_a_clock_set_back_is_named() {
     assert!(history.check_clock(MARCH).is_ok());
     let error = history.check_clock(FEBRUARY).unwrap_err();
     assert!(error.to_string().contains("set back"), "{error}");
-}
-
-#[test]
-fn damage_newer_versions_and_foreign_files_are_named() {
-    let dir = tempfile::tempdir().unwrap();
-    let history = History::open(dir.path()).unwrap();
-    fill(&history, &[("R1", JANUARY), ("R2", JANUARY)]);
-    let path = file(&history, Table::Results, "R1.parquet");
-    let good = fs::read(&path).unwrap();
-    let outcome = |sql: &str| {
-        let ctx = history_session(std::slice::from_ref(&history), "this", None).unwrap();
-        try_query(&ctx, sql)
-    };
-    let all = "SELECT * FROM results";
-    // Every 97th byte turned over: data, page index, footer.
-    for at in (0..good.len()).step_by(97) {
-        let mut bad = good.clone();
-        bad[at] ^= 0x10;
-        fs::write(&path, bad).unwrap();
-        let error = outcome(all).expect_err("a damaged file is read").to_string();
-        assert!(error.contains("R1.parquet"), "byte {at}: {error}");
-        assert_eq!(
-            outcome("SELECT * FROM results WHERE run_id = 'R2'").unwrap()[0].num_rows(),
-            5,
-            "byte {at}"
-        );
-    }
-    for cut in [0, 3, 100, good.len() - 1] {
-        fs::write(&path, &good[..cut]).unwrap();
-        let error = outcome(all).expect_err("a cut file is read").to_string();
-        assert!(error.contains("R1.parquet"), "cut at {cut}: {error}");
-        assert_eq!(history.runs().unwrap_err().code(), "E1003");
-    }
-    // A file of another table, and one that is not ours.
-    fs::write(&path, fs::read(file(&history, Table::Samples, "R1.parquet")).unwrap()).unwrap();
-    assert!(outcome(all).unwrap_err().to_string().contains("holds the table `samples`"));
-    fs::write(&path, b"a text").unwrap();
-    assert!(outcome(all).unwrap_err().to_string().contains("R1.parquet"));
-    fs::write(&path, &good).unwrap();
-    assert_eq!(count(&history, "SELECT count(*) FROM results"), 10);
-}
-
-#[test]
-fn a_column_is_null_where_the_file_is_older_and_a_later_version_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let history = History::open(dir.path()).unwrap();
-    fill(&history, &[("R1", JANUARY), ("R2", JANUARY)]);
-    let path = file(&history, Table::Results, "R1.parquet");
-    rewrite(&path, "0", &["subject", "seed", "plan_hash"]);
-    assert_eq!(count(&history, "SELECT count(*) FROM results WHERE run_id = 'R1' AND seed IS NULL"), 5);
-    assert_eq!(count(&history, "SELECT count(*) FROM results WHERE seed = 7"), 5);
-    assert_eq!(history.runs().unwrap().len(), 2);
-    history.compact(MARCH).unwrap();
-    assert_eq!(count(&history, "SELECT count(*) FROM results WHERE seed = 7"), 5);
-    assert_eq!(count(&history, "SELECT count(*) FROM results"), 10);
-
-    fill(&history, &[("R3", MARCH)]);
-    rewrite(&file(&history, Table::Results, "R3.parquet"), "2", &[]);
-    let error = history.runs().unwrap_err();
-    assert_eq!(error.code(), "E1002");
-    assert!(
-        error.to_string().contains("schema version 2") && error.to_string().contains("R3.parquet"),
-        "{error}"
-    );
-    let ctx = history_session(&[history], "this", None).unwrap();
-    assert!(try_query(&ctx, "SELECT * FROM results").unwrap_err().to_string().contains("schema version 2"));
-}
-
-/// Writes a file as another version would: without some columns, with another version number, sealed as FORMAT.md says.
-fn rewrite(path: &Path, version: &str, without: &[&str]) {
-    let reader =
-        ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path).unwrap()).unwrap().build().unwrap();
-    let batch = reader.into_iter().next().unwrap().unwrap();
-    let is_kept = |idx: &usize| !without.contains(&batch.schema().field(*idx).name().as_str());
-    let batch = batch.project(&(0..batch.num_columns()).filter(is_kept).collect::<Vec<_>>()).unwrap();
-    let properties = WriterProperties::builder().set_coerce_types(true).build();
-    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), batch.schema(), options).unwrap();
-    writer.write(&batch).unwrap();
-    writer.flush().unwrap();
-    writer.sync().unwrap();
-    let sealed_from = writer.inner().len();
-    let digits = |hash: blake3::Hash| hash.to_hex()[..16].to_owned();
-    let blocks: String = writer.inner().chunks(16 * 1024).map(|block| digits(blake3::hash(block))).collect();
-    let mark = format!("promptc-seal-blake3:{}:{sealed_from:016x}", "0".repeat(64));
-    for (key, value) in [
-        ("promptc.schema_version", version),
-        ("promptc.table", "results"),
-        ("promptc.blocks", &blocks),
-        ("promptc.seal", &mark),
-    ] {
-        writer.append_key_value_metadata(KeyValue::new(key.to_owned(), value.to_owned()));
-    }
-    let mut bytes = writer.into_inner().unwrap();
-    let at = bytes.windows(mark.len()).rposition(|window| window == mark.as_bytes()).unwrap()
-        + "promptc-seal-blake3:".len();
-    let hash = blake3::hash(&bytes[sealed_from..]).to_hex();
-    bytes[at..at + 64].copy_from_slice(hash.as_bytes());
-    fs::write(path, bytes).unwrap();
 }
 
 #[test]
@@ -657,51 +384,4 @@ fn an_environment_holds_no_name_of_its_user_or_host() {
     let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     assert!(id.trim().is_empty() || !text.contains(id.trim()));
     assert!(!text.contains(env!("CARGO_MANIFEST_DIR")));
-}
-
-/// Rows as 200 benchmarks of 500 commits would give, with 30 samples each.
-fn large_run(idx: i64, rows: usize) -> Run {
-    let mut run = run(&format!("L{idx:06}"), JANUARY + idx * 60_000_000);
-    run.results.clear();
-    run.samples.clear();
-    let mut state = idx as u64;
-    for bench in 0..rows {
-        let bench_id = format!("group{:02}/function{:02}/{}", bench / 20, bench % 20, 1 << (bench % 8));
-        let typical = 10f64.powf(2.0 + 5.0 * (bench as f64 / rows as f64));
-        // Whole nanoseconds, as a clock gives them.
-        let values: Vec<f64> =
-            (0..30).map(|_| (typical * (1.0 + 0.04 * (noise(&mut state) - 0.5))).round()).collect();
-        run.results.push(ResultRow { seed: None, ..result(&bench_id, &values, run.started_at) });
-        run.samples.push(SampleRow {
-            bench_id,
-            metric: "wall_ns".into(),
-            iters: vec![10; 30],
-            values,
-            ..SampleRow::default()
-        });
-    }
-    run
-}
-
-#[test]
-fn bytes_of_a_row_are_within_the_bound() {
-    let rows: usize = if std::env::var_os("PROMPTC_LONG").is_some() { 100_000 } else { 10_000 };
-    let dir = tempfile::tempdir().unwrap();
-    let history = History::open(dir.path()).unwrap();
-    for idx in 0..(rows / 200) as i64 {
-        history.write(&large_run(idx, 200), &environment()).unwrap();
-    }
-    let size = |table: &str| {
-        snapshot(&dir.path().join(table)).values().map(Vec::len).sum::<usize>() as f64 / rows as f64
-    };
-    let before = [size("results"), size("samples")];
-    history.compact(FEBRUARY + 31 * DAY).unwrap();
-    let after = [size("results"), size("samples")];
-    // Shown by `--nocapture`; the bounds are what the language reference allows with samples.
-    eprintln!(
-        "bytes per row of {rows}: results {:.1} then {:.1} compacted, samples {:.1} then {:.1}",
-        before[0], after[0], before[1], after[1]
-    );
-    assert_eq!(count(&history, "SELECT count(*) FROM results"), rows as i64);
-    assert!(after[0] + after[1] <= 140.0, "{after:?}");
 }
