@@ -11,6 +11,7 @@
 //! path is not a table. Whoever runs a query checks that it is a `SELECT`.
 
 pub mod functions;
+pub mod stats;
 mod lake;
 mod views;
 

@@ -4,6 +4,7 @@
 mod directory;
 mod flows;
 mod history;
+mod oracle;
 mod sinks;
 mod sources;
 mod support;
