@@ -17,7 +17,6 @@
 //! | [`schema`] | which columns has each table of ours |
 //! | [`history`] | what was ever measured, where and of which commit (Parquet) |
 //! | [`sql`] | what does the history say, as tables and views of SQL |
-//! | [`sql`] | what do those measurements say |
 //! | [`doctor`] | is the directory whole, and what in it is no longer needed |
 //!
 //! ```text

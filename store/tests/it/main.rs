@@ -7,6 +7,7 @@ mod history;
 mod oracle;
 mod sinks;
 mod sources;
+mod statistics;
 mod support;
 mod text;
 mod vectors;

@@ -14,7 +14,7 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// Most values of one bootstrap; 2,000 resamples of that many take about two seconds.
+/// Most values of one bootstrap; 2,000 resamples of that many take about a second.
 pub const MAX_BOOTSTRAP_VALUES: usize = 100_000;
 
 const RESAMPLES: usize = 2_000;

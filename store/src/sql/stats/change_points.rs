@@ -22,7 +22,7 @@ use super::{StatsError, median, sorted_pairs};
 /// Shortest series with change points.
 const MIN_VALUES: usize = 8;
 
-/// Longest series: a second of work with the usual window.
+/// Longest series: a tenth of a second of work with the usual window.
 const MAX_VALUES: usize = 100_000;
 
 /// Longest window: its matrices take 24 MB.
@@ -67,7 +67,8 @@ pub struct ChangePoint {
 
 /// The change points of (seq, value) points in ascending order; several values at one seq are replaced by their median. Series
 /// of fewer than 8 values have none. Points whose change is at most `min_rel`, as 0.02, are not reported. Values of 0 and below
-/// have no logarithm: a series with one of them is judged as it is. O(n w) for a window of w, some 5 µs a value at 50.
+/// have no logarithm: a series with one of them is judged as it is. O(n w) for a window of w, half a
+/// microsecond a value at 50.
 ///
 /// # Errors
 /// [`StatsError::Infinite`]; [`StatsError::TooMany`] beyond 100,000 values; [`StatsError::Argument`] for a window outside

@@ -5,7 +5,7 @@ use super::random::SplitMix64;
 use super::signed_rank::SignedRanks;
 use super::{StatsError, sorted_pairs};
 
-/// Most pairs of the test with drawn sign patterns; they have two million Walsh averages and take about a second.
+/// Most pairs of the test with drawn sign patterns; they have two million Walsh averages and take about half a second.
 pub const MAX_DRAWN_PAIRS: usize = 2_000;
 
 const DRAWS: usize = 99_999;
