@@ -30,6 +30,7 @@ mod error;
 pub(crate) mod files;
 mod git;
 mod read;
+pub mod ingest;
 mod rows;
 mod run_id;
 mod summary;

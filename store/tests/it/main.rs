@@ -5,6 +5,7 @@ mod directory;
 mod flows;
 mod history;
 mod oracle;
+mod ingest;
 mod sinks;
 mod sources;
 mod statistics;
