@@ -119,7 +119,8 @@ pub struct Ingested {
     pub warnings: Vec<String>,
     /// When the earliest measurement began; none without results.
     pub measured_at: Option<Micros>,
-    /// blake3 of all files read, in hexadecimal: equal files give an equal hash, wherever they lie.
+    /// blake3 of the options and of all files read, in hexadecimal: equal files give an equal hash, wherever they lie and
+    /// whenever they were written.
     pub content_hash: String,
 }
 

@@ -43,8 +43,12 @@ pub(super) struct Gathered {
 impl Gathered {
     pub(super) fn new(kind: Kind, options: &IngestOptions) -> Self {
         let mut hasher = blake3::Hasher::new();
-        let said = format!("{kind}\0{}\0{}\0{}", options.suite, options.attempt, options.side.as_str());
-        hasher.update(said.as_bytes());
+        // All that the rows take from the options; two calls that differ in it give different rows.
+        let said = (
+            (kind, &options.suite, options.attempt, options.side),
+            (&options.params, &options.tags, &options.durability, &options.metric, &options.unit),
+        );
+        hasher.update(format!("{said:?}").as_bytes());
         Self { kind, measured: BTreeMap::new(), warnings: Vec::new(), hasher }
     }
 
@@ -124,8 +128,14 @@ impl Gathered {
             );
             return fault(detail, "give it a shorter name");
         }
-        if row.status == Status::Ok && !row.value.is_some_and(f64::is_finite) {
+        if row.status == Status::Ok && row.value.is_none() {
             return fault(format!("benchmark `{}` has no value", row.bench_id), "run it again");
+        }
+        let samples = measured.samples.iter().flat_map(|(_, values)| values);
+        if !figures(row).into_iter().flatten().chain(samples.copied()).all(f64::is_finite) {
+            let detail =
+                format!("benchmark `{}` has a value beyond {:e} {}", row.bench_id, f64::MAX, row.unit);
+            return fault(detail, "see which unit it was measured in");
         }
         if row.suite == DURABLE_SUITE && row.durability.is_none() {
             let detail = format!("benchmark `{}` of suite `storage` has no durability", row.bench_id);
@@ -166,6 +176,32 @@ fn is_same(first: &Measured, second: &Measured, kind: Kind) -> bool {
         row.started_at = second.row.started_at;
     }
     row == second.row && first.samples == second.samples
+}
+
+/// All numbers of a row that are in the unit of its metric.
+fn figures(row: &ResultRow) -> [Option<f64>; 19] {
+    let of = &row.summary;
+    [
+        row.value,
+        row.slope,
+        row.target_value,
+        of.median,
+        of.mean,
+        of.stddev,
+        of.mad,
+        of.min,
+        of.max,
+        of.p05,
+        of.p25,
+        of.p75,
+        of.p90,
+        of.p95,
+        of.p99,
+        of.p999,
+        of.ci_low,
+        of.ci_high,
+        of.ci_level,
+    ]
 }
 
 fn key_shown(row: &ResultRow) -> String {

@@ -5,7 +5,7 @@
 
 use super::super::{Micros, ResultRow, bench_id};
 use super::fault::Fault;
-use super::gather::{Measured, Parsed};
+use super::gather::Parsed;
 use super::units::{Unit, shown, unit};
 use super::{IngestOptions, check_sample_count, row, sampled, single, whole_ns};
 use serde::Deserialize;
@@ -82,10 +82,11 @@ fn add(
     wall.measure_ns = whole_ns(values.iter().sum());
     parsed.measured.push(sampled(options, wall, vec![1; count], values, None));
 
-    if let (Some(user), Some(system)) = (entry.user, entry.system) {
-        let total = single(options, row_of("cpu_ns", "ns"), seconds.convert(user + system), None);
-        // The mean over all runs; hyperfine does not store the runs' own.
-        parsed.measured.push(Measured { samples: None, ..total });
+    // The mean over all runs; hyperfine does not store the runs' own. Nothing is below what the system's clock ticks.
+    let cpu =
+        entry.user.zip(entry.system).map(|(user, system)| user + system).filter(|&seconds| seconds > 0.0);
+    if let Some(cpu) = cpu {
+        parsed.measured.push(single(options, row_of("cpu_ns", "ns"), seconds.convert(cpu), None));
     }
     let memory = entry.memory_usage_byte.unwrap_or_default();
     if memory.len() == count && memory.iter().all(|&bytes| bytes > 0.0) {

@@ -83,7 +83,7 @@ impl Kind {
     pub fn of_text(head: &str) -> Option<Self> {
         let head = head.trim_start_matches('\u{feff}').trim_start();
         if head.starts_with('{') {
-            return of_lines(head).or_else(|| of_document(head));
+            return of_lines(head).or_else(|| of_document(head)).or_else(|| of_long_line(head));
         }
         let is_interval = |line: &str| line.contains(",HIST") || line.starts_with("#[StartTime:");
         if head.starts_with("\"StartTimestamp\"") || head.lines().take(20).any(is_interval) {
@@ -114,6 +114,15 @@ fn of_lines(head: &str) -> Option<Kind> {
         return Some(Kind::CriterionJson);
     }
     (columns.contains_key("bench_id") && columns.contains_key("metric")).then_some(Kind::Rows)
+}
+
+/// A first line longer than the head.
+fn of_long_line(head: &str) -> Option<Kind> {
+    let has = |name: &str| head.contains(name);
+    if has("\"benchmark-complete\"") {
+        return Some(Kind::CriterionJson);
+    }
+    (has("\"bench_id\"") && has("\"metric\"")).then_some(Kind::Rows)
 }
 
 /// One object over many lines: hyperfine has a list of results, the harness an object of them.
@@ -149,6 +158,7 @@ mod tests {
             ("\"StartTimestamp\",\"Interval_Length\"\n", Some(Kind::Hdr)),
             ("LevelDB:    version 1.23\n", Some(Kind::DbBench)),
             ("fillseq : 1.2 micros/op;", Some(Kind::DbBench)),
+            ("{\"bench_id\":\"a\",\"metric\":\"wall_ns\",\"values\":[1.0,", Some(Kind::Rows)),
             ("{\"results\": 3}", None),
             ("{\"a\":1}", None),
             ("", None),

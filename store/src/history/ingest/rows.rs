@@ -231,7 +231,8 @@ fn set_values(
         None => stated_summary(&line, unit),
     };
     let stated = line.value.map(|value| unit.convert(value));
-    row.value = stated.or(row.summary.median);
+    // What did not end well has no headline, though some samples may have been taken.
+    row.value = if row.status == Status::Ok { stated.or(row.summary.median) } else { stated };
     row.iters_total = match (&samples, line.iters_total) {
         (_, Some(total)) => total,
         (Some((iters, _)), None) => iters.iter().fold(0, |sum: u64, &count| sum.saturating_add(count)),

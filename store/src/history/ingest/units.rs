@@ -174,8 +174,11 @@ pub(super) fn check_durability(text: &str) -> Result<(), Fault> {
 
 /// A text of the input in a message, not longer than a line.
 pub(super) fn shown(text: &str) -> String {
-    let mut shown: String =
-        text.chars().take(60).map(|character| if character.is_control() { ' ' } else { character }).collect();
+    let mut shown: String = text
+        .chars()
+        .take(100)
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .collect();
     if shown.len() < text.len() {
         shown.push_str("...");
     }

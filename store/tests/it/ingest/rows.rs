@@ -70,6 +70,8 @@ fn a_bad_row_is_an_error_with_line_and_remedy() {
         (with("\"value\": 1, \"schema_version\": 2"), "`schema_version` is not 1"),
         (with("\"value\": 1e999"), "number out of range"),
         (with("\"value\": NaN"), "expected value"),
+        (with("\"values\": [1, 2, 3e305]").replace("\"ns\"", "\"s\""), "benchmark `a` has a value beyond"),
+        (with("\"value\": 1, \"max\": 3e305").replace("\"ns\"", "\"s\""), "benchmark `a` has a value beyond"),
         (good.replace("\"a\"", "\"!\""), "a benchmark whose title has no letter"),
         (good.replace("\"a\"", &format!("\"{}\"", "a".repeat(600))), "has 600 bytes, at most 512"),
         ("[1]".to_owned(), "invalid type: sequence"),
@@ -83,6 +85,9 @@ fn a_bad_row_is_an_error_with_line_and_remedy() {
             "{bad}\n  gave {complaint}"
         );
     }
+    let half = with("\"values\": [1, 2], \"status\": \"timeout\", \"error\": \"after 60 s\"");
+    let half = text(Kind::Rows, &half).unwrap();
+    assert_eq!((half.results[0].value, half.samples[0].values.len()), (None, 2));
     assert!(complaint(text(Kind::Rows, "\n\n")).contains("no line with a measurement"));
 }
 
