@@ -5,6 +5,7 @@
 mod cli;
 mod exit;
 mod pages;
+mod report;
 mod show;
 
 use std::process::ExitCode;
