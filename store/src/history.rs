@@ -24,13 +24,16 @@
 
 mod cells;
 mod check;
+mod code_hash;
 mod compact;
 mod environment;
 mod error;
 pub(crate) mod files;
 mod git;
+mod noise;
 mod read;
 pub mod ingest;
+mod release;
 mod rows;
 mod run_id;
 mod summary;
@@ -40,13 +43,16 @@ mod write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub use code_hash::code_hash;
 pub use compact::{Compacted, Removed};
 pub use environment::{BuildInfo, Environment};
 pub use error::HistoryError;
 pub use files::{COVERS_KEY, PROGRAM_KEY, TABLE_KEY, VERSION_KEY};
 pub use git::git_state;
+pub use noise::NoiseProbe;
 pub(crate) use read::live;
 pub use read::{LiveFile, Orphan, RunInfo};
+pub use release::RELEASED_BYTES_MAX;
 pub use rows::{
     GitState, Micros, Noise, ResultRow, Run, SampleRow, ScrapeRow, Side, Status, Summary, VerdictRow,
 };

@@ -140,8 +140,8 @@ fn provider(
 ) -> Result<Arc<dyn TableProvider>, HistoryError> {
     let fail = |error| failed(table.name(), error);
     let files = history::live(histories, table)?;
-    if table == Table::Verdicts && files.iter().any(|file| !file.excluded.is_empty()) {
-        // A batch has no column of its own; equal rows of two histories are one decision.
+    if table == Table::Verdicts && histories.len() > 1 {
+        // A copy of a decision may stand in a batch of another name; rows that are equal in everything are one decision.
         let all = Arc::new(lake::HistoryTable::new(table, files));
         return Ok(ctx.read_table(all).and_then(DataFrame::distinct).map_err(fail)?.into_view());
     }

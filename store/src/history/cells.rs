@@ -107,8 +107,7 @@ impl<R> Cells<R> {
                 Arc::new(times.with_timezone("UTC"))
             }
             Self::Texts(cell) => {
-                let values =
-                    StringArray::from_iter_values(rows.iter().flat_map(|row| cell(row)).collect::<Vec<_>>());
+                let values = StringArray::from_iter_values(rows.iter().flat_map(cell).collect::<Vec<_>>());
                 lists(rows.iter().map(|row| cell(row).len()), DataType::Utf8, Arc::new(values))
             }
             Self::Longs(cell) => {

@@ -72,6 +72,16 @@ pub enum HistoryError {
         /// What is wrong with it.
         detail: String,
     },
+    /// A file to be kept under version control would be too large (E0501).
+    #[error("{path} would have {byte_count} bytes, at most {limit} are allowed")]
+    TooLarge {
+        /// The file that was not written.
+        path: PathBuf,
+        /// Its size.
+        byte_count: u64,
+        /// The bound.
+        limit: u64,
+    },
     /// The newest run was made later than now (E2102).
     #[error("the clock says {now} and the history holds a run of {newest}: the clock was set back")]
     Clock {
@@ -112,6 +122,7 @@ impl HistoryError {
             Self::Missing { .. } | Self::NoRun { .. } => "E2101",
             Self::Exists { .. } => "E2104",
             Self::Row { .. } | Self::Clock { .. } => "E2102",
+            Self::TooLarge { .. } => "E0501",
             Self::Medium(error) => error.code(),
             Self::Arrow { .. } | Self::View { .. } => "E2001",
         }
@@ -140,6 +151,7 @@ impl HistoryError {
                 "give the other rows a run id of their own; what is stored is never changed".into()
             }
             Self::Row { .. } => "correct the producer of the row; nothing of the run was written".into(),
+            Self::TooLarge { .. } => "release fewer runs; nothing was written".into(),
             Self::Clock { .. } => "set the clock; runs are ordered by it".into(),
             Self::Medium(error) => error.help(),
             Self::Arrow { .. } | Self::View { .. } => {
