@@ -112,6 +112,19 @@ pub fn gate_session(
     Ok(ctx)
 }
 
+/// The history's own error within one of DataFusion's: a damaged or newer file that a query met, with its code and help.
+#[must_use]
+pub fn history_error(error: &DataFusionError) -> Option<&HistoryError> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(found) = cause {
+        if let Some(own) = found.downcast_ref::<HistoryError>() {
+            return Some(own);
+        }
+        cause = found.source();
+    }
+    None
+}
+
 fn register_functions(ctx: &SessionContext, this_env: &str) {
     for name in ["this_env", "this_machine"] {
         let value = ScalarValue::Utf8(Some(this_env.to_owned()));

@@ -8,8 +8,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use promptc_store::history::{History, Table};
-use promptc_store::sql::history_session;
+use promptc_store::history::{History, HistoryError, Table};
+use promptc_store::sql::{history_error, history_session};
 
 use super::{JANUARY, MARCH, count, file, fill, try_query};
 
@@ -25,12 +25,14 @@ fn damage_newer_versions_and_foreign_files_are_named() {
         try_query(&ctx, sql)
     };
     let all = "SELECT * FROM results";
-    // Every 97th byte turned over: data, page index, footer.
-    for at in (0..good.len()).step_by(97) {
+    // Every 197th byte turned over: data, page index, footer.
+    for at in (0..good.len()).step_by(197) {
         let mut bad = good.clone();
         bad[at] ^= 0x10;
         fs::write(&path, bad).unwrap();
-        let error = outcome(all).expect_err("a damaged file is read").to_string();
+        let error = outcome(all).expect_err("a damaged file is read");
+        assert_eq!(history_error(&error).map(HistoryError::code), Some("E1003"), "byte {at}: {error}");
+        let error = error.to_string();
         assert!(error.contains("R1.parquet"), "byte {at}: {error}");
         assert_eq!(
             outcome("SELECT * FROM results WHERE run_id = 'R2'").unwrap()[0].num_rows(),
