@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::graph::Graph;
+use crate::graph::{Graph, NodeId};
 use crate::op::{Expr, Op, Value};
 use crate::source::Span;
 use crate::types::{Column, Type};
@@ -85,6 +85,14 @@ pub struct Bench {
     pub run: Option<String>,
     /// The replaced source or split part.
     pub data: Option<String>,
+    /// What the run reads, with `data`, `where`, `limit` and `sample` in place of the source; none where a subject is measured.
+    pub measured: Option<Measured>,
+    /// Names of what is measured, the subject before those of `against`.
+    pub subjects: Vec<String>,
+    /// `where`, `limit` and `sample` as written, by field.
+    pub restricted: Vec<(String, String)>,
+    /// `cache = warm`: results of rows are kept between repetitions.
+    pub is_warm: bool,
     /// (name, aggregate expression over the run's stream, direction -1, 0 or +1).
     pub metrics: Vec<(String, Expr, i8)>,
     /// `repeat`.
@@ -99,6 +107,17 @@ pub struct Bench {
     pub span: Span,
 }
 
+/// The operators of a bench: a graph of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// Everything that the run is computed from; no writes.
+    pub graph: Graph,
+    /// The run's stream in it.
+    pub run: NodeId,
+    /// The stream that stands for `data` in it. What does not depend on it is prepared before measuring.
+    pub data: NodeId,
+}
+
 /// A gate, typed; deciding is the bench area's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
@@ -110,7 +129,26 @@ pub struct Gate {
     pub sql: String,
     /// Requirements: program text and place.
     pub requires: Vec<(String, Span)>,
+    /// The requirements in the same order as nullable bools over the result's columns.
+    pub conditions: Vec<Expr>,
+    /// Actions of `on pass` and `on fail` in the order written.
+    pub outcomes: Vec<Action>,
     /// Where it is declared.
+    pub span: Span,
+}
+
+/// One action of a gate's outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    /// Whether it belongs to `on pass`; otherwise to `on fail`.
+    pub on_pass: bool,
+    /// `tag`, `publish`, `keep`, `quarantine`.
+    pub name: String,
+    /// The artifact, by declaration and kind.
+    pub artifact: Option<(String, String)>,
+    /// The label.
+    pub label: Option<String>,
+    /// Where it stands.
     pub span: Span,
 }
 

@@ -163,6 +163,8 @@ pub struct RunContext {
     pub quarantine: Quarantine,
     /// Rows that an operator computed, but not as asked.
     pub tallies: Tallies,
+    /// Whether row-wise operators take the time of every single row. Costs a clock reading per row.
+    pub times_rows: bool,
 }
 
 impl std::fmt::Debug for RunContext {

@@ -3,6 +3,7 @@
 //! Comparisons and logic are DataFusion's own. Everything whose meaning the language fixes more tightly (checked
 //! arithmetic, character counts, exact quantiles) is a function of ours, see `functions.rs` and `aggregates.rs`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -159,6 +160,30 @@ fn aggregate_args(args: &[op::Expr]) -> Result<Vec<Expr>, EngineError> {
         return Ok(vec![Expr::Literal(ScalarValue::Int64(Some(1)), None)]);
     }
     args.iter().map(lower).collect()
+}
+
+/// Names of all columns that an expression reads, those inside aggregates included.
+#[must_use]
+pub fn columns_read(expr: &op::Expr) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![expr];
+    while let Some(expr) = open.pop() {
+        match &expr.kind {
+            ExprKind::Column(name) => drop(found.insert(name.clone())),
+            ExprKind::Literal(_) => {}
+            ExprKind::Field { base, .. } | ExprKind::FieldOfEach { base, .. } | ExprKind::Convert(base) => {
+                open.push(base);
+            }
+            ExprKind::Unary { operand, .. } => open.push(operand),
+            ExprKind::Binary { left, right, .. } => open.extend([left.as_ref(), right.as_ref()]),
+            ExprKind::Call { args, .. } | ExprKind::List(args) => open.extend(args),
+            ExprKind::Aggregate { args, over, .. } => {
+                open.extend(args);
+                found.extend(over.clone());
+            }
+        }
+    }
+    found
 }
 
 /// An expression with aggregates, taken apart: `sum(a) / sum(b)` is the aggregates and what is done with their results.

@@ -22,6 +22,8 @@
 //! | [`prompt`] | rendering and fitting of prompts, with lineage |
 //! | [`sql`] | streams as SQL tables; queries; tests of programs |
 //! | [`report`] | what a run did, node by node |
+//! | [`bench`] | a program's benches: repeated runs as rows of the benchmark history |
+//! | [`gate`] | decisions over the history: gates of programs, and gates that are SQL files |
 //!
 //! # Decisions
 //! - **One partition.** Row order is part of a result, so DataFusion plans run in one partition and operators work in parallel over
@@ -37,12 +39,15 @@
 pub mod aggregates;
 pub mod arrays;
 pub mod artifacts;
+pub mod bench;
 pub mod buffer;
 pub mod context;
 pub mod error;
 pub mod expressions;
 pub mod functions;
+pub mod gate;
 pub mod logical;
+pub mod measure;
 pub mod ops;
 pub mod program;
 pub mod prompt;
@@ -54,5 +59,6 @@ pub mod sql;
 pub mod store_errors;
 pub mod types;
 
+pub use datafusion;
 pub use promptc_compiler as compiler;
 pub use promptc_store as store;

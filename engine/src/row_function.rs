@@ -13,8 +13,9 @@
 //! changed document recomputes its own rows and nothing else. Values are Arrow's row encoding of the result.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, UInt32Array};
 use arrow::datatypes::{DataType, FieldRef};
@@ -55,6 +56,8 @@ pub struct NodeStats {
     pub skipped: AtomicU64,
     /// Time spent in the operator, all threads' wall time, in nanoseconds.
     pub elapsed_ns: AtomicU64,
+    /// Time of every row in nanoseconds, in row order, if the run takes it ([`RunContext::times_rows`]).
+    pub row_ns: Mutex<Vec<u64>>,
 }
 
 /// A [`RowOperator`] as a DataFusion function.
@@ -87,11 +90,22 @@ impl RowFunction {
     }
 
     fn evaluate(&self, args: &[ArrayRef]) -> Result<ArrayRef, EngineError> {
+        let started = Instant::now();
         let keys = self.row_keys(args)?;
         let cached = self.ctx.store.rows().get_many(&keys);
+        // Keys and look-ups are made for the whole batch; each row bears its share.
+        let shared_ns = nanoseconds(started) / keys.len().max(1) as u64;
         let misses: Vec<u32> =
             (0u32..).zip(&cached).filter(|(_, value)| value.is_none()).map(|(row, _)| row).collect();
-        let computed = self.compute(args, &misses)?;
+        let computed = if self.ctx.times_rows {
+            let (computed, computed_ns) = self.compute_timed(args, &misses)?;
+            let mut row_ns = vec![shared_ns; keys.len()];
+            misses.iter().zip(computed_ns).for_each(|(row, ns)| row_ns[*row as usize] += ns);
+            self.stats.row_ns.lock().unwrap_or_else(PoisonError::into_inner).extend(row_ns);
+            computed
+        } else {
+            self.compute(args, &misses)?
+        };
         self.stats.reused.fetch_add((keys.len() - misses.len()) as u64, Ordering::Relaxed);
         self.stats.computed.fetch_add(misses.len() as u64, Ordering::Relaxed);
 
@@ -146,6 +160,32 @@ impl RowFunction {
         let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
         Ok(arrow::compute::concat(&parts)?)
     }
+}
+
+impl RowFunction {
+    /// As `compute`, one row at a time, with the time of each in nanoseconds.
+    fn compute_timed(&self, args: &[ArrayRef], misses: &[u32]) -> Result<(ArrayRef, Vec<u64>), EngineError> {
+        if misses.is_empty() {
+            return Ok((arrow::array::new_empty_array(self.return_field.data_type()), Vec::new()));
+        }
+        let parts: Result<Vec<(ArrayRef, u64)>, EngineError> = misses
+            .par_iter()
+            .map(|row| {
+                self.ctx.check_interrupt()?;
+                let started = Instant::now();
+                let one: Vec<ArrayRef> = args.iter().map(|array| array.slice(*row as usize, 1)).collect();
+                let result = self.operator.compute(&one)?;
+                Ok((result, nanoseconds(started)))
+            })
+            .collect();
+        let (parts, row_ns): (Vec<ArrayRef>, Vec<u64>) = parts?.into_iter().unzip();
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        Ok((arrow::compute::concat(&parts)?, row_ns))
+    }
+}
+
+fn nanoseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The stored form of results.
@@ -236,12 +276,11 @@ impl ScalarUDFImpl for RowFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let arrays: Result<Vec<ArrayRef>, DataFusionError> =
             args.args.iter().map(|value| value.to_array(args.number_rows)).collect();
         let result = self.evaluate(&arrays?).map_err(EngineError::into_datafusion)?;
-        let elapsed_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.stats.elapsed_ns.fetch_add(elapsed_ns, Ordering::Relaxed);
+        self.stats.elapsed_ns.fetch_add(nanoseconds(started), Ordering::Relaxed);
         Ok(ColumnarValue::Array(result))
     }
 }

@@ -35,6 +35,7 @@ use crate::row_function::NodeStats;
 use crate::session::{self, SessionSettings};
 use crate::store_errors;
 
+pub mod measured;
 mod outputs;
 mod stages;
 
@@ -85,6 +86,7 @@ pub(crate) struct Run<'a> {
 type ScanKey = (String, String, String, String);
 
 /// The files of a source as they are now.
+#[derive(Debug, Clone)]
 pub(crate) struct ScanFiles {
     files: Vec<FileEntry>,
     /// Hash of each file's content, in the order of `files`.
@@ -147,6 +149,7 @@ pub async fn run(
         events,
         quarantine: Quarantine::default(),
         tallies: Tallies::default(),
+        times_rows: false,
     };
     outputs::check(
         &plan.graph,
@@ -183,6 +186,7 @@ pub async fn run_graph(
         events: Arc::new(crate::context::Silent),
         quarantine: Quarantine::default(),
         tallies: Tallies::default(),
+        times_rows: false,
     };
     let (folder, identity) = (PathBuf::from("."), "test".to_owned());
     let mut run = Run::new(&plan, Arc::new(ctx), options, BTreeMap::new(), None, folder, identity)?;
@@ -240,15 +244,25 @@ fn contents(
             return Err(EngineError::Unavailable { area: area.clone(), what: what.clone() });
         }
     }
+    scan_files(&hir.graph, &reached, store, options)
+}
+
+/// Files and content hashes of the scans among these nodes of a graph.
+fn scan_files(
+    graph: &Graph,
+    reached: &BTreeSet<NodeId>,
+    store: Option<&Store>,
+    options: &RunOptions,
+) -> Result<BTreeMap<ScanKey, ScanFiles>, EngineError> {
     let mut found = BTreeMap::new();
-    for id in reached {
-        let Op::Scan(scan) = &hir.graph.node(id).op else { continue };
+    for id in reached.iter().copied() {
+        let Op::Scan(scan) = &graph.node(id).op else { continue };
         let key = scan_key(scan);
         if found.contains_key(&key) {
             continue;
         }
         let spec = crate::ops::scan::spec(scan)?;
-        let name = hir.graph.streams.iter().find(|(_, stream)| *stream == id).map_or("", |(name, _)| name);
+        let name = graph.streams.iter().find(|(_, stream)| *stream == id).map_or("", |(name, _)| name);
         let named = |error| store_errors::source(error).about(&format!("source `{name}`"));
         let files = sources::resolve(&spec, options.home.as_deref()).map_err(named)?;
         let memo = store.map(Store::ledger);

@@ -75,6 +75,7 @@ pub fn register_sources(
         events: Arc::new(Silent),
         quarantine: Quarantine::default(),
         tallies: Tallies::default(),
+        times_rows: false,
     });
     for (name, id) in &hir.graph.streams {
         let Op::Scan(scan) = &hir.graph.node(*id).op else { continue };
@@ -91,6 +92,35 @@ pub fn register_sources(
     Ok(())
 }
 
+/// Plans one `SELECT` or `WITH` over the registered tables; nothing is read.
+///
+/// # Errors
+/// E0501 for SQL that is too deep, E0607 with DataFusion's message, which names what is not there.
+pub async fn plan_query(session: &SessionContext, sql: &str) -> Result<LogicalPlan, EngineError> {
+    promptc_compiler::sql_limit(sql).map_err(|message| EngineError::Row { code: "E0501", message })?;
+    let plan = session.state().create_logical_plan(sql).await.map_err(sql_fault)?;
+    if matches!(
+        plan,
+        LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_)
+    ) {
+        let message = "a query is a SELECT or WITH; streams are written by programs".to_owned();
+        return Err(EngineError::Row { code: "E0607", message });
+    }
+    Ok(plan)
+}
+
+/// DataFusion's own message about SQL as E0607; our errors inside it as they are.
+pub(crate) fn sql_fault(error: datafusion::error::DataFusionError) -> EngineError {
+    let text = error.strip_backtrace();
+    match EngineError::from(error) {
+        EngineError::Internal { .. } => {
+            let text = text.lines().next().unwrap_or_default().replace("datafusion.public.", "");
+            EngineError::Row { code: "E0607", message: format!("SQL: {text}") }
+        }
+        own => own,
+    }
+}
+
 /// Runs one `SELECT` or `WITH` over the registered tables. `limit` bounds the rows that are gathered.
 ///
 /// # Errors
@@ -100,29 +130,22 @@ pub async fn query(
     sql: &str,
     limit: usize,
 ) -> Result<(SchemaRef, Vec<RecordBatch>), EngineError> {
-    promptc_compiler::sql_limit(sql).map_err(|message| EngineError::Row { code: "E0501", message })?;
-    let fault = |error: datafusion::error::DataFusionError| {
-        let text = error.strip_backtrace();
-        match EngineError::from(error) {
-            EngineError::Internal { .. } => {
-                let text = text.lines().next().unwrap_or_default().replace("datafusion.public.", "");
-                EngineError::Row { code: "E0607", message: format!("SQL: {text}") }
-            }
-            own => own,
-        }
-    };
-    let plan = session.state().create_logical_plan(sql).await.map_err(fault)?;
-    if matches!(
-        plan,
-        LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_)
-    ) {
-        let message = "a query is a SELECT or WITH; streams are written by programs".to_owned();
-        return Err(EngineError::Row { code: "E0607", message });
-    }
-    let frame =
-        datafusion::dataframe::DataFrame::new(session.state(), plan).limit(0, Some(limit)).map_err(fault)?;
+    collect(session, plan_query(session, sql).await?, limit).await
+}
+
+/// Runs a plan. `limit` bounds the rows that are gathered.
+///
+/// # Errors
+/// E0607 with DataFusion's message.
+pub async fn collect(
+    session: &SessionContext,
+    plan: LogicalPlan,
+    limit: usize,
+) -> Result<(SchemaRef, Vec<RecordBatch>), EngineError> {
+    let frame = datafusion::dataframe::DataFrame::new(session.state(), plan);
+    let frame = frame.limit(0, Some(limit)).map_err(sql_fault)?;
     let schema = Arc::new(frame.schema().as_arrow().clone());
-    Ok((schema, frame.collect().await.map_err(fault)?))
+    Ok((schema, frame.collect().await.map_err(sql_fault)?))
 }
 
 /// The outcome of one test.
@@ -214,7 +237,7 @@ async fn check(
 }
 
 /// The values of expressions over a table: one row per row, or a single one with aggregates.
-async fn evaluate(
+pub(crate) async fn evaluate(
     session: &SessionContext,
     table: &Arc<dyn TableProvider>,
     exprs: &[(&str, &op::Expr)],

@@ -1,6 +1,6 @@
 //! Errors of the store as errors of a run: code, message and help are kept.
 
-use promptc_store::{flows, kv, open, sinks, sources, text, vectors};
+use promptc_store::{flows, history, kv, open, sinks, sources, text, vectors};
 
 use crate::error::EngineError;
 
@@ -44,6 +44,18 @@ pub fn open(error: open::OpenError) -> EngineError {
 /// A source.
 #[must_use]
 pub fn source(error: sources::SourceError) -> EngineError {
+    store(error.code(), &error, error.help())
+}
+
+/// The benchmark history.
+#[must_use]
+pub fn history(error: history::HistoryError) -> EngineError {
+    store(error.code(), &error, error.help())
+}
+
+/// Results of another tool.
+#[must_use]
+pub fn ingest(error: history::ingest::IngestError) -> EngineError {
     store(error.code(), &error, error.help())
 }
 

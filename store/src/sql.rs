@@ -11,8 +11,8 @@
 //! path is not a table. Whoever runs a query checks that it is a `SELECT`.
 
 pub mod functions;
-pub mod stats;
 mod lake;
+pub mod stats;
 mod views;
 
 use std::sync::Arc;

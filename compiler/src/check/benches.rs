@@ -17,6 +17,8 @@ use crate::source::Span;
 use crate::syntax::ast;
 use crate::types::{Column, Type};
 
+mod subgraph;
+
 /// What can be the subject of a bench.
 const SUBJECTS: &[DeclKind] =
     &[DeclKind::Model, DeclKind::Adapter, DeclKind::Scorer, DeclKind::Recursion, DeclKind::Diffusion];
@@ -109,11 +111,7 @@ fn check_bench(ctx: &mut Context<'_>, id: DeclarationId) -> Option<BenchInfo> {
     if !columns.iter().any(|column| column.name == "latency") {
         columns.push(Column { name: "latency".to_owned(), ty: Type::Duration });
     }
-    if let Some(expr) = fields.expr("where")
-        && let Some(data) = &data
-    {
-        check_expr(ctx, &Scope::of(&data.stream), expr, Some(&Type::Bool.optional()));
-    }
+    let restriction = check_restriction(ctx, &fields, data.as_ref());
     let scope = Scope { is_unknown: measured.is_unknown, ..Scope::columns(&measured.name, &columns) };
     let mut metrics = check_metrics(ctx, &scope, &fields);
     check_better(ctx, &name.name, &fields, &mut metrics);
@@ -122,10 +120,19 @@ fn check_bench(ctx: &mut Context<'_>, id: DeclarationId) -> Option<BenchInfo> {
     if ctx.error_count() > errors_before || fields.has_errors {
         return None;
     }
+    let place = subgraph::Place { bench: &name.name, span: item.span };
+    let operators = match (&measured.run, measured.node, &data) {
+        (Some(_), Some(run), Some(data)) => subgraph::measured(ctx, &place, run, data, restriction),
+        _ => None,
+    };
     let hir = hir::Bench {
         name: ctx.get(id).name.clone(),
         run: measured.run,
         data: data.map(|data| data.stream.name),
+        measured: operators,
+        subjects: measured.subjects.clone(),
+        restricted: written(ctx, &fields, &["where", "limit", "sample"]),
+        is_warm: fields.text("cache").as_deref() == Some("warm"),
         metrics,
         repeat: fields.u32("repeat").unwrap_or(5),
         warm_up: fields.u32("warm_up").unwrap_or(1),
@@ -134,6 +141,31 @@ fn check_bench(ctx: &mut Context<'_>, id: DeclarationId) -> Option<BenchInfo> {
         span: item.span,
     };
     Some(BenchInfo { hir, local: name.name.clone(), subjects: measured.subjects })
+}
+
+/// The texts of the fields that are written.
+fn written(ctx: &Context<'_>, fields: &Fields<'_>, names: &[&str]) -> Vec<(String, String)> {
+    let text = |name: &&str| {
+        let expr = fields.expr(name)?;
+        Some(((*name).to_owned(), ctx.sources().snippet(expr.span).to_owned()))
+    };
+    names.iter().filter_map(text).collect()
+}
+
+/// `where`, `limit` and `sample`.
+fn check_restriction(
+    ctx: &mut Context<'_>,
+    fields: &Fields<'_>,
+    data: Option<&Data>,
+) -> subgraph::Restriction {
+    let condition = match (fields.expr("where"), data) {
+        (Some(expr), Some(data)) => {
+            Some(check_expr(ctx, &Scope::of(&data.stream), expr, Some(&Type::Bool.optional())))
+        }
+        _ => None,
+    };
+    let condition = condition.filter(|condition| !condition.ty.is_unknown());
+    subgraph::Restriction { condition, share: fields.f64("sample"), rows: fields.u64("limit") }
 }
 
 /// `data`, resolved.

@@ -9,6 +9,7 @@ use super::expressions::{Scope, check_expr};
 use super::sql::{self, gate};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::hir;
+use crate::op;
 use crate::resolve::suggest::suggest;
 use crate::resolve::{DeclKind, DeclarationId};
 use crate::syntax::ast;
@@ -56,11 +57,11 @@ fn check_gate(ctx: &mut Context<'_>, id: DeclarationId) -> Option<hir::Gate> {
         );
     }
     let columns = check_sql(ctx, &name.name, &on.text(), sql, bench.as_ref());
-    for require in requires {
-        check_require(ctx, &name.name, columns.as_deref(), require);
-    }
-    for call in outcomes.iter().flat_map(|outcome| &outcome.calls) {
-        check_action(ctx, call);
+    let conditions: Vec<Option<op::Expr>> =
+        requires.iter().map(|require| check_require(ctx, &name.name, columns.as_deref(), require)).collect();
+    let mut actions = Vec::new();
+    for outcome in outcomes {
+        actions.extend(outcome.calls.iter().filter_map(|call| check_action(ctx, outcome.on_pass, call)));
     }
     if ctx.error_count() > errors_before {
         return None;
@@ -71,6 +72,8 @@ fn check_gate(ctx: &mut Context<'_>, id: DeclarationId) -> Option<hir::Gate> {
         bench: bench?.hir.name,
         sql: sql.value.clone(),
         requires: requires.iter().map(text).collect(),
+        conditions: conditions.into_iter().collect::<Option<_>>()?,
+        outcomes: actions,
         span: item.span,
     })
 }
@@ -110,9 +113,21 @@ fn check_sql(
     columns
 }
 
-/// A requirement is a bool over the result's columns and the params of the program.
-fn check_require(ctx: &mut Context<'_>, gate: &str, columns: Option<&[Column]>, require: &ast::Expr) {
-    let Some(columns) = columns else { return };
+/// A requirement is a bool over the result's columns and the params of the program. `None` after an error.
+fn check_require(
+    ctx: &mut Context<'_>,
+    gate: &str,
+    columns: Option<&[Column]>,
+    require: &ast::Expr,
+) -> Option<op::Expr> {
+    let Some(columns) = columns else {
+        if ctx.error_count() == 0 {
+            let message = format!("gate `{gate}`: columns of the query's result are not known");
+            let diagnostic = Diagnostic::new(Code::E0601, message, require.span, "reads them");
+            ctx.report(diagnostic.help("name every column of the outer SELECT"));
+        }
+        return None;
+    };
     let mut paths = Vec::new();
     paths_of(require, &mut paths);
     let mut is_known = true;
@@ -132,9 +147,32 @@ fn check_require(ctx: &mut Context<'_>, gate: &str, columns: Option<&[Column]>, 
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         ctx.report(suggest(diagnostic, &root.name, root.span, names));
     }
-    if is_known {
-        check_expr(ctx, &Scope::columns("", columns), require, Some(&Type::Bool.optional()));
+    is_known.then(|| check_condition(ctx, columns, require))
+}
+
+/// Types a requirement. What the statistics functions give is known to the engine only; here such a column is what makes
+/// sense of the requirement: a number, else a bool, else a text. The engine checks it again with the value.
+fn check_condition(ctx: &mut Context<'_>, columns: &[Column], require: &ast::Expr) -> op::Expr {
+    let wanted = Type::Bool.optional();
+    let typed = check_expr(ctx, &Scope::columns("", columns), require, Some(&wanted));
+    if !typed.ty.is_unknown() || ctx.error_count() > 0 {
+        return typed;
     }
+    let finding_count = ctx.diagnostics.len();
+    let mut last = typed;
+    for guess in [Type::F64, Type::Bool, Type::Text] {
+        ctx.diagnostics.truncate(finding_count);
+        let guessed = columns.iter().map(|column| Column {
+            name: column.name.clone(),
+            ty: if column.ty.is_unknown() { guess.clone().optional() } else { column.ty.clone() },
+        });
+        let guessed: Vec<Column> = guessed.collect();
+        last = check_expr(ctx, &Scope::columns("", &guessed), require, Some(&wanted));
+        if ctx.diagnostics.len() == finding_count {
+            break;
+        }
+    }
+    last
 }
 
 /// All paths of an expression that stand for values, in the order written.
@@ -152,7 +190,7 @@ pub(crate) fn paths_of<'e>(expr: &'e ast::Expr, into: &mut Vec<&'e ast::Path>) {
     }
 }
 
-fn check_action(ctx: &mut Context<'_>, call: &ast::Call) {
+fn check_action(ctx: &mut Context<'_>, on_pass: bool, call: &ast::Call) -> Option<hir::Action> {
     let name = call.callee.text();
     let Some((_, takes_artifact, takes_label)) = ACTIONS.iter().find(|(action, _, _)| *action == name) else {
         let message = format!("action `{name}` is not allowed in an outcome");
@@ -165,20 +203,22 @@ fn check_action(ctx: &mut Context<'_>, call: &ast::Call) {
             call.callee.span,
             ACTIONS.iter().map(|(action, _, _)| *action),
         ));
-        return;
+        return None;
     };
     let wanted = usize::from(*takes_artifact) + usize::from(*takes_label);
     if call.args.len() != wanted || call.args.iter().any(|argument| argument.name.is_some()) {
         let message =
             format!("action `{name}` takes {wanted} arguments without names, found {}", call.args.len());
         ctx.report(Diagnostic::new(Code::E0302, message, call.span, format!("expected {wanted}")));
-        return;
+        return None;
     }
+    let mut action = hir::Action { on_pass, name, artifact: None, label: None, span: call.span };
     let mut values = call.args.iter().map(|argument| &argument.value);
     if *takes_artifact && let Some(value) = values.next() {
         match &value.kind {
             ast::ExprKind::Path(path) => {
-                ctx.expect(path, ARTIFACTS);
+                let declaration = ctx.expect(path, ARTIFACTS)?;
+                action.artifact = Some((declaration.name.clone(), declaration.kind.noun().to_owned()));
             }
             ast::ExprKind::Bad => {}
             _ => ctx.report(Diagnostic::new(
@@ -190,6 +230,10 @@ fn check_action(ctx: &mut Context<'_>, call: &ast::Call) {
         }
     }
     if let Some(value) = values.next() {
-        super::expressions::constant(ctx, value, &Type::Text);
+        let op::Value::Text(label) = super::expressions::constant(ctx, value, &Type::Text)? else {
+            return None;
+        };
+        action.label = Some(label);
     }
+    Some(action)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use promptc_compiler::diagnostic::{Code, Diagnostic};
+use promptc_compiler::fingerprint::op_name;
 use promptc_compiler::op::{Op, Piece, Shrink, Value};
 use promptc_compiler::{Checked, Input, check};
 
@@ -389,4 +390,57 @@ gate g on b { sql #\"SELECT avg(value) AS v FROM current WHERE subject IN ('micr
     assert_eq!(codes(&checked(&format!("{LEARN}{bench}")).diagnostics), [Code::W0202.text()]);
     let learn = "learn micro from t.train { objective = reinforce(advantage), epochs = 2, batch = 1, lr = 1e-2, seed = 11 }\n";
     clean(&format!("{LEARN}{learn}{bench}"));
+}
+
+#[test]
+fn a_bench_carries_its_operators_with_the_measured_rows_in_place() {
+    let text = r##"edition 2026
+source asks : stream<{ qid: text, n: i64 }> = jsonl("a.jsonl") { key = qid, split = by(qid, train = 50%, test = 50%, seed = 3) }
+source more : stream<{ mid: text }> = jsonl("m.jsonl") { key = mid }
+pipeline p { asks |> derive(m = n + 1) -> rows }
+pipeline other { more |> derive(m = 1) -> rows write rows to jsonl("o.jsonl", key = mid) }
+bench b { run = p.rows, data = asks.test, where = n > 2, limit = 7, sample = 50%, cache = warm, metrics { n = count() }, record = history("h") }
+bench whole { run = p.rows, data = asks, metrics { n = count() }, record = history("h") }
+"##;
+    let found = checked(text);
+    assert_eq!(found.diagnostics, []);
+    let [bench, whole] = found.hir.benches.as_slice() else { panic!("{:?}", found.hir.benches) };
+    let measured = bench.measured.as_ref().unwrap();
+    let mut chain = vec![measured.run];
+    while let Some(input) = measured.graph.node(*chain.last().unwrap()).inputs.first() {
+        assert!(input < chain.last().unwrap(), "inputs come first");
+        chain.push(*input);
+    }
+    let shown: Vec<&str> = chain.iter().map(|id| op_name(&measured.graph.node(*id).op)).collect();
+    assert_eq!(shown, ["derive", "limit", "sample", "filter", "split_part", "scan"]);
+    assert_eq!(chain[1], measured.data);
+    assert_eq!(measured.graph.stream("p.rows"), Some(measured.run));
+    assert!(measured.graph.stream("more").is_none(), "what the run does not read is left out");
+    let fields: Vec<&str> = bench.restricted.iter().map(|(field, _)| field.as_str()).collect();
+    assert_eq!(
+        (fields, bench.is_warm, bench.subjects.as_slice()),
+        (vec!["where", "limit", "sample"], true, &["rows".to_owned()][..])
+    );
+    let measured = whole.measured.as_ref().unwrap();
+    assert_eq!(measured.graph.nodes.len(), 2);
+    assert_eq!(op_name(&measured.graph.node(measured.data).op), "scan");
+}
+
+#[test]
+fn requirements_are_typed_even_where_the_sql_column_is_not() {
+    let text = format!(
+        "{ASKS}bench b {{ run = p.rows, data = asks, metrics {{ share_ok = mean(ok) }}, record = history(\"h\") }}\n\
+         gate g on b {{ sql #\"SELECT theil_sen(at, value)['p'] AS p, count(*) AS n FROM current\"#\n\
+         require p < 0.05 or n < 3 on pass {{ keep(\"stable\") }} }}\n"
+    );
+    let found = checked(&text);
+    assert_eq!(found.diagnostics, []);
+    let [gate] = found.hir.gates.as_slice() else { panic!("{:?}", found.hir.gates) };
+    assert_eq!(gate.conditions.len(), 1);
+    assert!(!gate.conditions[0].ty.is_unknown(), "{:?}", gate.conditions[0]);
+    let [action] = gate.outcomes.as_slice() else { panic!("{:?}", gate.outcomes) };
+    assert_eq!(
+        (action.on_pass, action.name.as_str(), action.label.as_deref()),
+        (true, "keep", Some("stable"))
+    );
 }

@@ -19,18 +19,23 @@ use promptc_engine::store_errors;
 
 use crate::exit::{Exit, report};
 
+mod bench;
+mod build_info;
 mod check;
 mod completions;
 mod diff;
 mod doctor;
 mod explain;
 mod fmt;
+mod gate;
 mod gc;
+mod history;
 mod new;
 mod plan;
 mod progress;
 pub(crate) mod query;
 mod run;
+mod targets;
 mod test;
 mod trace;
 mod verify;
@@ -124,7 +129,13 @@ enum Verb {
     Verify(verify::VerifyArgs),
     /// Run the tests of programs
     Test(test::TestArgs),
-    /// Ask SQL over the streams of the last build
+    /// Measure the benches of a program, or take in results of other tools, and keep them as history
+    Bench(bench::BenchArgs),
+    /// Decide about a run: the gates of a program, or gates that are SQL files
+    Gate(gate::GateArgs),
+    /// The benchmark history: list, accept, reject, compact, prune
+    History(history::HistoryArgs),
+    /// Ask SQL over the streams of the last build, or over the benchmark history
     Query(query::QueryArgs),
     /// Why a node runs, or the page of a diagnostic code
     Explain(explain::ExplainArgs),
@@ -173,6 +184,9 @@ fn on_this_thread() -> ExitCode {
         Verb::Build(args) => run::build(&args, &common),
         Verb::Verify(args) => verify::verify(&args, &common),
         Verb::Test(args) => test::test(&args, &common),
+        Verb::Bench(args) => bench::bench(&args, &common),
+        Verb::Gate(args) => gate::gate(&args, &common),
+        Verb::History(args) => history::history(&args, &common),
         Verb::Query(args) => query::query(&args, &common),
         Verb::Explain(args) => explain::explain(&args, &common),
         Verb::Trace(args) => trace::trace(&args, &common),

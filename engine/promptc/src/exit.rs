@@ -13,10 +13,12 @@ pub enum Exit {
     Program,
     /// The command line is wrong.
     Usage,
-    /// A test, `verify` or `doctor` did not hold.
+    /// A gate, a test, `verify` or `doctor` did not hold.
     Failed,
     /// Input, output, store or limit.
     Run,
+    /// A gate could not decide: more measurements are needed.
+    Undecided,
     /// Ctrl-C.
     Interrupted,
 }
@@ -30,6 +32,7 @@ impl Exit {
             Exit::Usage => 2,
             Exit::Failed => 3,
             Exit::Run => 4,
+            Exit::Undecided => 5,
             Exit::Interrupted => 130,
         }
     }

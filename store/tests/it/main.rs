@@ -4,8 +4,8 @@
 mod directory;
 mod flows;
 mod history;
-mod oracle;
 mod ingest;
+mod oracle;
 mod sinks;
 mod sources;
 mod statistics;

@@ -45,7 +45,11 @@ pub(super) struct LintArgs {
 pub(super) fn check(args: &CheckArgs, common: &Common) -> Outcome {
     let mut exit = Exit::Ok;
     for file in &args.files {
-        let program = load(file, &settings(&args.set, args.deny.is_some()))?;
+        let mut program = load(file, &settings(&args.set, args.deny.is_some()))?;
+        if !program.checked.has_errors() && !program.checked.hir.gates.is_empty() {
+            let faults = common.runtime()?.block_on(super::gate::unplannable(&program))?;
+            program.checked.diagnostics.extend(faults);
+        }
         print_diagnostics(&program, common);
         if program.checked.has_errors() {
             exit = Exit::Program;

@@ -1,40 +1,58 @@
 //! `promptc query`.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use promptc_engine::datafusion::prelude::SessionContext;
 use promptc_engine::error::EngineError;
+use promptc_engine::gate::params::{bind, declared};
 use promptc_engine::program::load;
 use promptc_engine::run::last_build;
 use promptc_engine::session::{SessionSettings, session};
 use promptc_engine::sql;
 
-use super::{Common, Outcome, print_diagnostics, settings};
+use super::history::{Place, session_of};
+use super::{Common, Outcome, parse_set, print_diagnostics, settings};
 use crate::exit::Exit;
 use crate::show;
 
 /// Rows that a query returns at most, unless `--limit` says more.
 const ROWS_MAX: usize = 10_000;
 
+/// Tables of the benchmark history that the query of a program may name.
+const HISTORY: [&str; 9] =
+    ["results", "samples", "environments", "verdicts", "marks", "series", "pairs", "history", "targets"];
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   promptc query pipelines/crate_docs.promptc -c 'SELECT count(*) FROM corpus_chunks'
-  promptc query pipelines/crate_docs.promptc my_query --format csv")]
+  promptc query pipelines/crate_docs.promptc my_query --format csv
+  promptc query queries/targets.sql --format markdown
+  promptc query queries/compare_runs.sql -p a=01JD3X -p b=01JD4Y
+  promptc query -c 'SELECT bench_id, metric, value FROM results ORDER BY started_at DESC LIMIT 20'")]
 pub(crate) struct QueryArgs {
-    /// The program whose last build is asked
-    file: PathBuf,
+    /// The program whose last build is asked, or a file of SQL over the benchmark history
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
     /// A `query` that the program declares
     name: Option<String>,
-    /// SQL; `-` reads it from standard input. Without NAME and SQL the tables are listed
+    /// SQL; `-` reads it from standard input. Without FILE it asks the benchmark history; without NAME and SQL the tables are
+    /// listed
     #[arg(short = 'c', long = "command", value_name = "SQL", conflicts_with = "name")]
     sql: Option<String>,
+    /// Value of a parameter `$name` of the SQL, as `-p run=01JD3X`; may be repeated
+    #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", value_parser = parse_set)]
+    param: Vec<(String, String)>,
     /// How rows are printed
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Rows at most
     #[arg(long, default_value_t = ROWS_MAX)]
     limit: usize,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,19 +65,66 @@ pub(crate) enum Format {
 }
 
 pub(crate) fn query(args: &QueryArgs, common: &Common) -> Outcome {
-    let program = load(&args.file, &settings(&[], false))?;
+    match &args.file {
+        None => query_history(args, None, common),
+        Some(file) if file.extension().is_some_and(|ending| ending == "sql") => {
+            if args.name.is_some() || args.sql.is_some() {
+                let message = format!("{} is the query; no other can be given", file.display());
+                return Err(EngineError::Unknown(message));
+            }
+            query_history(args, Some(file), common)
+        }
+        Some(file) => query_program(args, file, common),
+    }
+}
+
+/// SQL over the benchmark history: from a file, the command line or standard input.
+fn query_history(args: &QueryArgs, file: Option<&Path>, common: &Common) -> Outcome {
+    let here = Path::new(".");
+    let text = match (file, args.sql.as_deref()) {
+        (Some(file), _) => Some(
+            std::fs::read_to_string(file)
+                .map_err(|source| EngineError::Program { path: file.to_path_buf(), source })?,
+        ),
+        (None, Some("-")) => Some(standard_input()?),
+        (None, sql) => sql.map(str::to_owned),
+    };
+    let session = session_of(&args.place.read(here, common)?, None, here)?;
+    let Some(text) = text else {
+        let catalog = session.catalog("datafusion").and_then(|catalog| catalog.schema("public"));
+        let mut names = catalog.map_or_else(Vec::new, |schema| schema.table_names());
+        names.sort();
+        names.iter().for_each(|name| println!("{name}"));
+        return Ok(Exit::Ok);
+    };
+    let name = file.map_or_else(|| "SQL".to_owned(), |file| file.display().to_string());
+    answer(args, &session, &name, &text, common)
+}
+
+/// Runs SQL with its parameters bound and prints the rows.
+fn answer(args: &QueryArgs, session: &SessionContext, name: &str, text: &str, common: &Common) -> Outcome {
+    let given: BTreeMap<String, String> = args.param.iter().cloned().collect();
+    let (schema, batches) = common.runtime()?.block_on(async {
+        let plan = bind(session, text, &declared(name, text)?, &given).await?;
+        sql::collect(session, plan, args.limit).await
+    })?;
+    show::print_batches(&schema, &batches, args.format)?;
+    let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();
+    if rows == args.limit && std::io::stderr().is_terminal() {
+        eprintln!("stopped at {rows} rows; `--limit` raises it");
+    }
+    Ok(Exit::Ok)
+}
+
+/// SQL over the streams of a program; tables of the history are there if the SQL names one and there is a history.
+fn query_program(args: &QueryArgs, file: &Path, common: &Common) -> Outcome {
+    let program = load(file, &settings(&[], false))?;
     if program.checked.has_errors() {
         print_diagnostics(&program, common);
         return Ok(Exit::Program);
     }
     let store = common.store(program.folder())?;
-    let session = session(&SessionSettings {
-        batch_rows: 8192,
-        memory_bytes: common.memory,
-        temporary: store.tmp_dir(),
-    })?;
     let last = last_build(&store, &program.identity())?;
-    let tables = sql::register_streams(&session, &store, last.as_ref())?;
     let text = match (&args.name, &args.sql) {
         (Some(name), _) => {
             let known = &program.checked.hir.queries;
@@ -68,27 +133,37 @@ pub(crate) fn query(args: &QueryArgs, common: &Common) -> Outcome {
             let missing = || {
                 EngineError::Unknown(format!("no query `{name}`; the program declares: {}", names.join(", ")))
             };
-            found.map(|(_, sql, _)| sql.clone()).ok_or_else(missing)?
+            Some(found.map(|(_, sql, _)| sql.clone()).ok_or_else(missing)?)
         }
-        (None, Some(sql)) if sql == "-" => standard_input()?,
-        (None, Some(sql)) => sql.clone(),
-        (None, None) => {
-            if tables.is_empty() {
-                eprintln!("no streams are built yet; `promptc run {}` builds them", args.file.display());
-            }
-            tables.iter().filter(|name| !name.contains('.')).for_each(|name| println!("{name}"));
-            return Ok(Exit::Ok);
+        (None, Some(sql)) if sql == "-" => Some(standard_input()?),
+        (None, sql) => sql.clone(),
+    };
+    let names_history = text.as_deref().is_some_and(|text| HISTORY.iter().any(|table| text.contains(table)));
+    let histories = if names_history {
+        args.place.read(program.folder(), common).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    let session = if histories.is_empty() {
+        session(&SessionSettings {
+            batch_rows: 8192,
+            memory_bytes: common.memory,
+            temporary: store.tmp_dir(),
+        })?
+    } else {
+        session_of(&histories, None, program.folder())?
+    };
+    let tables = sql::register_streams(&session, &store, last.as_ref())?;
+    let Some(text) = text else {
+        if tables.is_empty() {
+            eprintln!("no streams are built yet; `promptc run {}` builds them", file.display());
         }
+        tables.iter().filter(|name| !name.contains('.')).for_each(|name| println!("{name}"));
+        return Ok(Exit::Ok);
     };
     let home = std::env::var_os("HOME").map(PathBuf::from);
     sql::register_sources(&session, &program.checked.hir, &store, &text, home.as_deref())?;
-    let (schema, batches) = common.runtime()?.block_on(sql::query(&session, &text, args.limit))?;
-    show::print_batches(&schema, &batches, args.format)?;
-    let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();
-    if rows == args.limit && std::io::stderr().is_terminal() {
-        eprintln!("stopped at {rows} rows; `--limit` raises it");
-    }
-    Ok(Exit::Ok)
+    answer(args, &session, "SQL", &text, common)
 }
 
 fn standard_input() -> Result<String, EngineError> {

@@ -13,7 +13,6 @@ use promptc_engine::program::Program;
 use promptc_engine::report::RunReport;
 use promptc_engine::run::{RunOptions, last_build, plan_program, run as run_program};
 use promptc_engine::store::medium::{remove_unfinished, replace};
-use promptc_engine::store::open::Store;
 
 use super::progress::{self, Listener};
 use super::{Common, Outcome, ProgramArgs};
@@ -115,21 +114,29 @@ fn execute(program: &Program, options: &RunOptions, common: &Common) -> Result<R
     let runtime = common.runtime()?;
     let cancel = Cancel::default();
     let events = progress::listener(common);
-    stop_on_interrupt(cancel.clone(), events.clone(), &store)?;
+    // Weak, so that the store closes with the run and may be opened again.
+    let kept = Arc::downgrade(&store);
+    stop_on_interrupt(cancel.clone(), events.clone(), move || {
+        if let Some(store) = kept.upgrade() {
+            store.discard_temporaries();
+        }
+    })?;
     let result = runtime.block_on(run_program(program, store, options, events.clone(), cancel));
     events.finish();
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
 }
 
-/// Listens for Ctrl-C on a thread of its own, since all others may be computing.
-fn stop_on_interrupt(cancel: Cancel, events: Arc<Listener>, store: &Arc<Store>) -> Result<(), EngineError> {
+/// Listens for Ctrl-C on a thread of its own, since all others may be computing. `clean_up` is the last thing done.
+pub(super) fn stop_on_interrupt(
+    cancel: Cancel,
+    events: Arc<Listener>,
+    clean_up: impl FnOnce() + Send + 'static,
+) -> Result<(), EngineError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| EngineError::internal("the listener for Ctrl-C", error))?;
-    // Weak, so that the store closes with the run and may be opened again.
-    let store = Arc::downgrade(store);
     let listen = move || {
         if runtime.block_on(tokio::signal::ctrl_c()).is_err() {
             return;
@@ -137,9 +144,7 @@ fn stop_on_interrupt(cancel: Cancel, events: Arc<Listener>, store: &Arc<Store>) 
         cancel.cancel();
         std::thread::sleep(STOP_GRACE);
         remove_unfinished();
-        if let Some(store) = store.upgrade() {
-            store.discard_temporaries();
-        }
+        clean_up();
         events.finish();
         eprintln!("{}", EngineError::Interrupted);
         std::process::exit(i32::from(Exit::Interrupted.code()));

@@ -1,5 +1,6 @@
 //! The command from outside: what it prints where, and how it ends.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod bench;
 mod cli;
 mod disturbed;

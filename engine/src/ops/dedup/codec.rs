@@ -104,6 +104,7 @@ mod tests {
             events: Arc::new(Silent),
             quarantine: Quarantine::default(),
             tallies: Tallies::default(),
+            times_rows: false,
         });
         let schema = Arc::new(Schema::new(vec![
             Field::new("id", DataType::UInt64, false),

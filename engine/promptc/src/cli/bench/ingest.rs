@@ -1,0 +1,97 @@
+//! `promptc bench ingest`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use promptc_engine::bench::run_id_of;
+use promptc_engine::error::EngineError;
+use promptc_engine::store::history::ingest::{IngestOptions, Ingested, Kind, ingest as read_results};
+use promptc_engine::store::history::{Run, git_state, summary};
+use promptc_engine::store_errors;
+
+use crate::cli::history::{Place, now};
+use crate::cli::{Common, Outcome, build_info, parse_set};
+use crate::exit::Exit;
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  promptc bench ingest target/criterion --suite mycrate
+  promptc bench ingest --from hyperfine results.json --suite cli --param threads=2")]
+pub(super) struct IngestArgs {
+    /// Files, or folders of criterion
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Who wrote them; default: found out from the files
+    #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)))]
+    from: Option<String>,
+    /// Suite of rows that name none; default: the kind
+    #[arg(long, value_name = "NAME")]
+    suite: Option<String>,
+    /// Added to the params of every row, as `threads=2`; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_set)]
+    param: Vec<(String, String)>,
+    /// What a storage result guarantees: none, wal, wal_fsync, group_commit
+    #[arg(long, value_name = "WHAT")]
+    durability: Option<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(super) fn ingest(args: &IngestArgs, common: &Common) -> Outcome {
+    let kind = kind(args)?;
+    let mut options =
+        IngestOptions::new(args.suite.as_deref().unwrap_or(kind.as_str()), |values| summary(values, 0));
+    options.params = args.param.iter().cloned().collect::<BTreeMap<_, _>>();
+    options.durability.clone_from(&args.durability);
+    let found = read_results(kind, &args.paths, &options).map_err(store_errors::ingest)?;
+    found.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    if found.results.is_empty() {
+        let message = "no result in these paths; nothing was recorded".to_owned();
+        return Err(EngineError::Row { code: "E2101", message });
+    }
+    let here = Path::new(".");
+    let history = args.place.open(here, common)?;
+    let run = run(found, &options.suite);
+    let (id, rows) = (run.id.clone(), run.results.len());
+    if history.contains(&id).map_err(store_errors::history)? {
+        eprintln!("these results are run {id} of {} already", history.dir().display());
+        println!("{id}");
+        return Ok(Exit::Ok);
+    }
+    let environment = build_info::environment();
+    let run = Run { env_id: environment.id(), git: git_state(here), ..run };
+    history.write(&run, &environment).map_err(store_errors::history)?;
+    eprintln!("{rows} results recorded in {}", history.dir().display());
+    println!("{id}");
+    Ok(Exit::Ok)
+}
+
+/// The kind of all paths.
+fn kind(args: &IngestArgs) -> Result<Kind, EngineError> {
+    if let Some(name) = &args.from {
+        return Kind::parse(name).ok_or_else(|| EngineError::Unknown(format!("no kind `{name}`")));
+    }
+    let mut kinds = Vec::with_capacity(args.paths.len());
+    for path in &args.paths {
+        kinds.push(Kind::detect(path).map_err(store_errors::ingest)?);
+    }
+    kinds.dedup();
+    match kinds.as_slice() {
+        [only] => Ok(*only),
+        _ => Err(EngineError::Unknown("the paths are of several kinds; take them in one by one".to_owned())),
+    }
+}
+
+/// A run whose id follows from what was read, so that the same files are one run however often they are taken in.
+fn run(found: Ingested, suite: &str) -> Run {
+    let started_at = found.measured_at.unwrap_or_else(now);
+    Run {
+        id: run_id_of(started_at, &format!("{suite}\n{}", found.content_hash)),
+        started_at,
+        results: found.results,
+        samples: found.samples,
+        ..Run::default()
+    }
+}

@@ -1,0 +1,178 @@
+//! Which commit made it slower: a search that expects wrong answers.
+//!
+//! Probabilistic bisection (Horstein 1963): every commit of the range may be the first slow one, all equally likely at first. Each step
+//! measures the commit that divides what is believed most evenly, and weighs all commits by how likely the measured change is if it were the
+//! one. The search ends when one commit has the wanted probability.
+
+use promptc_store::sql::stats::median;
+
+use super::fault;
+use crate::error::EngineError;
+
+/// Smallest standard error of a measured change, in log units: clocks and loops are never better.
+const STANDARD_ERROR_MIN: f64 = 1e-3;
+
+/// What is believed about the first slow commit of a range.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bisection {
+    /// Log probability, up to a constant, that each commit is the first slow one.
+    log_weights: Vec<f64>,
+    /// Change between the ends of the range, in log units.
+    effect: f64,
+}
+
+impl Bisection {
+    /// Begins with `commits` candidates, oldest first; the last one is known to be slower than the commit before the first by `effect`
+    /// (in log units, not 0).
+    ///
+    /// # Errors
+    /// No commits, or no effect.
+    pub fn new(commits: usize, effect: f64) -> Result<Self, EngineError> {
+        if commits == 0 || !effect.is_finite() || effect == 0.0 {
+            return Err(fault(
+                "a search needs at least one commit and a change between the ends of the range",
+            ));
+        }
+        Ok(Self { log_weights: vec![0.0; commits], effect })
+    }
+
+    /// The commit to be measured next: the one that divides what is believed most evenly. The last commit is known to be slow:
+    /// measuring it says nothing.
+    #[must_use]
+    pub fn next(&self) -> usize {
+        let mut until = 0.0;
+        let mut best = (0, f64::INFINITY);
+        let mut probabilities = self.probabilities();
+        probabilities.pop();
+        for (commit, probability) in probabilities.into_iter().enumerate() {
+            until += probability;
+            let unevenness = (until - 0.5).abs();
+            if unevenness < best.1 {
+                best = (commit, unevenness);
+            }
+        }
+        best.0
+    }
+
+    /// Takes the log ratios of pairs (the commit against the good end), measured at `commit`.
+    pub fn observe(&mut self, commit: usize, log_ratios: &[f64]) {
+        let Some((mean, error)) = mean_and_error(log_ratios) else { return };
+        let log_likelihood = |expected: f64| -((mean - expected) / error).powi(2) / 2.0;
+        let (before, after) = (log_likelihood(0.0), log_likelihood(self.effect));
+        for (first_slow, weight) in self.log_weights.iter_mut().enumerate() {
+            *weight += if first_slow <= commit { after } else { before };
+        }
+        let largest = self.log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        self.log_weights.iter_mut().for_each(|weight| *weight -= largest);
+    }
+
+    /// A commit that cannot be built is never the answer by itself: its weight goes to the next one.
+    pub fn skip(&mut self, commit: usize) {
+        if commit + 1 < self.log_weights.len() {
+            let both = ln_sum(self.log_weights[commit], self.log_weights[commit + 1]);
+            self.log_weights[commit + 1] = both;
+            self.log_weights[commit] = f64::NEG_INFINITY;
+        }
+    }
+
+    /// Probability of each commit.
+    #[must_use]
+    pub fn probabilities(&self) -> Vec<f64> {
+        let weights: Vec<f64> = self.log_weights.iter().map(|weight| weight.exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        weights.into_iter().map(|weight| weight / sum).collect()
+    }
+
+    /// The most probable commit with its probability.
+    #[must_use]
+    pub fn best(&self) -> (usize, f64) {
+        let probabilities = self.probabilities();
+        let mut best = (0, 0.0);
+        for (commit, probability) in probabilities.into_iter().enumerate() {
+            if probability > best.1 {
+                best = (commit, probability);
+            }
+        }
+        best
+    }
+}
+
+fn ln_sum(left: f64, right: f64) -> f64 {
+    let largest = left.max(right);
+    if largest == f64::NEG_INFINITY {
+        largest
+    } else {
+        largest + ((left - largest).exp() + (right - largest).exp()).ln()
+    }
+}
+
+/// The median and its standard error, from the spread of the values themselves.
+fn mean_and_error(values: &[f64]) -> Option<(f64, f64)> {
+    if values.len() < 2 {
+        return None;
+    }
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = median(&sorted);
+    let variance =
+        values.iter().map(|value| (value - middle).powi(2)).sum::<f64>() / (values.len() - 1) as f64;
+    // The median's standard error is sqrt(pi/2) times the mean's for normal noise.
+    let error = (std::f64::consts::FRAC_PI_2 * variance / values.len() as f64).sqrt();
+    Some((middle, error.max(STANDARD_ERROR_MIN)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Random;
+
+    fn normal(random: &mut Random) -> f64 {
+        let mut uniform = || (random.next() >> 11) as f64 / (1_u64 << 53) as f64;
+        let (first, second) = (uniform().max(1e-300), uniform());
+        (-2.0 * first.ln()).sqrt() * (std::f64::consts::TAU * second).cos()
+    }
+
+    /// (found, steps) of one search among 64 commits with a step of 10 % and this noise of single measurements.
+    fn search(seed: u64, noise: f64, pairs: usize) -> (bool, usize) {
+        let mut random = Random::new(seed);
+        let culprit = (random.next() % 64) as usize;
+        let effect = 1.1_f64.ln();
+        let mut bisection = Bisection::new(64, effect).unwrap();
+        for step in 1..=200 {
+            let commit = bisection.next();
+            let truth = if commit >= culprit { effect } else { 0.0 };
+            let ratios: Vec<f64> =
+                (0..pairs).map(|_| truth + noise * (normal(&mut random) - normal(&mut random))).collect();
+            bisection.observe(commit, &ratios);
+            let (best, probability) = bisection.best();
+            if probability >= 0.95 {
+                return (best == culprit, step);
+            }
+        }
+        (false, 200)
+    }
+
+    #[test]
+    fn the_first_slow_commit_is_found_in_spite_of_noise() {
+        for (noise, pairs, share_min) in [(0.02, 10, 0.95), (0.2, 60, 0.95)] {
+            let found: Vec<(bool, usize)> = (0..200).map(|seed| search(seed, noise, pairs)).collect();
+            let right = found.iter().filter(|(is_right, _)| *is_right).count() as f64 / 200.0;
+            let steps = found.iter().map(|(_, steps)| steps).sum::<usize>() as f64 / 200.0;
+            println!("noise {noise}, {pairs} pairs: {right} right, {steps} steps");
+            assert!(right >= share_min && steps <= 20.0, "noise {noise}: {right} right, {steps} steps");
+        }
+    }
+
+    #[test]
+    fn edges_of_the_range() {
+        assert!(Bisection::new(0, 0.1).is_err() && Bisection::new(4, 0.0).is_err());
+        let one = Bisection::new(1, 0.1).unwrap();
+        assert_eq!((one.next(), one.best()), (0, (0, 1.0)));
+        let mut some = Bisection::new(4, 0.1).unwrap();
+        some.skip(1);
+        assert!(some.probabilities()[1].abs() < 1e-12);
+        some.observe(2, &[]);
+        some.observe(2, &[0.1, 0.1, 0.1]);
+        assert!(some.probabilities()[3] < 1e-6);
+    }
+}

@@ -1,0 +1,92 @@
+//! Executables of benches: building them with cargo, and what they hold.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use promptc_store::history::code_hash;
+use serde_json::Value;
+
+use super::fault;
+use crate::error::EngineError;
+use crate::store_errors;
+
+/// What criterion prints behind the title of a benchmark under `--list`.
+const BENCHMARK: &str = ": benchmark";
+
+/// A built bench target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executable {
+    /// Name of the bench target.
+    pub target: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Folder of its package: where cargo would start it.
+    pub folder: PathBuf,
+    /// Hash of its code without debug sections.
+    pub code_hash: String,
+}
+
+impl Executable {
+    /// An executable that is already there.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn open(target: &str, path: &Path, folder: &Path) -> Result<Self, EngineError> {
+        let path = path.canonicalize().map_err(|error| fault(format!("{}: {error}", path.display())))?;
+        let code_hash = code_hash(&path).map_err(store_errors::history)?;
+        Ok(Self { target: target.to_owned(), path, folder: folder.to_path_buf(), code_hash })
+    }
+}
+
+/// Builds the benches of the project in `folder` with `cargo bench --no-run` and `arguments` (as `--bench kernels`), and gives those
+/// that were built, by name. cargo's own messages go to standard error.
+///
+/// # Errors
+/// cargo is not there, the project does not build, or it has no bench.
+pub fn build(folder: &Path, arguments: &[String]) -> Result<Vec<Executable>, EngineError> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(folder)
+        .args(["bench", "--no-run", "--message-format", "json-render-diagnostics"])
+        .args(arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| fault(format!("cargo bench in {}: {error}", folder.display())))?;
+    if !output.status.success() {
+        return Err(fault(format!("the benches of {} do not build", folder.display())));
+    }
+    let mut found = Vec::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let Ok(message) = serde_json::from_str::<Value>(line) else { continue };
+        let is_bench =
+            message["target"]["kind"].as_array().is_some_and(|kinds| kinds.contains(&"bench".into()));
+        let (Some(path), true) = (message["executable"].as_str(), is_bench) else { continue };
+        let target = message["target"]["name"].as_str().unwrap_or_default();
+        let manifest = Path::new(message["manifest_path"].as_str().unwrap_or_default());
+        found.push(Executable::open(target, Path::new(path), manifest.parent().unwrap_or(folder))?);
+    }
+    found.sort_by(|left, right| left.target.cmp(&right.target));
+    if found.is_empty() {
+        return Err(fault(format!("{} has no bench target", folder.display())));
+    }
+    Ok(found)
+}
+
+/// Titles of the benchmarks in an executable that contain `filter`, in its order.
+///
+/// # Errors
+/// An executable that does not start or does not know `--list`.
+pub fn titles(executable: &Executable, filter: Option<&str>) -> Result<Vec<String>, EngineError> {
+    let output = Command::new(&executable.path)
+        .current_dir(&executable.folder)
+        .args(["--bench", "--list"])
+        .output()
+        .map_err(|error| fault(format!("{}: {error}", executable.path.display())))?;
+    if !output.status.success() {
+        let what = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned();
+        return Err(fault(format!("bench `{}` does not list its benchmarks: {what}", executable.target)));
+    }
+    let listed = String::from_utf8_lossy(&output.stdout);
+    let titles = listed.lines().filter_map(|line| line.strip_suffix(BENCHMARK));
+    Ok(titles.filter(|title| filter.is_none_or(|filter| title.contains(filter))).map(str::to_owned).collect())
+}
