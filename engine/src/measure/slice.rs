@@ -86,21 +86,24 @@ fn observe_once(executable: &Executable, title: &str, slicing: &Slicing) -> Resu
         let what = error.lines().last().unwrap_or_default();
         return Err(fault(format!("bench `{}`, `{title}`: {}: {what}", executable.target, output.status)));
     }
-    let none = |_: &[f64]| Summary::default();
-    let found = ingest(Kind::Criterion, std::slice::from_ref(&criterion), &IngestOptions::new("pair", none))
-        .map_err(|_| unmeasured(executable, title))?;
-    let values = found.samples.first().map(|sample| sample.values.clone()).unwrap_or_default();
-    if found.samples.len() != 1 || values.is_empty() {
-        return Err(unmeasured(executable, title));
-    }
-    let mut values = values;
+    let options = IngestOptions::new("pair", |values| summary(values, 0));
+    let found = ingest(Kind::Criterion, std::slice::from_ref(&criterion), &options)
+        .map_err(|error| unmeasured(executable, title, &error.to_string()))?;
+    let mut values = match found.samples.as_slice() {
+        [only] if !only.values.is_empty() => only.values.clone(),
+        others => {
+            let why = found.warnings.first().cloned();
+            let why = why.unwrap_or_else(|| format!("{} benchmarks left samples", others.len()));
+            return Err(unmeasured(executable, title, &why));
+        }
+    };
     values.sort_by(f64::total_cmp);
     Ok(stats::median(&values))
 }
 
-fn unmeasured(executable: &Executable, title: &str) -> EngineError {
+fn unmeasured(executable: &Executable, title: &str, why: &str) -> EngineError {
     fault(format!(
-        "bench `{}` left no samples of `{title}`: only benchmarks that criterion measures can be paired",
+        "bench `{}`, `{title}`: {why}; only benchmarks that criterion measures can be paired",
         executable.target
     ))
 }

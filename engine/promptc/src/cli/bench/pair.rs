@@ -161,6 +161,7 @@ pub(super) fn same(args: &SameArgs, common: &Common) -> Outcome {
     let benchmarks = common_benchmarks(&executables, &executables, subject.filter.as_deref())?;
     let measuring = Measuring::begin(common)?;
     let mut tally: BTreeMap<String, Tally> = BTreeMap::new();
+    let mut all_measured = true;
     for number in 0..args.runs {
         eprintln!("run {} of {}", number + 1, args.runs);
         let mut run = new_run(&subject.project);
@@ -182,10 +183,15 @@ pub(super) fn same(args: &SameArgs, common: &Common) -> Outcome {
             tally.entry(format!("x {factor:.2}")).or_default().add(&slowed);
         }
         record(&subject.place, &subject.project, common, run, verdicts)?;
+        let errors: Vec<&String> = measured.iter().filter_map(|one| one.error.as_ref()).collect();
+        if let Some(first) = errors.first() {
+            eprintln!("{} benchmarks could not be measured; the first: {first}", errors.len());
+            all_measured = false;
+        }
     }
     let batch = tallies(&tally)?;
     show::print_batches(&batch.schema(), &[batch], subject.format)?;
-    Ok(Exit::Ok)
+    Ok(if all_measured { Exit::Ok } else { Exit::Run })
 }
 
 /// The executables of both sides, and the folder of the candidate.
