@@ -70,6 +70,8 @@ pub fn history_session(
     for view in views::VIEWS {
         register_view(&ctx, view.name, view.sql)?;
     }
+    let series = frame(&ctx, "series", "SELECT * FROM series")?.into_view();
+    functions::register_tables(&ctx, series, this_env);
     let targets = targets.unwrap_or_else(|| RecordBatch::new_empty(targets_schema()));
     let table =
         MemTable::try_new(targets.schema(), vec![vec![targets]]).map_err(|error| failed("targets", error))?;

@@ -4,6 +4,8 @@
 mod directory;
 mod flows;
 mod history;
+mod oracle;
+mod queries;
 mod ingest;
 mod oracle;
 mod sinks;
