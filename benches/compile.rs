@@ -1,13 +1,14 @@
 //! How long do parse, check and plan take? One thread, no files: everything is in memory.
 //!
-//! `compile/<program>/<stage>`: `parse` text to tree; `check` the same and names, types, shapes, units (what `promptc check`
+//! `compile/<stage>/<program>`: `parse` text to tree; `check` the same and names, types, shapes, units (what `promptc check`
 //! does); `plan` a checked program to its plan, without looking at data.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::process::ExitCode;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use promptc_benches::fixtures;
+use criterion::{BenchmarkId, Criterion, Throughput};
+use promptc_benches::{Recorder, fixtures};
 use promptc_compiler::plan::{Request, Rules, plan};
 use promptc_compiler::source::SourceId;
 use promptc_compiler::syntax;
@@ -31,25 +32,36 @@ fn checked(text: &str) -> Checked {
 }
 
 fn compile(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("compile");
     let generated = fixtures::program(LINES);
     for (name, text) in [("crate_docs", CRATE_DOCS), ("200_lines", generated.as_str())] {
         let program = checked(text);
         let shown: Vec<&str> = program.diagnostics.iter().map(|found| found.message.as_str()).collect();
         assert!(!program.has_errors(), "{name} is not measured, since it has errors: {shown:#?}");
         let request = Request { targets: &[], rules: Rules::All, contents: &|_| None };
-        let mut group = criterion.benchmark_group(format!("compile/{name}"));
         group.throughput(Throughput::Elements(text.lines().count() as u64));
-        group.bench_function("parse", |bencher| {
+        group.bench_function(BenchmarkId::new("parse", name), |bencher| {
             bencher.iter(|| {
                 let mut diagnostics = Vec::new();
                 black_box(syntax::parse(SourceId(0), black_box(text), &mut diagnostics));
             });
         });
-        group.bench_function("check", |bencher| bencher.iter(|| checked(black_box(text))));
-        group.bench_function("plan", |bencher| bencher.iter(|| plan(black_box(&program.hir), &request)));
-        group.finish();
+        group.bench_function(BenchmarkId::new("check", name), |bencher| {
+            bencher.iter(|| checked(black_box(text)));
+        });
+        group.bench_function(BenchmarkId::new("plan", name), |bencher| {
+            bencher.iter(|| plan(black_box(&program.hir), &request));
+        });
     }
+    group.finish();
 }
 
-criterion_group!(benches, compile);
-criterion_main!(benches);
+fn main() -> ExitCode {
+    let mut recorder = Recorder::start("compile");
+    recorder.param("threads", 1);
+    let folder = recorder.criterion_folder();
+    let mut criterion = Criterion::default().output_directory(&folder).configure_from_args();
+    compile(&mut criterion);
+    criterion.final_summary();
+    recorder.finish()
+}

@@ -3,18 +3,19 @@
 //! Absolute speed depends on the machine; so every stage is divided by a reference that is measured beside it: `copy` (the same
 //! warm bytes, one thread) or `tok` (`WordPunct::boundaries`). In each round every stage runs once, in turn, so that what
 //! disturbs the machine disturbs stage and reference alike; the ratio of a stage is the median over the rounds. criterion
-//! gives the throughput of each stage; the table after it the ratios, beside the promises of `targets.toml`.
+//! gives the throughput of each stage; the tables after it the ratios, beside the promises of `targets.toml`. The ratios need all
+//! stages, so they are measured when `compression/two_threads` is among those asked for.
 //!
 //! A row is a page as one text, its title the query. Stages with a query include what a call of them does: counting the
 //! row's tokens, splitting into sentences (also for passages, which are made of them), scoring, sorting. The last stage, `two_threads`, is a speed-up, not a ratio of times.
 
-use std::fmt::Write;
 use std::hint::black_box;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
 use promptc_benches::fixtures::{self, Page};
-use promptc_benches::targets;
+use promptc_benches::{Measurement, Recorder};
 use promptc_models::compress::structural::{self, Links};
 use promptc_models::compress::{Options, Ranking, Row, Scorer, Stages, Target, TextStats, Unit, ratio_cap};
 use promptc_models::dedup::{self, ShingleOptions, SignatureOptions};
@@ -202,56 +203,35 @@ fn threaded(corpus: &Corpus, threads: usize) -> Duration {
     start.elapsed()
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// One line of the table.
-fn line(bench_id: &str, values: [String; 5], ratio: f64) -> String {
-    let promises = targets::targets().expect("invariant: a test reads targets.toml");
-    let promise = match targets::of(&promises, bench_id) {
-        Some(target) => {
-            let verdict = if target.is_met(ratio) { "met" } else { "NOT MET" };
-            format!("{} {} {verdict}", target.op, target.bound)
-        }
-        None => String::new(),
-    };
-    let [mbs, p50, p99, ratio, reference] = values;
-    format!("{bench_id:<28} {mbs:>9} {p50:>9} {p99:>9} {ratio:>8} {reference:<15} {promise}\n")
-}
-
-/// Ratios of all stages, measured in turn.
-fn table(corpus: &Corpus) -> String {
+/// Times and throughput of all stages as text; their ratios, measured in turn, go to the recorder.
+fn table(corpus: &Corpus, recorder: &mut Recorder) -> String {
     let mut buffers = corpus.buffers();
     let mut rounds: Vec<Vec<f64>> = Vec::new();
     let mut speedups = Vec::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..recorder.rounds(ROUNDS) {
         rounds.push(STAGES.iter().map(|stage| corpus.pass(stage, &mut buffers).as_secs_f64()).collect());
         speedups.push(threaded(corpus, 1).as_secs_f64() / threaded(corpus, 2).as_secs_f64());
     }
-    let head = ["MB/s", "p50 us", "p99 us", "ratio", "to"].map(str::to_owned);
-    let mut table = line("stage", head, f64::NAN);
+    let mut table = line("stage", "MB/s", "p50 us", "p99 us", "ratio to");
     for (idx, stage) in STAGES.iter().enumerate() {
         let reference = STAGES.iter().position(|other| other.name == stage.reference);
         let reference = reference.expect("invariant: references are stages");
-        let ratio = median(rounds.iter().map(|round| round[idx] / round[reference]).collect());
-        let seconds = median(rounds.iter().map(|round| round[idx]).collect());
+        let ratios = rounds.iter().map(|round| round[idx] / round[reference]).collect();
+        let ratio = Measurement::new(format!("compression/{}", stage.name), "ratio", ratios).better(-1);
+        recorder.add(ratio.param("reference", stage.reference));
+        let seconds: Vec<f64> = rounds.iter().map(|round| round[idx]).collect();
+        let seconds = Measurement::new("", "wall_ns", seconds).median().unwrap_or(f64::NAN);
         let times = corpus.row_times_us(stage, &mut buffers);
-        let quantile = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-        let values = [
-            format!("{:.0}", corpus.bytes as f64 / 1e6 / seconds),
-            format!("{:.1}", quantile(0.5)),
-            format!("{:.1}", quantile(0.99)),
-            format!("{ratio:.2}"),
-            stage.reference.to_owned(),
-        ];
-        table.push_str(&line(&format!("compression/{}", stage.name), values, ratio));
+        let quantile = |share: f64| format!("{:.1}", times[((times.len() - 1) as f64 * share) as usize]);
+        let speed = format!("{:.0}", corpus.bytes as f64 / 1e6 / seconds);
+        table.push_str(&line(stage.name, &speed, &quantile(0.5), &quantile(0.99), stage.reference));
     }
-    let speedup = median(speedups);
-    let values = ["", "", "", &format!("{speedup:.2}"), "one thread"].map(str::to_owned);
-    table.push_str(&line("compression/two_threads", values, speedup));
+    recorder.add(Measurement::new("compression/two_threads", "ratio", speedups).better(1));
     table
+}
+
+fn line(name: &str, speed: &str, p50: &str, p99: &str, reference: &str) -> String {
+    format!("{name:<16} {speed:>9} {p50:>9} {p99:>9}  {reference}\n")
 }
 
 fn throughput(criterion: &mut Criterion, corpus: &Corpus) {
@@ -266,24 +246,23 @@ fn throughput(criterion: &mut Criterion, corpus: &Corpus) {
     group.finish();
 }
 
-fn main() {
+fn main() -> ExitCode {
+    let mut recorder = Recorder::start("compression");
     let (source, pages) = match fixtures::documentation_pages(BYTES) {
         Some(pages) => ("documentation", pages),
-        None => ("generated pages", fixtures::generated_pages(BYTES, SEED)),
+        None => ("generated", fixtures::generated_pages(BYTES, SEED)),
     };
     let corpus = Corpus::new(pages);
-    let mut criterion = Criterion::default().configure_from_args();
+    recorder.param("data", source);
+    recorder.param("seed", SEED);
+    recorder.param("bytes", corpus.bytes);
+    let folder = recorder.criterion_folder();
+    let mut criterion = Criterion::default().output_directory(&folder).configure_from_args();
     throughput(&mut criterion, &corpus);
     criterion.final_summary();
-    // `--list` and `--test` are for names and for a first run.
-    if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
-        return;
+    if recorder.wants("compression/two_threads") {
+        println!("\n{source} pages: {} bytes in {} rows, {ROUNDS} rounds", corpus.bytes, corpus.pages.len());
+        println!("{}", table(&corpus, &mut recorder));
     }
-    let mut text = String::new();
-    let rows = corpus.pages.len();
-    let head =
-        write!(text, "\n{source}: {} bytes in {rows} rows, {ROUNDS} rounds, one thread\n", corpus.bytes);
-    head.expect("invariant: writing to a string does not fail");
-    text.push_str(&table(&corpus));
-    println!("{text}");
+    recorder.finish()
 }

@@ -5,8 +5,10 @@
 //! its reference has no place.
 
 use std::hint::black_box;
+use std::process::ExitCode;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
+use promptc_benches::Recorder;
 use promptc_kernels::{Kernels, available_levels};
 
 /// Lengths of a pair of vectors.
@@ -57,5 +59,12 @@ fn kernels(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, kernels);
-criterion_main!(benches);
+fn main() -> ExitCode {
+    let mut recorder = Recorder::start("kernels");
+    recorder.param("threads", 1);
+    let folder = recorder.criterion_folder();
+    let mut criterion = Criterion::default().output_directory(&folder).configure_from_args();
+    kernels(&mut criterion);
+    criterion.final_summary();
+    recorder.finish()
+}

@@ -1,7 +1,8 @@
 //! Inputs of the benches: a corpus of Markdown pages and a program text, the same bytes on every machine.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+
+use crate::place;
 
 /// A page of a corpus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,6 +175,52 @@ pub fn generated_pages(bytes: usize, seed: u64) -> Vec<Page> {
     pages
 }
 
+/// Generated running text, as pages of together at least `bytes` bytes. The same for the same arguments.
+#[must_use]
+pub fn natural_pages(bytes: usize, seed: u64) -> Vec<Page> {
+    filled(bytes, seed, |random| {
+        let sentences = (0..40 + random.below(40)).map(|_| sentence(random));
+        sentences.collect::<Vec<_>>().join(" ")
+    })
+}
+
+/// Generated program text, as pages of together at least `bytes` bytes. The same for the same arguments.
+#[must_use]
+pub fn code_pages(bytes: usize, seed: u64) -> Vec<Page> {
+    filled(bytes, seed, |random| {
+        let functions = (0..12 + random.below(12)).map(|_| function(random));
+        functions.collect::<Vec<_>>().join("\n\n")
+    })
+}
+
+/// Generated texts of about this many bytes each: whole sentences, the last one cut. The same for the same arguments.
+#[must_use]
+pub fn texts(count: usize, bytes: usize, seed: u64) -> Vec<String> {
+    let mut random = Random(seed);
+    let mut text = || {
+        let mut text = sentence(&mut random);
+        while text.len() < bytes {
+            text = text + " " + &sentence(&mut random);
+        }
+        text.truncate(bytes);
+        text
+    };
+    (0..count).map(|_| text()).collect()
+}
+
+fn filled(bytes: usize, seed: u64, body: impl Fn(&mut Random) -> String) -> Vec<Page> {
+    let mut random = Random(seed);
+    let mut pages = Vec::new();
+    let mut written = 0;
+    while written < bytes {
+        let title = (0..3).map(|_| random.word()).collect::<Vec<_>>().join(" ");
+        let text = body(&mut random);
+        written += text.len();
+        pages.push(Page { title, text });
+    }
+    pages
+}
+
 fn block(random: &mut Random) -> String {
     match random.below(16) {
         0 | 1 => format!("## {} {}", random.word(), random.word()),
@@ -202,10 +249,20 @@ fn sentence(random: &mut Random) -> String {
 }
 
 fn code(random: &mut Random) -> String {
+    format!("```rust\nfn main() {{\n{}\n}}\n```", statements(random))
+}
+
+fn statements(random: &mut Random) -> String {
     let lines = (0..3 + random.below(9)).map(|_| {
         format!("    let {}_{} = {}({});", random.word(), random.word(), random.word(), random.below(1000))
     });
-    format!("```rust\nfn main() {{\n{}\n}}\n```", lines.collect::<Vec<_>>().join("\n"))
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn function(random: &mut Random) -> String {
+    let (name, argument) = (random.word(), random.word());
+    let comment = sentence(random);
+    format!("/// {comment}\nfn {name}_{argument}({argument}: u64) -> u64 {{\n{}\n}}", statements(random))
 }
 
 fn table(random: &mut Random) -> String {
@@ -217,7 +274,7 @@ fn table(random: &mut Random) -> String {
 /// order of the files; `None` without the folder or if a file there is not as expected.
 #[must_use]
 pub fn documentation_pages(bytes: usize) -> Option<Vec<Page>> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/docs");
+    let folder = place::root().join("../shared/data/docs");
     let mut pages = Vec::new();
     let mut read = 0;
     for name in ["rust-book.jsonl", "rust-reference.jsonl", "cargo-docs.jsonl"] {
@@ -335,6 +392,19 @@ mod tests {
                 checked.diagnostics.iter().map(|found| (&found.message, &found.primary)).collect();
             assert!(checked.diagnostics.is_empty(), "{shown:#?}");
         }
+    }
+
+    #[test]
+    fn texts_are_of_their_length_and_differ() {
+        let texts = texts(20, 200, 7);
+        assert!(texts.iter().all(|text| text.len() == 200));
+        let different: std::collections::BTreeSet<&String> = texts.iter().collect();
+        assert_eq!(different.len(), 20);
+        for pages in [natural_pages(50_000, 7), code_pages(50_000, 7)] {
+            let bytes: usize = pages.iter().map(|page| page.text.len()).sum();
+            assert!((50_000..70_000).contains(&bytes), "{bytes}");
+        }
+        assert_ne!(natural_pages(1, 7), natural_pages(1, 8));
     }
 
     #[test]

@@ -4,10 +4,9 @@
 mod directory;
 mod flows;
 mod history;
-mod oracle;
-mod queries;
 mod ingest;
 mod oracle;
+mod queries;
 mod sinks;
 mod sources;
 mod statistics;

@@ -1,0 +1,3 @@
+#!/bin/sh
+set -eu
+exec ${PROMPTC:-cargo run --quiet --locked --manifest-path "$(dirname "$0")/../Cargo.toml" --} stress compile --prompts 1000000 "$@"
