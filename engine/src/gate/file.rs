@@ -70,7 +70,8 @@ impl SqlGate {
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim_end();
             let Some(comment) = line.strip_prefix("--") else {
-                if line.trim().is_empty() {
+                // Blank lines before the header are skipped; one after it ends it.
+                if line.trim().is_empty() && found.is_empty() && params.is_empty() {
                     continue;
                 }
                 break;

@@ -158,7 +158,6 @@ mod tests {
             let found: Vec<(bool, usize)> = (0..200).map(|seed| search(seed, noise, pairs)).collect();
             let right = found.iter().filter(|(is_right, _)| *is_right).count() as f64 / 200.0;
             let steps = found.iter().map(|(_, steps)| steps).sum::<usize>() as f64 / 200.0;
-            println!("noise {noise}, {pairs} pairs: {right} right, {steps} steps");
             assert!(right >= share_min && steps <= 20.0, "noise {noise}: {right} right, {steps} steps");
         }
     }
