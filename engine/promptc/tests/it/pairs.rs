@@ -1,0 +1,140 @@
+//! `bench pair` and `bench aa` over executables that speak as criterion's do, with times that are known.
+#![cfg(unix)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A bench with two benchmarks that take `level` ns, give or take `noise`. Its own name makes its code its own.
+fn bench(folder: &Path, name: &str, level: f64, noise: f64) -> PathBuf {
+    let script = format!(
+        r#"#!/bin/sh
+# {name}
+if [ "$2" = "--list" ]; then printf 'g/f: benchmark\ng/other: benchmark\n'; exit 0; fi
+for title; do :; done
+folder="$CRITERION_HOME/$title/new"
+mkdir -p "$folder"
+value=$(awk -v seed="$(od -An -N4 -tu4 /dev/urandom)" 'BEGIN {{ srand(seed); printf "%.6f", {level} * (1 + {noise} * (rand() - 0.5)) }}')
+total=$(awk -v v="$value" 'BEGIN {{ printf "%.6f", v * 1000 }}')
+group=${{title%%/*}}; function=${{title#*/}}
+printf '{{"group_id":"%s","function_id":"%s","value_str":null,"throughput":null,"full_id":"%s","directory_name":"%s","title":"%s"}}' "$group" "$function" "$title" "$title" "$title" > "$folder/benchmark.json"
+printf '{{"sampling_mode":"Flat","iters":[1000.0,1000.0,1000.0],"times":[%s,%s,%s]}}' "$total" "$total" "$total" > "$folder/sample.json"
+point='{{"confidence_interval":{{"confidence_level":0.95,"lower_bound":%s,"upper_bound":%s}},"point_estimate":%s,"standard_error":0.0}}'
+estimate=$(printf "$point" "$value" "$value" "$value")
+printf '{{"mean":%s,"median":%s,"median_abs_dev":%s,"slope":null,"std_dev":%s}}' "$estimate" "$estimate" "$estimate" "$estimate" > "$folder/estimates.json"
+printf '[%s,%s,%s,%s]' "$value" "$value" "$value" "$value" > "$folder/tukey.json"
+"#
+    );
+    write(folder, name, &script)
+}
+
+fn write(folder: &Path, name: &str, script: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+fn promptc(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_promptc"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PROMPTC_")) {
+        command.env_remove(name);
+    }
+    command.env("PROMPTC_HISTORY", folder.join("history")).args(args).current_dir(folder).output().unwrap()
+}
+
+/// Standard output of a command that must end with `code`.
+fn ends(folder: &Path, code: i32, args: &[&str]) -> String {
+    let output = promptc(folder, args);
+    let shown =
+        format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{args:?}\n{shown}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn pair(folder: &Path, code: i32, base: &Path, cand: &Path, more: &[&str]) -> String {
+    let sides = ["--base-exe", base.to_str().unwrap(), "--cand-exe", cand.to_str().unwrap()];
+    let args: Vec<&str> = ["bench", "pair"]
+        .into_iter()
+        .chain(sides)
+        .chain(["--format", "csv"])
+        .chain(more.iter().copied())
+        .collect();
+    ends(folder, code, &args)
+}
+
+fn gate() -> String {
+    format!("{}/../../queries/gates/paired.sql", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn a_slower_build_is_a_regression_for_the_verb_and_for_the_gate() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = bench(folder.path(), "base", 100.0, 0.02);
+    let slow = bench(folder.path(), "slow", 112.0, 0.02);
+    let shown = pair(folder.path(), 3, &base, &slow, &["--filter", "g/f"]);
+    let line = shown.lines().find(|line| line.starts_with("g/f")).unwrap();
+    let change: f64 = line.split(',').nth(1).unwrap().parse().unwrap();
+    assert!((change - 12.0).abs() < 1.5 && line.contains("regression"), "{shown}");
+    let decided = ends(folder.path(), 3, &["gate", &gate(), "--run", "latest"]);
+    assert!(decided.contains("regression"), "{decided}");
+    // The other way round it is an improvement, which stops nobody.
+    let shown = pair(folder.path(), 0, &slow, &base, &["--filter", "g/f"]);
+    assert!(shown.contains("improvement"), "{shown}");
+    ends(folder.path(), 0, &["gate", &gate(), "--run", "latest"]);
+}
+
+#[test]
+fn equal_code_is_not_measured_and_equal_times_are_no_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = bench(folder.path(), "base", 100.0, 0.02);
+    let shown = pair(folder.path(), 0, &base, &base, &[]);
+    assert_eq!(shown.matches("unchanged code").count(), 2, "{shown}");
+    let other = bench(folder.path(), "other", 100.0, 0.02);
+    let shown = pair(folder.path(), 0, &base, &other, &[]);
+    assert_eq!(shown.matches("no_change").count(), 2, "{shown}");
+}
+
+#[test]
+fn what_noise_hides_is_undecided_and_says_what_it_would_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = bench(folder.path(), "base", 100.0, 1.2);
+    let other = bench(folder.path(), "other", 100.0, 1.2);
+    let few = ["--filter", "g/f", "--pairs", "8", "--max-pairs", "8"];
+    let shown = pair(folder.path(), 5, &base, &other, &few);
+    assert!(shown.contains("cannot_tell") && shown.contains("pairs in all would decide"), "{shown}");
+    let lenient: Vec<&str> = few.into_iter().chain(["--undecided-ok"]).collect();
+    pair(folder.path(), 0, &base, &other, &lenient);
+}
+
+#[test]
+fn a_bench_that_fails_is_named_and_never_a_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = bench(folder.path(), "base", 100.0, 0.02);
+    let script =
+        "#!/bin/sh\nif [ \"$2\" = --list ]; then echo 'g/f: benchmark'; exit 0; fi\necho boom >&2; exit 7\n";
+    let broken = write(folder.path(), "broken", script);
+    let shown = pair(folder.path(), 4, &base, &broken, &[]);
+    assert!(shown.contains("boom"), "{shown}");
+    let mute =
+        write(folder.path(), "mute", "#!/bin/sh\nif [ \"$2\" = --list ]; then echo 'g/f: benchmark'; fi\n");
+    assert!(pair(folder.path(), 4, &base, &mute, &[]).contains("only benchmarks that criterion measures"));
+    let absent = folder.path().join("absent");
+    pair(folder.path(), 4, &base, &absent, &[]);
+}
+
+#[test]
+fn one_build_against_itself_raises_no_alarm_and_finds_what_is_injected() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = bench(folder.path(), "base", 100.0, 0.04);
+    let args = ["bench", "aa", "--exe", base.to_str().unwrap(), "--runs", "2", "--inject", "1.10"];
+    let args: Vec<&str> = args.into_iter().chain(["--format", "csv"]).collect();
+    let shown = ends(folder.path(), 0, &args);
+    let line = |start: &str| shown.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+    assert_eq!(line("as it is"), "as it is,2,0,4,0,0,4,0");
+    assert_eq!(line("x 1.10"), "x 1.10,2,2,4,4,0,0,0");
+    let kept = "SELECT purpose, verdict, count(*) AS n FROM verdicts WHERE bench_id IS NOT NULL \
+                GROUP BY purpose, verdict ORDER BY purpose";
+    let kept = ends(folder.path(), 0, &["query", "-c", kept, "--format", "csv"]);
+    assert!(kept.contains("aa,no_change,4") && kept.contains("power,regression,4"), "{kept}");
+}
