@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use promptc_engine::store::doctor;
+use promptc_engine::store::history::History;
 
+use super::history::Place;
 use super::{Common, Outcome};
 use crate::exit::Exit;
 
@@ -16,12 +18,46 @@ pub(super) struct DoctorArgs {
 }
 
 pub(super) fn doctor(args: &DoctorArgs, common: &Common) -> Outcome {
+    let is_history_whole = system_and_history(args, common);
+    let exit = data(args, common)?;
+    Ok(if exit == Exit::Ok && !is_history_whole { Exit::Failed } else { exit })
+}
+
+/// What this binary and this machine are, and whether the benchmark history can be read.
+fn system_and_history(args: &DoctorArgs, common: &Common) -> bool {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     println!("promptc      {}", env!("CARGO_PKG_VERSION"));
     println!("system       {} {}", std::env::consts::OS, std::env::consts::ARCH);
     println!("threads      {threads}");
     println!("embedder     hashed_ngram (kinds static, bert, model: not in this build)");
     println!("tokenizer    word_punct (file tokenizers: not in this build)");
+    let dir = Place::usual().dir(&args.folder, common);
+    println!("history      {}", dir.display());
+    if !dir.join("results").is_dir() {
+        println!("             not there yet; `promptc bench` makes it");
+        return true;
+    }
+    let looked = History::open_existing(&dir).and_then(|history| Ok((history.runs()?, history.orphans()?)));
+    match looked {
+        Ok((runs, orphans)) => {
+            println!("             {} runs", runs.len());
+            for orphan in &orphans {
+                println!("Warning {}: {}", orphan.path.display(), orphan.reason);
+            }
+            if !orphans.is_empty() {
+                println!("  = help: `promptc history compact` removes them; no finished run loses anything");
+            }
+            true
+        }
+        Err(error) => {
+            println!("Error[{}] {error}", error.code());
+            println!("  = help: {}", error.help());
+            false
+        }
+    }
+}
+
+fn data(args: &DoctorArgs, common: &Common) -> Outcome {
     let dir = common.data_dir(&args.folder);
     println!("data         {}", dir.display());
     if !dir.exists() {

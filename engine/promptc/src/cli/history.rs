@@ -33,6 +33,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Without a folder on the command line.
+    pub(super) fn usual() -> Self {
+        Self { history: Vec::new() }
+    }
+
     /// The folder that is written, for work in `folder`.
     pub(super) fn dir(&self, folder: &Path, common: &Common) -> PathBuf {
         match self.history.first() {
@@ -211,7 +216,7 @@ enum HistoryVerb {
     Accept(MarkArgs),
     /// Let a run count as rejected whatever its gates said
     Reject(MarkArgs),
-    /// Write the runs of each closed month into one file
+    /// Write the runs of each closed month into one file, and remove files of runs that were never finished
     Compact,
     /// Remove raw samples of old months (dry without `--yes`); results stay for ever
     Prune {
@@ -240,11 +245,15 @@ pub(super) fn history(args: &HistoryArgs, common: &Common) -> Outcome {
         HistoryVerb::Accept(mark_args) => mark(args, mark_args, true, common),
         HistoryVerb::Reject(mark_args) => mark(args, mark_args, false, common),
         HistoryVerb::Compact => {
-            let done = args.place.open(here, common)?.compact(now()).map_err(store_errors::history)?;
+            let history = args.place.open(here, common)?;
+            let done = history.compact(now()).map_err(store_errors::history)?;
             eprintln!(
                 "{} files written for {}; {} bytes, before {}",
                 done.file_count, done.covered_count, done.bytes_after, done.bytes_before
             );
+            for orphan in history.remove_orphans().map_err(store_errors::history)? {
+                eprintln!("removed {}: {}", orphan.path.display(), orphan.reason);
+            }
             Ok(Exit::Ok)
         }
         HistoryVerb::Prune { samples_older_than, yes } => prune(args, *samples_older_than, *yes, common),
