@@ -192,6 +192,7 @@ pub(super) async fn find_run(
 #[derive(Args)]
 #[command(after_help = "Examples:
   promptc history list
+  promptc history publish latest --to benches/results/published
   promptc history accept 01JD3X --reason 'slower on purpose: exact sums'
   promptc history prune --samples-older-than 400 --yes")]
 pub(super) struct HistoryArgs {
@@ -218,6 +219,15 @@ enum HistoryVerb {
     Reject(MarkArgs),
     /// Write the runs of each closed month into one file, and remove files of runs that were never finished
     Compact,
+    /// Copy runs, without raw samples, into a small history that is kept under version control
+    Publish {
+        /// The runs: ids, beginnings of them, or `latest`
+        #[arg(required = true)]
+        runs: Vec<String>,
+        /// Folder of the small history
+        #[arg(long, value_name = "DIR", default_value = "benches/results/published")]
+        to: PathBuf,
+    },
     /// Remove raw samples of old months (dry without `--yes`); results stay for ever
     Prune {
         /// Days that samples are kept
@@ -256,8 +266,23 @@ pub(super) fn history(args: &HistoryArgs, common: &Common) -> Outcome {
             }
             Ok(Exit::Ok)
         }
+        HistoryVerb::Publish { runs, to } => publish(args, runs, to, common),
         HistoryVerb::Prune { samples_older_than, yes } => prune(args, *samples_older_than, *yes, common),
     }
+}
+
+fn publish(args: &HistoryArgs, runs: &[String], to: &Path, common: &Common) -> Outcome {
+    let here = Path::new(".");
+    let session = session_of(&args.place.read(here, common)?, Some(""), here)?;
+    let runtime = common.runtime()?;
+    let target = History::open(to).map_err(store_errors::history)?;
+    for wanted in runs {
+        let (run_id, _) = runtime.block_on(find_run(&session, Some(wanted), ""))?;
+        let history = args.place.of_run(&run_id, here, common)?;
+        let copied = history.release(&target, std::slice::from_ref(&run_id)).map_err(store_errors::history)?;
+        eprintln!("{run_id} {} {}", if copied == 1 { "copied to" } else { "is already in" }, to.display());
+    }
+    Ok(Exit::Ok)
 }
 
 const LIST: &str = "
