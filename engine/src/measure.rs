@@ -23,7 +23,7 @@ mod slice;
 mod worktree;
 
 pub use bisect::Bisection;
-pub use executable::{Executable, build, titles};
+pub use executable::{Executable, build, build_commit, titles};
 pub use judge::{Judged, Rule, judge};
 pub use pairs::{Measured, Plan, Progress, measure, rows};
 pub use slice::Slicing;

@@ -7,6 +7,7 @@ use promptc_store::history::code_hash;
 use serde_json::Value;
 
 use super::fault;
+use super::worktree::Checkout;
 use crate::error::EngineError;
 use crate::store_errors;
 
@@ -44,8 +45,41 @@ impl Executable {
 /// # Errors
 /// cargo is not there, the project does not build, or it has no bench.
 pub fn build(folder: &Path, arguments: &[String]) -> Result<Vec<Executable>, EngineError> {
+    built(folder, arguments, None)
+}
+
+/// [`build`] for a commit. All commits share one target folder, so that their dependencies are compiled once.
+///
+/// cargo names the artifacts of two checkouts alike and tells them apart by the times of their files; so every file of the commit is
+/// given the time of now before it is built, and the executables are copied away before the next commit overwrites them.
+///
+/// # Errors
+/// As [`build`]; a folder that cannot be written.
+pub fn build_commit(commit: &Checkout, arguments: &[String]) -> Result<Vec<Executable>, EngineError> {
+    commit.touch()?;
+    let copies = commit.folder.with_extension("bin");
+    let io = |source| EngineError::Program { path: copies.clone(), source };
+    std::fs::create_dir_all(&copies).map_err(io)?;
+    let mut found = built(&commit.folder, arguments, Some(&commit.target_folder()))?;
+    for executable in &mut found {
+        let copy = copies.join(&executable.target);
+        std::fs::copy(&executable.path, &copy).map_err(io)?;
+        executable.path = copy;
+    }
+    Ok(found)
+}
+
+fn built(
+    folder: &Path,
+    arguments: &[String],
+    target_folder: Option<&Path>,
+) -> Result<Vec<Executable>, EngineError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    if let Some(target_folder) = target_folder {
+        command.env("CARGO_TARGET_DIR", target_folder);
+    }
+    let output = command
         .current_dir(folder)
         .args(["bench", "--no-run", "--message-format", "json-render-diagnostics"])
         .args(arguments)
@@ -58,8 +92,8 @@ pub fn build(folder: &Path, arguments: &[String]) -> Result<Vec<Executable>, Eng
     let mut found = Vec::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let Ok(message) = serde_json::from_str::<Value>(line) else { continue };
-        let is_bench =
-            message["target"]["kind"].as_array().is_some_and(|kinds| kinds.contains(&"bench".into()));
+        let kinds = message["target"]["kind"].as_array();
+        let is_bench = kinds.is_some_and(|kinds| kinds.contains(&"bench".into()));
         let (Some(path), true) = (message["executable"].as_str(), is_bench) else { continue };
         let target = message["target"]["name"].as_str().unwrap_or_default();
         let manifest = Path::new(message["manifest_path"].as_str().unwrap_or_default());

@@ -1,7 +1,9 @@
 //! Commits of a project as folders, so that two of them can be built side by side.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use super::fault;
 use crate::error::EngineError;
@@ -13,6 +15,28 @@ pub struct Checkout {
     pub sha: String,
     /// The folder.
     pub folder: PathBuf,
+}
+
+impl Checkout {
+    /// The target folder of all commits of the repository.
+    pub(super) fn target_folder(&self) -> PathBuf {
+        self.folder.with_file_name("build")
+    }
+
+    /// Gives every file of the commit the time of now.
+    pub(super) fn touch(&self) -> Result<(), EngineError> {
+        let now = SystemTime::now();
+        for name in git(&self.folder, &["ls-files", "-z"])?.split('\0').filter(|name| !name.is_empty()) {
+            let path = self.folder.join(name);
+            // Links and submodules have no time that cargo looks at.
+            if path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+                let touched =
+                    File::options().append(true).open(&path).and_then(|file| file.set_modified(now));
+                touched.map_err(|source| EngineError::Program { path, source })?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Puts `commit` of the repository at `project` into `target/pair/<sha>`, a git worktree that stays for the next time.
@@ -78,7 +102,12 @@ mod tests {
         run(&name);
         std::fs::write(folder.path().join("a.txt"), "two").unwrap();
         let found = checkout(folder.path(), "HEAD").unwrap();
-        assert_eq!(std::fs::read_to_string(found.folder.join("a.txt")).unwrap(), "one");
+        let file = found.folder.join("a.txt");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "one");
+        let old = SystemTime::UNIX_EPOCH;
+        File::options().append(true).open(&file).unwrap().set_modified(old).unwrap();
+        found.touch().unwrap();
+        assert!(std::fs::metadata(&file).unwrap().modified().unwrap() > old);
         assert_eq!(checkout(folder.path(), "HEAD").unwrap(), found);
         let error = checkout(folder.path(), "nowhere").unwrap_err().to_string();
         assert!(error.contains("`nowhere` is no commit"), "{error}");

@@ -279,7 +279,8 @@ fn publish(args: &HistoryArgs, runs: &[String], to: &Path, common: &Common) -> O
     for wanted in runs {
         let (run_id, _) = runtime.block_on(find_run(&session, Some(wanted), ""))?;
         let history = args.place.of_run(&run_id, here, common)?;
-        let copied = history.release(&target, std::slice::from_ref(&run_id)).map_err(store_errors::history)?;
+        let copied =
+            history.release(&target, std::slice::from_ref(&run_id)).map_err(store_errors::history)?;
         eprintln!("{run_id} {} {}", if copied == 1 { "copied to" } else { "is already in" }, to.display());
     }
     Ok(Exit::Ok)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use promptc_engine::error::EngineError;
 use promptc_engine::measure::{
-    Bisection, Checkout, Executable, Plan, Rule, build, checkout, first_parents, titles,
+    Bisection, Checkout, Executable, Plan, Rule, build_commit, checkout, first_parents, titles,
 };
 use serde::{Deserialize, Serialize};
 
@@ -152,7 +152,7 @@ fn apply(bisection: &mut Bisection, commit: usize, found: Option<&[f64]>) {
 
 /// The executable of a commit that holds the benchmark.
 fn subject(commit: &Checkout, args: &BisectArgs) -> Result<Executable, EngineError> {
-    for executable in build(&commit.folder, &args.cargo)? {
+    for executable in build_commit(commit, &args.cargo)? {
         if titles(&executable, Some(&args.title))?.contains(&args.title) {
             return Ok(executable);
         }

@@ -10,8 +10,8 @@ use clap::Args;
 use promptc_engine::context::Cancel;
 use promptc_engine::error::EngineError;
 use promptc_engine::measure::{
-    Checkout, Executable, Judged, Measured, Plan, Rule, Slicing, build, checkout, judge, measure, rows,
-    titles,
+    Checkout, Executable, Judged, Measured, Plan, Rule, Slicing, build, build_commit, checkout, judge,
+    measure, rows, titles,
 };
 use promptc_engine::store::history::{
     History, NoiseProbe, Run, Side, VerdictRow, bench_id, git_state, new_run_id,
@@ -203,14 +203,15 @@ fn sides(args: &PairArgs) -> Result<(Vec<Executable>, Vec<Executable>, PathBuf),
     let missing = || EngineError::Unknown("name the older commit, as `promptc bench pair HEAD~1`".to_owned());
     let base = checkout(project, args.base.as_deref().ok_or_else(missing)?)?;
     eprintln!("building {}", &base.sha[..10]);
-    let base = build(&base.folder, &args.cargo)?;
-    let cand_folder = match &args.cand {
-        Some(commit) => checkout(project, commit)?.folder,
-        None => project.clone(),
-    };
+    let base = build_commit(&base, &args.cargo)?;
     eprintln!("building {}", args.cand.as_deref().unwrap_or("the work tree"));
-    let cand = build(&cand_folder, &args.cargo)?;
-    Ok((base, cand, cand_folder))
+    match &args.cand {
+        Some(commit) => {
+            let cand = checkout(project, commit)?;
+            Ok((base, build_commit(&cand, &args.cargo)?, cand.folder))
+        }
+        None => Ok((base, build(project, &args.cargo)?, project.clone())),
+    }
 }
 
 /// One name for both sides, since the files may be called anything.
