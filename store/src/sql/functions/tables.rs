@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
-use datafusion::common::{Column, ScalarValue, plan_err};
+use datafusion::common::{Column, RecursionUnnestOption, ScalarValue, UnnestOptions, plan_err};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::Result;
+use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, col, lit};
 use datafusion::prelude::SessionContext;
 
@@ -54,14 +55,22 @@ impl TableFunctionImpl for ChangePointRows {
             );
         };
         let points = change_points().call(vec![col("value"), col("commit_seq"), lit(WINDOW), lit(LEVEL)]);
-        // Each unnested struct becomes the columns `point.seq`, ... DataFusion 54 would push a field access below the unnest.
-        let field = |name: &str| Expr::from(Column::from_name(format!("point.{name}"))).alias(name);
+        // A list and its item must not share a name: DataFusion would look for the item's fields in the list.
+        let list = Column::from_name("points");
+        let item = RecursionUnnestOption {
+            input_column: list.clone(),
+            output_column: Column::from_name("point"),
+            depth: 1,
+        };
+        let field = |name: &str| get_field(col("point"), name).alias(name);
         let fields: Vec<Expr> = change_point_fields().iter().map(|of| field(of.name())).collect();
         let plan = LogicalPlanBuilder::scan("series", provider_as_source(Arc::clone(&self.series)), None)?
             .filter(col("history_id").eq(lit(history_id)))?
-            .aggregate(Vec::<Expr>::new(), vec![points.alias("point")])?
-            .unnest_column("point")?
-            .unnest_column("point")?
+            .aggregate(Vec::<Expr>::new(), vec![points.alias("points")])?
+            .unnest_columns_with_options(
+                vec![list],
+                UnnestOptions { recursions: vec![item], ..UnnestOptions::new() },
+            )?
             .project(fields)?
             .build()?;
         Ok(Arc::new(ViewTable::new(plan, None)))
