@@ -1,23 +1,23 @@
 -- Which benchmarks crept over the last 90 days, apart from their steps?
 WITH newest AS (SELECT max(commit_time) AS commit_time FROM series WHERE env_id = this_env()),
 points AS (
-  SELECT s.history_id, s.bench_id, s.metric, s.direction, s.commit_seq, date_part('epoch', min(s.commit_time)) / 86400.0 AS day,
+  SELECT s.history_id, s.bench_id, s.metric, s.direction, floor(date_part('epoch', s.commit_time) / 86400.0) AS day,
          median(s.value) AS value
   FROM series s CROSS JOIN newest n
   WHERE s.direction <> 0 AND s.value > 0 AND s.side <> 'base' AND s.env_id = this_env()
     AND s.commit_time >= n.commit_time - INTERVAL '90 days'
-  GROUP BY s.history_id, s.bench_id, s.metric, s.direction, s.commit_seq),
-found AS (SELECT history_id, unnest(change_points(value, commit_seq, 50, 0.001, 0.02)) AS step FROM points GROUP BY history_id),
-steps AS (SELECT history_id, step['seq'] AS commit_seq FROM found),
+  GROUP BY s.history_id, s.bench_id, s.metric, s.direction, floor(date_part('epoch', s.commit_time) / 86400.0)),
+found AS (SELECT history_id, unnest(change_points(value, day, 50, 0.001, 0.02)) AS step FROM points GROUP BY history_id),
+steps AS (SELECT history_id, step['seq'] AS day FROM found),
 cut AS (
-  SELECT p.history_id, p.bench_id, p.metric, p.direction, p.day, ln(p.value) AS level, count(s.commit_seq) AS segment
-  FROM points p LEFT JOIN steps s ON s.history_id = p.history_id AND s.commit_seq <= p.commit_seq
-  GROUP BY p.history_id, p.bench_id, p.metric, p.direction, p.commit_seq, p.day, p.value),
+  SELECT p.history_id, p.bench_id, p.metric, p.direction, p.day, ln(p.value) AS level, count(s.day) AS segment
+  FROM points p LEFT JOIN steps s ON s.history_id = p.history_id AND s.day <= p.day
+  GROUP BY p.history_id, p.bench_id, p.metric, p.direction, p.day, p.value),
 centred AS (
   SELECT history_id, bench_id, metric, day - median(day) OVER w AS day, -direction * (level - median(level) OVER w) AS level
   FROM cut WINDOW w AS (PARTITION BY history_id, segment)),
 line AS (
-  SELECT bench_id, metric, theil_sen(day, level) AS t, count(*) AS commit_count FROM centred GROUP BY history_id, bench_id, metric)
+  SELECT bench_id, metric, theil_sen(day, level) AS t, count(*) AS day_count FROM centred GROUP BY history_id, bench_id, metric)
 SELECT bench_id, metric, exp(90 * t['slope']) - 1 AS slope_per_90d, exp(90 * t['low']) - 1 AS low, exp(90 * t['high']) - 1 AS high,
-       t['p'] AS p, commit_count
-FROM line WHERE commit_count >= 8 ORDER BY slope_per_90d DESC, bench_id, metric
+       t['p'] AS p, day_count
+FROM line WHERE day_count >= 8 ORDER BY slope_per_90d DESC, bench_id, metric

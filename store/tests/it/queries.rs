@@ -9,6 +9,7 @@
 
 mod answers;
 mod fixture;
+mod million;
 mod runs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -181,4 +182,26 @@ fn a_wrong_column_fails_when_the_file_is_planned() {
             assert!(error.contains("no_such_column"), "{name}: {error}");
         }
     }
+}
+
+#[test]
+fn the_table_functions_read_the_series_of_this_machine() {
+    let ctx = session(std::slice::from_ref(fixture::history()), "A");
+    let none = BTreeMap::new();
+    let count = |sql: &str| row_count(&answer(&ctx, "a query", sql, &none).unwrap());
+    assert_eq!(
+        count(
+            "SELECT value FROM bench_history('weight_dynamics/convergence/512', 'wall_ns') WHERE side = 'solo'"
+        ),
+        60
+    );
+    let id = "SELECT DISTINCT history_id FROM bench_history('weight_dynamics/convergence/512', 'wall_ns') WHERE side = 'solo'";
+    let batches = answer(&ctx, "a query", id, &none).unwrap();
+    let id = arrow::util::display::array_value_to_string(batches[0].column(0), 0).unwrap();
+    let points =
+        answer(&ctx, "a query", &format!("SELECT seq FROM bench_change_points('{id}')"), &none).unwrap();
+    let seqs: Vec<String> = (0..points[0].num_rows())
+        .map(|row| arrow::util::display::array_value_to_string(points[0].column(0), row).unwrap())
+        .collect();
+    assert!(seqs.contains(&"40".to_owned()), "{seqs:?}");
 }
