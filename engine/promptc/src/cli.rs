@@ -34,6 +34,7 @@ mod new;
 mod plan;
 mod progress;
 pub(crate) mod query;
+mod rows;
 mod run;
 mod targets;
 mod test;

@@ -6,6 +6,7 @@ mod cli;
 mod exit;
 mod pages;
 mod report;
+mod shipped;
 mod show;
 
 use std::process::ExitCode;

@@ -21,8 +21,11 @@ use crate::exit::Exit;
 use crate::show;
 
 mod bisect;
+mod ci;
+mod compare;
 mod ingest;
 mod pair;
+pub(super) mod report;
 mod result;
 
 #[derive(Args)]
@@ -34,7 +37,9 @@ mod result;
   promptc bench pipelines/crate_docs.promptc crate_hits --repeat 1 --history results
   promptc bench ingest --from criterion target/criterion --suite mycrate
   promptc bench pair HEAD~1 --filter dot_f32 -- --bench kernels
-  promptc bench show latest"
+  promptc bench show latest
+  promptc bench compare latest~1 latest
+  promptc bench report"
 )]
 pub(super) struct BenchArgs {
     #[command(subcommand)]
@@ -55,6 +60,12 @@ enum BenchVerb {
     Bisect(bisect::BisectArgs),
     /// The results of a run
     Show(result::ShowArgs),
+    /// A page about a run for whoever decides about it; also a comment, test results, scan results, a dashboard
+    Report(report::ReportArgs),
+    /// Two runs side by side
+    Compare(compare::CompareArgs),
+    /// A workflow file that measures pull requests
+    Ci(ci::CiArgs),
 }
 
 #[derive(Args)]
@@ -84,6 +95,9 @@ pub(super) fn bench(args: &BenchArgs, common: &Common) -> Outcome {
         Some(BenchVerb::Aa(same_args)) => pair::same(same_args, common),
         Some(BenchVerb::Bisect(bisect_args)) => bisect::bisect(bisect_args, common),
         Some(BenchVerb::Show(show_args)) => result::show(show_args, common),
+        Some(BenchVerb::Report(report_args)) => report::report(report_args, common),
+        Some(BenchVerb::Compare(compare_args)) => compare::compare(compare_args, common),
+        Some(BenchVerb::Ci(ci_args)) => ci::ci(ci_args),
         None => measure_program(&args.measure, common),
     }
 }

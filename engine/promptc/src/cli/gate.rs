@@ -17,24 +17,32 @@ use promptc_engine::store::history::History;
 use promptc_engine::store::sql::gate_session;
 use promptc_engine::store_errors;
 
-use super::history::{Place, find_run, now, session_of};
+use super::bench::report::decided::{About, decided};
+use super::bench::report::gather::Gather;
+use super::history::{Place, find_run, now, repository, session_of};
 use super::query::Format;
 use super::{Common, Outcome, parse_set, print_diagnostics, settings};
 use crate::exit::Exit;
-use crate::show;
+use crate::report::data::ReportData;
+use crate::report::{junit, sarif};
+use crate::{shipped, show};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
   promptc gate pipelines/crate_docs.promptc --run latest
   promptc gate pipelines/crate_docs.promptc no_worse --undecided-ok
   promptc gate queries/gates/*.sql --run 01JD3X -p alpha=0.001
+  promptc gate --all --run latest --format junit > gates.xml
 
 Exit: 0 all passed, 3 a gate failed, 4 a gate could not run, 5 something could not be decided.")]
 pub(super) struct GateArgs {
     /// A program and names of its gates (default: all), or SQL files
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "all", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The run: its id, the beginning of it, or `latest`
+    /// The gates that come with promptc
+    #[arg(long, conflicts_with = "files")]
+    all: bool,
+    /// The run: its id, the beginning of it, `latest` or `latest~1`
     #[arg(long, value_name = "ID")]
     run: Option<String>,
     /// Value of a parameter of SQL files, as `-p alpha=0.001`; may be repeated
@@ -64,12 +72,42 @@ enum GateFormat {
     Table,
     Json,
     Markdown,
+    /// Test results: a case for each benchmark that a gate judged
+    Junit,
+    /// Scan results: SARIF 2.1.0
+    Sarif,
+}
+
+impl GateFormat {
+    /// Whether it shows the run and its benchmarks besides the decisions.
+    fn has_run(self) -> bool {
+        matches!(self, GateFormat::Junit | GateFormat::Sarif)
+    }
+}
+
+/// Decisions, and what the formats of other tools show besides.
+struct Judged {
+    decisions: Vec<Decision>,
+    about: Vec<About>,
+    run: ReportData,
+}
+
+impl Judged {
+    fn report(self) -> ReportData {
+        let mut data = self.run;
+        for (decision, about) in self.decisions.iter().zip(self.about) {
+            let (gate, verdicts) = decided(decision, about, &data.series);
+            data.gates.push(gate);
+            data.verdicts.extend(verdicts);
+        }
+        data
+    }
 }
 
 pub(super) fn gate(args: &GateArgs, common: &Common) -> Outcome {
     let is_sql = |path: &Path| path.extension().is_some_and(|ending| ending == "sql");
     let sql_count = args.files.iter().filter(|path| is_sql(path)).count();
-    let decisions = if sql_count == args.files.len() {
+    let judged = if sql_count == args.files.len() {
         sql_gates(args, common)?
     } else if sql_count == 0 {
         let (file, names) = args.files.split_at(1);
@@ -89,8 +127,9 @@ pub(super) fn gate(args: &GateArgs, common: &Common) -> Outcome {
             "either a program with names of its gates, or SQL files".to_owned(),
         ));
     };
-    print(&decisions, args.format)?;
-    Ok(exit(&decisions, args.undecided_ok))
+    let exit = exit(&judged.decisions, args.undecided_ok);
+    print(judged, args.format)?;
+    Ok(exit)
 }
 
 /// What could not run weighs most, then failures, then what could not be decided.
@@ -128,13 +167,28 @@ fn record(
     Ok(())
 }
 
-fn sql_gates(args: &GateArgs, common: &Common) -> Result<Vec<Decision>, EngineError> {
-    let mut gates = Vec::with_capacity(args.files.len());
-    for path in &args.files {
+/// The gates of the files, or those that are shipped, each with its file in the repository.
+fn read_gates(args: &GateArgs, folder: &Path) -> Result<Vec<(SqlGate, Option<String>)>, EngineError> {
+    if args.all {
+        let has_files = repository(folder).is_some();
+        let read = |shipped: &shipped::Shipped| {
+            let gate = SqlGate::parse(shipped.path, shipped.sql)?;
+            Ok((gate, has_files.then(|| shipped.path.to_owned())))
+        };
+        return shipped::GATES.iter().map(read).collect();
+    }
+    let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path)
             .map_err(|source| EngineError::Program { path: path.clone(), source })?;
-        gates.push(SqlGate::parse(&path.display().to_string(), &text)?);
-    }
+        let name = path.display().to_string();
+        Ok((SqlGate::parse(&name, &text)?, path.is_relative().then_some(name)))
+    };
+    args.files.iter().map(read).collect()
+}
+
+fn sql_gates(args: &GateArgs, common: &Common) -> Result<Judged, EngineError> {
+    let here = Path::new(".");
+    let (gates, files): (Vec<SqlGate>, Vec<Option<String>>) = read_gates(args, here)?.into_iter().unzip();
     let given: BTreeMap<String, String> = args.param.iter().cloned().collect();
     let is_known = |name: &str| gates.iter().any(|gate| gate.params.iter().any(|param| param.name == name));
     if let Some(name) = given.keys().find(|name| !is_known(name)) {
@@ -145,7 +199,6 @@ fn sql_gates(args: &GateArgs, common: &Common) -> Result<Vec<Decision>, EngineEr
             return Err(EngineError::Unknown(format!("two gates are called `{}`", gate.id)));
         }
     }
-    let here = Path::new(".");
     let histories = args.place.read(here, common)?;
     let runtime = common.runtime()?;
     let (run_id, env_id) =
@@ -158,7 +211,14 @@ fn sql_gates(args: &GateArgs, common: &Common) -> Result<Vec<Decision>, EngineEr
     }
     eprintln!("run {run_id}");
     record(&decisions, args, here, common)?;
-    Ok(decisions)
+    let about =
+        |(gate, file): (&SqlGate, &Option<String>)| About::of(gate, &run_id, &args.param, file.as_deref());
+    let about = gates.iter().zip(&files).map(about).collect();
+    let mut run = ReportData::default();
+    if args.format.has_run() {
+        run = runtime.block_on(Gather::new(&session, &run_id).facts())?;
+    }
+    Ok(Judged { decisions, about, run })
 }
 
 fn program_gates(
@@ -166,7 +226,7 @@ fn program_gates(
     names: &[PathBuf],
     args: &GateArgs,
     common: &Common,
-) -> Result<Vec<Decision>, EngineError> {
+) -> Result<Judged, EngineError> {
     let folder = program.folder();
     let wanted = wanted(program, names)?;
     let histories = args.place.read(folder, common)?;
@@ -174,6 +234,7 @@ fn program_gates(
     let plain = session_of(&histories, Some(""), folder)?;
     let stem = program.path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let mut decisions = Vec::with_capacity(wanted.len());
+    let mut run = ReportData::default();
     for (gate, bench) in wanted {
         let name = local_name(&bench.name);
         let prefix = format!("{}/{name}/", suite(bench));
@@ -182,9 +243,16 @@ fn program_gates(
         let question = ProgramGate { gate, bench, stem: &stem };
         decisions.push(runtime.block_on(question.decide(&session, &run_id)));
         eprintln!("gate {}: run {run_id}", gate.name);
+        if args.format.has_run() && run.run.id != run_id {
+            let facts = runtime.block_on(Gather::new(&plain, &run_id).facts())?;
+            run.series.extend(facts.series);
+            run.run = facts.run;
+        }
     }
     record(&decisions, args, folder, common)?;
-    Ok(decisions)
+    let file = program.path.is_relative().then(|| program.path.display().to_string());
+    let about = decisions.iter().map(|_| About { file: file.clone(), ..About::default() }).collect();
+    Ok(Judged { decisions, about, run })
 }
 
 /// Gates whose SQL the planner refuses, over tables without rows: what the compiler does not know, as functions and what
@@ -232,12 +300,21 @@ fn wanted<'a>(program: &'a Program, names: &[PathBuf]) -> Result<Vec<(&'a Gate, 
     Ok(found)
 }
 
-fn print(decisions: &[Decision], format: GateFormat) -> Result<(), EngineError> {
+fn print(judged: Judged, format: GateFormat) -> Result<(), EngineError> {
+    let decisions = &judged.decisions;
     let format = match format {
         GateFormat::Json => {
             let text = serde_json::to_string_pretty(decisions)
                 .map_err(|error| EngineError::internal("the decisions", error))?;
             println!("{text}");
+            return Ok(());
+        }
+        GateFormat::Junit => {
+            print!("{}", junit(&judged.report()));
+            return Ok(());
+        }
+        GateFormat::Sarif => {
+            print!("{}", sarif(&judged.report()));
             return Ok(());
         }
         GateFormat::Table => Format::Table,

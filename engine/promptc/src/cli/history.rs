@@ -143,27 +143,33 @@ pub(super) async fn first_row(
     cells.collect::<Result<Vec<String>, EngineError>>().map(Some)
 }
 
-/// A run by its id, the beginning of its id, or `latest`: its full id and its environment. `bench` is the beginning of
-/// `bench_id` that the latest run must have.
+/// A run by its id, the beginning of its id, `latest`, or `latest~2` for the second before it: its full id and its
+/// environment. `bench` is the beginning of `bench_id` that the latest run must have.
 pub(super) async fn find_run(
     session: &SessionContext,
     wanted: Option<&str>,
     bench: &str,
 ) -> Result<(String, String), EngineError> {
-    let found = match wanted.filter(|wanted| *wanted != "latest") {
-        None => {
-            let sql = "SELECT run_id, env_id FROM results WHERE starts_with(bench_id, $bench) \
-                       ORDER BY started_at DESC, run_id DESC LIMIT 1";
-            let found = first_row(session, sql, &[("bench", bench)]).await?;
+    let found = match steps_back(wanted.unwrap_or("latest")) {
+        Some(steps) => {
+            let sql = format!(
+                "SELECT run_id, min(env_id) FROM results WHERE starts_with(bench_id, $bench) \
+                 GROUP BY run_id ORDER BY max(started_at) DESC, run_id DESC LIMIT 1 OFFSET {steps}"
+            );
+            let found = first_row(session, &sql, &[("bench", bench)]).await?;
             let what = if bench.is_empty() {
                 String::new()
             } else {
                 format!(" of `{}`", bench.trim_end_matches('/'))
             };
-            let none = || EngineError::Unknown(format!("no run{what} in the history"));
+            let none = || {
+                let before = if steps > 0 { format!(", {steps} before the latest,") } else { String::new() };
+                EngineError::Unknown(format!("no run{what}{before} in the history"))
+            };
             found.ok_or_else(none)?
         }
-        Some(wanted) => {
+        None => {
+            let wanted = wanted.unwrap_or_default();
             let sql = "SELECT min(run_id), min(env_id), count(DISTINCT run_id) FROM results \
                        WHERE starts_with(run_id, $wanted)";
             let exact = "SELECT run_id, env_id FROM results WHERE run_id = $wanted LIMIT 1";
@@ -186,6 +192,14 @@ pub(super) async fn find_run(
     match (cells.next(), cells.next()) {
         (Some(run_id), Some(env_id)) => Ok((run_id, env_id)),
         _ => Err(EngineError::internal("the history", "a run without id")),
+    }
+}
+
+/// How many runs before the latest a name like `latest~2` means; none if it is no such name.
+fn steps_back(wanted: &str) -> Option<u32> {
+    match wanted.strip_prefix("latest")? {
+        "" => Some(0),
+        rest => rest.strip_prefix('~')?.parse().ok(),
     }
 }
 

@@ -17,7 +17,8 @@ use serde::Serialize;
 
 use super::bounds::{Bounds, PAGE_BYTES_MAX, bounded};
 use super::data::{
-    Decision, GateOutcome, Overall, Rate, RateKind, ReportData, Section, TargetStatus, Verdict,
+    Decision, Gate, GateOutcome, Overall, Rate, RateKind, ReportData, Section, Severity, TargetStatus,
+    Verdict,
 };
 use super::markup::{Markup, script_safe};
 use super::number::{self, Utc};
@@ -101,7 +102,11 @@ pub(super) fn verdict_words(data: &ReportData) -> String {
     let count = |outcome| data.gates.iter().filter(|gate| gate.outcome == outcome).count();
     match data.overall() {
         Overall::Passed => "all gates passed".to_owned(),
-        Overall::Failed => plural(count(GateOutcome::Failed), "gate", "failed"),
+        Overall::Failed => {
+            let is_failed =
+                |gate: &&Gate| gate.outcome == GateOutcome::Failed && gate.severity == Severity::Error;
+            plural(data.gates.iter().filter(is_failed).count(), "gate", "failed")
+        }
         Overall::Undecided => "cannot tell yet".to_owned(),
         Overall::NotRun => plural(count(GateOutcome::NotRun), "gate", "could not run"),
         Overall::NoGate => "no gate was run".to_owned(),
@@ -194,9 +199,13 @@ fn sentence(data: &ReportData) -> String {
     let open = open.filter(|verdict| verdict.decision == Decision::CannotTell);
     let pairs = open.filter_map(Verdict::missing_pairs).max().filter(|pairs| *pairs > 0);
     let wait = pairs.map_or_else(String::new, |pairs| format!(" (up to {pairs} more pairs would decide)"));
+    let warned = match rank::count(data, Decision::Warning) {
+        0 => String::new(),
+        warned => format!(" {warned} with a warning,"),
+    };
     format!(
-        "{} worse or below a floor, {undecided} undecided{wait}, {} better, {} unchanged.",
-        plural(worse, "benchmark", "got").replace(" got", ""),
+        "{} worse or below a floor, {undecided} undecided{wait},{warned} {} better, {} unchanged.",
+        plural(worse, "benchmark", "").trim_end(),
         rank::count(data, Decision::Improvement),
         rank::count(data, Decision::NoChange)
     )
@@ -216,6 +225,10 @@ fn cards(markup: &mut Markup, data: &ReportData) {
     card(markup, if worse > 0 { "worse" } else { "" }, &worse.to_string(), "worse");
     let undecided = count(Decision::CannotTell);
     card(markup, if undecided > 0 { "unknown" } else { "" }, &undecided.to_string(), "undecided");
+    let warned = count(Decision::Warning);
+    if warned > 0 {
+        card(markup, "unknown", &warned.to_string(), "with a warning");
+    }
     let better = count(Decision::Improvement);
     card(markup, if better > 0 { "better" } else { "" }, &better.to_string(), "better");
     card(markup, "", &count(Decision::NoChange).to_string(), "unchanged");

@@ -13,6 +13,7 @@ const LINES_MAX: usize = 60;
 /// Rows of each table above the fold; together with all headings they stay within half of [`LINES_MAX`].
 const WORSE_ROWS: usize = 8;
 const UNDECIDED_ROWS: usize = 6;
+const WARNING_ROWS: usize = 4;
 const BETTER_ROWS: usize = 4;
 
 /// Gates that are named when they did not pass.
@@ -34,6 +35,7 @@ pub(crate) fn markdown(data: &ReportData) -> String {
     };
     part(&mut lines, "Worse", &of(&[Decision::Regression, Decision::Failure]), WORSE_ROWS);
     part(&mut lines, "Undecided", &of(&[Decision::CannotTell]), UNDECIDED_ROWS);
+    part(&mut lines, "Warnings", &of(&[Decision::Warning]), WARNING_ROWS);
     part(&mut lines, "Better", &of(&[Decision::Improvement]), BETTER_ROWS);
     let room = BYTES_MAX.saturating_sub(lines.iter().map(|line| line.len() + 1).sum());
     fold(&mut lines, &verdicts, room);

@@ -21,7 +21,10 @@ pub(crate) fn sarif(data: &ReportData) -> String {
         data.gates.iter().enumerate().map(|(idx, gate)| (gate.id.as_str(), idx)).collect();
     let rules: Vec<Value> = data.gates.iter().map(rule).collect();
     let open = rank::in_order(&data.verdicts).into_iter();
-    let open = open.filter(|verdict| verdict.is_failure() || verdict.decision == Decision::CannotTell);
+    let is_told = |verdict: &&Verdict| {
+        verdict.is_failure() || matches!(verdict.decision, Decision::CannotTell | Decision::Warning)
+    };
+    let open = open.filter(is_told);
     let mut results: Vec<Value> =
         open.map(|verdict| result(data, verdict, gates.get(verdict.gate_id.as_str()).copied())).collect();
     let dropped = results.len().saturating_sub(RESULT_COUNT_MAX);
@@ -82,10 +85,14 @@ fn unrun(gate: &Gate) -> Value {
 fn result(data: &ReportData, verdict: &Verdict, rule_idx: Option<usize>) -> Value {
     let gate = rule_idx.map(|idx| &data.gates[idx]);
     let is_open = verdict.decision == Decision::CannotTell;
+    let severity = match verdict.decision {
+        Decision::Warning => Severity::Warn,
+        _ => gate.map_or(Severity::Error, |gate| gate.severity),
+    };
     let mut result = json!({
         "ruleId": verdict.gate_id,
         "kind": if is_open { "open" } else { "fail" },
-        "level": if is_open { "none" } else { level(gate.map_or(Severity::Error, |gate| gate.severity)) },
+        "level": if is_open { "none" } else { level(severity) },
         "message": {"text": message(verdict)},
         "locations": [location(data, verdict, gate)],
         "partialFingerprints": {

@@ -54,7 +54,7 @@ impl Paint {
     fn of(decision: Decision) -> Self {
         match decision {
             Decision::Regression | Decision::Failure => Paint::Bad,
-            Decision::CannotTell => Paint::Open,
+            Decision::CannotTell | Decision::Warning => Paint::Open,
             Decision::Improvement => Paint::Good,
             Decision::NoChange => Paint::Quiet,
         }
@@ -83,9 +83,11 @@ pub(crate) fn terminal(data: &ReportData, width: usize, is_coloured: bool) -> St
         rule(&mut out, inner);
     }
     let gravest = rank::gravest(data);
-    for series in shown.iter().take(SERIES_SHOWN) {
+    let first = &shown[..shown.len().min(SERIES_SHOWN)];
+    let widths = Widths::of(first, inner);
+    for series in first {
         let verdict = gravest.get(&(series.bench_id.as_str(), series.metric.as_str())).copied();
-        boxed(&mut out, series_line(series, verdict, inner), inner, is_coloured);
+        boxed(&mut out, series_line(series, verdict, widths), inner, is_coloured);
     }
     if shown.len() > SERIES_SHOWN {
         let more = format!("and {} more benchmarks", grouped((shown.len() - SERIES_SHOWN) as i64));
@@ -115,23 +117,23 @@ fn head(data: &ReportData) -> Vec<Pieces> {
     if run.git.is_dirty {
         facts.push_str(" with uncommitted changes");
     }
-    let first = vec![
-        (paint, format!("{sign} {}", html::verdict_words(data))),
-        (Paint::Quiet, format!("{facts}  run {}", run.id)),
-    ];
+    let first = vec![(paint, format!("{sign} {}", html::verdict_words(data)))];
+    let second = vec![(Paint::Quiet, format!("run {}{facts}", run.id))];
     let count = |decision| rank::count(data, decision);
     let worse = count(Decision::Regression) + count(Decision::Failure);
     let counts = [
         (Decision::Regression, worse, "worse"),
         (Decision::CannotTell, count(Decision::CannotTell), "undecided"),
+        (Decision::Warning, count(Decision::Warning), "warned"),
         (Decision::Improvement, count(Decision::Improvement), "better"),
         (Decision::NoChange, count(Decision::NoChange), "unchanged"),
     ];
-    let piece = |(decision, count, word)| {
+    let piece = |&(decision, count, word): &(Decision, usize, &str)| {
         let paint = if count > 0 { Paint::of(decision) } else { Paint::Quiet };
         (paint, format!("{count} {word}   "))
     };
-    vec![first, counts.into_iter().map(piece).collect()]
+    let is_shown = |count: &&(Decision, usize, &str)| count.0 != Decision::Warning || count.1 > 0;
+    vec![first, second, counts.iter().filter(is_shown).map(piece).collect()]
 }
 
 /// Name, bar of the tightest promise, its figure and limit, how many hold, and its id.
@@ -151,7 +153,7 @@ fn area_line(line: &AreaLine<'_>) -> Pieces {
         (Paint::Plain, name),
         (paint, format!("{sign} {}", bar(share))),
         (Paint::Plain, format!("  {figure:<24}")),
-        (if all_met { Paint::Quiet } else { Paint::Bad }, format!("  {met:<10}")),
+        (if all_met { Paint::Quiet } else { Paint::Bad }, format!("  {met:<8}")),
         (Paint::Quiet, format!("  {}", target.target_id)),
     ]
 }
@@ -168,23 +170,57 @@ fn bar(share: f64) -> String {
     bar
 }
 
+/// Columns of names and sparklines.
+#[derive(Debug, Clone, Copy)]
+struct Widths {
+    name: usize,
+    spark: usize,
+}
+
+impl Widths {
+    /// Sign, value, change and gaps have their columns; of the rest the names take what they need, as long as sparklines
+    /// keep a third of it, and sparklines no more than they have points for.
+    fn of(shown: &[&Series], inner: usize) -> Self {
+        let room = inner - 2 - 2 - 2 - 11 - 2 - 9;
+        let points = shown.iter().map(|series| series.history.len()).max().unwrap_or(0).min(SPARK_POINTS);
+        let longest = shown.iter().map(|series| cells(&name_of(series))).max().unwrap_or(0);
+        let name = longest.min(room - points.min(room / 3));
+        Self { name: room - points.min(room - name), spark: points.min(room - name) }
+    }
+}
+
+/// The benchmark, and its metric unless it is the usual one, which its unit tells.
+fn name_of(series: &Series) -> String {
+    match series.metric.as_str() {
+        "wall_ns" => visible(&series.bench_id),
+        metric => visible(&format!("{} {metric}", series.bench_id)),
+    }
+}
+
+/// What the run itself measured.
+fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    let upper = *sorted.get(middle)?;
+    Some(if sorted.len() % 2 == 1 { upper } else { sorted[middle - 1] / 2.0 + upper / 2.0 })
+}
+
 /// Sign, name, sparkline, last value, change.
-fn series_line(series: &Series, verdict: Option<&Verdict>, inner: usize) -> Pieces {
+fn series_line(series: &Series, verdict: Option<&Verdict>, widths: Widths) -> Pieces {
     let decision = verdict.map(|verdict| verdict.decision);
     let paint = decision.map_or(Paint::Quiet, Paint::of);
     let mut points: Vec<(u32, f64)> = Vec::new();
     let measured = series.history.iter().filter_map(|point| Some((point.commit_seq, point.value?)));
     points.extend(measured.filter(|(_, value)| value.is_finite()));
     points.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
-    let last = verdict.and_then(|verdict| verdict.cand).or_else(|| points.last().map(|(_, value)| *value));
-    // Sign, sparkline, value, change and their gaps; the name takes what is left.
-    let spark_cells = SPARK_POINTS.min(inner.saturating_sub(40));
-    let name_width = inner.saturating_sub(2 + 2 + spark_cells + 2 + 11 + 2 + 9);
-    let name = clipped(&visible(&format!("{} {}", series.bench_id, series.metric)), name_width);
-    let recent = &points[points.len().saturating_sub(spark_cells)..];
+    let judged = verdict.and_then(|verdict| verdict.cand);
+    let last = judged.or_else(|| median(&series.cand)).or_else(|| points.last().map(|(_, value)| *value));
+    let name = clipped(&name_of(series), widths.name);
+    let recent = &points[points.len().saturating_sub(widths.spark)..];
     let values: Vec<f64> = recent.iter().map(|(_, value)| *value).collect();
-    let pad = " ".repeat(name_width - cells(&name));
-    let gap = " ".repeat(spark_cells - values.len());
+    let pad = " ".repeat(widths.name - cells(&name));
+    let gap = " ".repeat(widths.spark - values.len());
     vec![
         (paint, format!("{} ", decision.map_or(" ", Decision::sign))),
         (Paint::Plain, format!("{name}{pad}  ")),

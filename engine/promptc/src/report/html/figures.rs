@@ -7,6 +7,9 @@ use super::super::{rank, svg};
 use super::section;
 use super::tables::{badge, class, limit};
 
+/// Samples of a side below which there is no distribution to draw.
+const DRAWN_MIN: usize = 5;
+
 /// The name of the place where a benchmark's charts are; none if it has none on this page.
 pub(super) fn anchor(cut: &ReportData, bench_id: &str, metric: &str) -> Option<String> {
     let is_it = |series: &Series| series.bench_id == bench_id && series.metric == metric;
@@ -40,7 +43,10 @@ pub(super) fn figures(markup: &mut Markup, cut: &ReportData) {
             );
         }
         markup.end();
-        if !(series.base.is_empty() && series.cand.is_empty()) {
+        let most = series.base.len().max(series.cand.len());
+        if (1..DRAWN_MIN).contains(&most) {
+            few_values(markup, series);
+        } else if most > 0 {
             markup.start("figure", &[("class", "pair")]);
             svg::density(markup, series);
             svg::steps(markup, series);
@@ -50,6 +56,18 @@ pub(super) fn figures(markup: &mut Markup, cut: &ReportData) {
         markup.line();
     }
     markup.end();
+}
+
+/// The values of sides that have too few for a drawing.
+fn few_values(markup: &mut Markup, series: &Series) {
+    let named = if series.base.is_empty() { "this run" } else { "candidate" };
+    for (side, values) in [("base", &series.base), (named, &series.cand)] {
+        if !values.is_empty() {
+            let figures: Vec<String> =
+                values.iter().map(|value| figure(Some(*value), &series.unit)).collect();
+            markup.leaf("p", &[("class", "facts")], &format!("Values of {side}: {}.", figures.join(", ")));
+        }
+    }
 }
 
 /// Name, verdict and figures of one card.

@@ -1,6 +1,6 @@
 //! The gates with their text, and the text of every query that fills the page.
 
-use super::super::data::{GateOutcome, ReportData, Severity};
+use super::super::data::{Gate, GateOutcome, ReportData, Severity};
 use super::super::markup::Markup;
 use super::section;
 use super::tables::badge;
@@ -11,16 +11,20 @@ pub(super) fn gates(markup: &mut Markup, cut: &ReportData) {
     if cut.gates.is_empty() {
         markup.leaf("p", &[("class", "none")], "No gate was run, so nothing is said about this run.");
     }
-    for gate in &cut.gates {
+    let mut sorted: Vec<&Gate> = cut.gates.iter().collect();
+    sorted.sort_by_key(|gate| (weight(gate), &gate.id));
+    for gate in sorted {
         let (class, sign) = match gate.outcome {
             GateOutcome::Passed => ("better", "✓"),
+            GateOutcome::Failed if gate.severity == Severity::Warn => ("unknown", "!"),
             GateOutcome::Failed => ("worse", "✗"),
             GateOutcome::Undecided => ("unknown", "?"),
             GateOutcome::NotRun => ("worse", "!"),
         };
         markup.start("details", &[("class", "sql")]);
         markup.start("summary", &[]);
-        badge(markup, class, sign, gate.outcome.words());
+        let is_warning = gate.outcome == GateOutcome::Failed && gate.severity == Severity::Warn;
+        badge(markup, class, sign, if is_warning { "warns" } else { gate.outcome.words() });
         markup.text(" ");
         markup.leaf("code", &[], &gate.id);
         if gate.severity == Severity::Warn {
@@ -40,6 +44,17 @@ pub(super) fn gates(markup: &mut Markup, cut: &ReportData) {
         markup.line();
     }
     markup.end();
+}
+
+/// What needs attention first.
+fn weight(gate: &Gate) -> u8 {
+    let grave = match gate.outcome {
+        GateOutcome::NotRun => 0,
+        GateOutcome::Failed => 1,
+        GateOutcome::Undecided => 3,
+        GateOutcome::Passed => 4,
+    };
+    grave + u8::from(gate.outcome == GateOutcome::Failed && gate.severity == Severity::Warn)
 }
 
 /// One fold per query.

@@ -35,7 +35,7 @@ pub(super) fn table_end(markup: &mut Markup) {
 pub(super) fn class(decision: Decision) -> &'static str {
     match decision {
         Decision::Regression | Decision::Failure => "worse",
-        Decision::CannotTell => "unknown",
+        Decision::CannotTell | Decision::Warning => "unknown",
         Decision::Improvement => "better",
         Decision::NoChange => "same",
     }

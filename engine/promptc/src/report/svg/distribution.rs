@@ -38,7 +38,8 @@ fn sides(series: &Series) -> Vec<Side<'_>> {
         sorted.sort_by(f64::total_cmp);
         Side { name, class, sorted, unit: &series.unit }
     };
-    let both = [side("base", "base", &series.base), side("candidate", "cand", &series.cand)];
+    let cand = if series.base.is_empty() { "this run" } else { "candidate" };
+    let both = [side("base", "base", &series.base), side(cand, "cand", &series.cand)];
     both.into_iter().filter(|side| !side.sorted.is_empty()).collect()
 }
 
