@@ -22,7 +22,7 @@
 //! | [`prompt`] | rendering and fitting of prompts, with lineage |
 //! | [`sql`] | streams as SQL tables; queries; tests of programs |
 //! | [`report`] | what a run did, node by node |
-//! | [`bench`] | a program's benches: repeated runs as rows of the benchmark history |
+//! | [`mod@bench`] | a program's benches: repeated runs as rows of the benchmark history |
 //! | [`gate`] | decisions over the history: gates of programs, and gates that are SQL files |
 //!
 //! # Decisions
