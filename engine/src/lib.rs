@@ -24,6 +24,7 @@
 //! | [`report`] | what a run did, node by node |
 //! | [`mod@bench`] | a program's benches: repeated runs as rows of the benchmark history |
 //! | [`gate`] | decisions over the history: gates of programs, and gates that are SQL files |
+//! | [`measure`] | two builds measured in turn: slices, pairs, verdicts, the search for a slow commit |
 //!
 //! # Decisions
 //! - **One partition.** Row order is part of a result, so DataFusion plans run in one partition and operators work in parallel over
