@@ -7,15 +7,14 @@ WITH now AS (
   FROM results WHERE run_id = $run AND status = 'ok' AND direction <> 0 AND side IN ('solo', 'cand')
   GROUP BY history_id, bench_id, metric, direction),
 past AS (
-  SELECT s.history_id, s.run_id, median(s.value) AS value,
-         row_number() OVER (PARTITION BY s.history_id ORDER BY min(s.commit_time) DESC, min(s.started_at) DESC, s.run_id DESC) AS age
+  SELECT s.history_id, first_value(s.value ORDER BY s.commit_time DESC, s.started_at DESC) AS value
   FROM series s JOIN now n ON n.history_id = s.history_id
   WHERE s.side <> 'base' AND s.run_id <> $run
     AND (s.commit_time < n.commit_time OR s.commit_time = n.commit_time AND s.started_at < n.started_at)
-  GROUP BY s.history_id, s.run_id),
+  GROUP BY s.history_id),
 judged AS (
   SELECT n.bench_id, n.metric, p.value AS base, n.value AS cand, -n.direction * (n.value / nullif(p.value, 0.0) - 1) AS rel
-  FROM now n JOIN past p ON p.history_id = n.history_id AND p.age = 1),
+  FROM now n JOIN past p ON p.history_id = n.history_id),
 same AS (
   SELECT avg(CASE WHEN -p.direction * (p.cand_value / nullif(p.base_value, 0.0) - 1) > 0.10 THEN 1.0 ELSE 0.0 END) AS false_alarm_rate
   FROM pairs p

@@ -18,16 +18,16 @@ use promptc_store::history::{
 };
 use promptc_store::sql::targets_schema;
 
-pub const DAY: i64 = 86_400_000_000;
+pub(super) const DAY: i64 = 86_400_000_000;
 /// 2026-01-01.
-pub const START: i64 = 20_454 * DAY;
+pub(super) const START: i64 = 20_454 * DAY;
 /// Time between two commits.
-pub const STRIDE: i64 = DAY * 3 / 2;
+pub(super) const STRIDE: i64 = DAY * 3 / 2;
 /// Commits on the main line.
-pub const COMMITS: u32 = 60;
+pub(super) const COMMITS: u32 = 60;
 
 /// The history, made once for all tests of the process.
-pub fn history() -> &'static History {
+pub(super) fn history() -> &'static History {
     static MADE: OnceLock<(tempfile::TempDir, History)> = OnceLock::new();
     let (_, history) = MADE.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
@@ -37,15 +37,17 @@ pub fn history() -> &'static History {
             history.write(&run, &environment(machine)).unwrap();
         }
         history.append_verdicts(&super::runs::verdicts()).unwrap();
+        // A hundred files of a few rows each would be opened by every query.
+        history.compact(START + 1_000 * DAY).unwrap();
         (dir, history)
     });
     history
 }
 
 /// Machines of the history; `D` has no runs.
-pub const MACHINES: [&str; 4] = ["A", "B", "C", "D"];
+pub(super) const MACHINES: [&str; 4] = ["A", "B", "C", "D"];
 
-pub fn environment(machine: &str) -> Environment {
+pub(super) fn environment(machine: &str) -> Environment {
     let text = |text: &str| Some(text.to_owned());
     Environment {
         os: text("linux"),
@@ -57,17 +59,17 @@ pub fn environment(machine: &str) -> Environment {
 }
 
 /// SplitMix64: numbers in -1..1 that are the same on every machine.
-pub struct Noise(u64);
+pub(super) struct Noise(u64);
 
 impl Noise {
     /// The stream of a text.
-    pub fn new(seed: &str) -> Self {
+    pub(super) fn new(seed: &str) -> Self {
         Noise(seed.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         }))
     }
 
-    pub fn next(&mut self) -> f64 {
+    pub(super) fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -76,13 +78,13 @@ impl Noise {
     }
 
     /// `count` values within `share` of `level`.
-    pub fn around(&mut self, level: f64, share: f64, count: usize) -> Vec<f64> {
+    pub(super) fn around(&mut self, level: f64, share: f64, count: usize) -> Vec<f64> {
         (0..count).map(|_| (level * (1.0 + share * self.next())).round()).collect()
     }
 }
 
 /// A run on the main line at commit `seq`.
-pub fn run(id: &str, machine: &str, seq: u32) -> Run {
+pub(super) fn run(id: &str, machine: &str, seq: u32) -> Run {
     let at = START + i64::from(seq) * STRIDE;
     Run {
         id: id.to_owned(),
@@ -101,7 +103,7 @@ pub fn run(id: &str, machine: &str, seq: u32) -> Run {
 }
 
 /// A run of work on a branch, made after commit `seq`.
-pub fn branch_run(id: &str, machine: &str, seq: u32) -> Run {
+pub(super) fn branch_run(id: &str, machine: &str, seq: u32) -> Run {
     let mut run = run(id, machine, seq);
     run.git.commit_seq = None;
     run.git.branch = "topic".to_owned();
@@ -116,7 +118,7 @@ fn sha(seq: u32) -> String {
 }
 
 /// A row with the summary of its samples.
-pub fn row(bench_id: &str, metric: &str, values: &[f64]) -> ResultRow {
+pub(super) fn row(bench_id: &str, metric: &str, values: &[f64]) -> ResultRow {
     let (unit, direction) = match metric {
         "wall_ns" | "recovery_ns" => ("ns", -1),
         "throughput" => ("1/s", 1),
@@ -143,7 +145,7 @@ pub fn row(bench_id: &str, metric: &str, values: &[f64]) -> ResultRow {
 }
 
 /// A row that has no value and says why.
-pub fn without_value(bench_id: &str, metric: &str, status: Status, error: &str) -> ResultRow {
+pub(super) fn without_value(bench_id: &str, metric: &str, status: Status, error: &str) -> ResultRow {
     ResultRow { status, error: Some(error.to_owned()), ..row(bench_id, metric, &[]) }
 }
 
@@ -167,7 +169,7 @@ impl Measure for Run {
 }
 
 /// Adding measurements to a run.
-pub trait Measure {
+pub(super) trait Measure {
     /// A row as it is, at the time of the run.
     fn add(&mut self, row: ResultRow) -> &mut ResultRow;
     /// A row and its samples.
@@ -175,7 +177,13 @@ pub trait Measure {
 }
 
 /// What a gate decided about a benchmark of a run, or about the run.
-pub fn verdict(gate: &str, run_id: &str, purpose: &str, bench_id: Option<&str>, verdict: &str) -> VerdictRow {
+pub(super) fn verdict(
+    gate: &str,
+    run_id: &str,
+    purpose: &str,
+    bench_id: Option<&str>,
+    verdict: &str,
+) -> VerdictRow {
     let is_row = bench_id.is_some();
     VerdictRow {
         gate_id: gate.to_owned(),
@@ -279,7 +287,7 @@ const PROMISES: [Promise; 9] = [
 ];
 
 /// The promises of the history.
-pub fn targets() -> RecordBatch {
+pub(super) fn targets() -> RecordBatch {
     let schema = targets_schema();
     let column = |name: &str| -> ArrayRef {
         let of = |promise: &Promise| -> String {

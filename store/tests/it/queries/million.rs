@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use arrow::array::AsArray;
+use arrow::array::RecordBatch;
+use arrow::util::display::array_value_to_string;
+use datafusion::prelude::SessionContext;
 use promptc_store::history::{History, ResultRow, Run, SampleRow, Side, Summary, Table};
 
 use super::fixture::{DAY, Measure, Noise, START, environment, targets, verdict};
@@ -17,18 +19,18 @@ use promptc_store::sql::history_session;
 
 /// How large a generated history is.
 #[derive(Debug, Clone, Copy)]
-pub struct Size {
-    pub benches: u32,
-    pub commits: u32,
-    pub samples: usize,
+pub(super) struct Size {
+    pub(super) benches: u32,
+    pub(super) commits: u32,
+    pub(super) samples: usize,
     /// Metrics of each benchmark, up to four.
-    pub metrics: usize,
+    pub(super) metrics: usize,
     /// Runs of each commit are on this many machines, `A` first.
-    pub machines: usize,
+    pub(super) machines: usize,
 }
 
 impl Size {
-    pub fn result_count(self) -> usize {
+    pub(super) fn result_count(self) -> usize {
         self.benches as usize * self.commits as usize * self.metrics * self.machines
     }
 }
@@ -37,10 +39,10 @@ const METRICS: [(&str, &str, i8); 4] =
     [("wall_ns", "ns", -1), ("cpu_ns", "ns", -1), ("throughput", "1/s", 1), ("alloc_bytes", "bytes", -1)];
 
 /// What was done to a benchmark: factors from a commit on.
-pub type Fault = (u32, f64);
+pub(super) type Fault = (u32, f64);
 
 /// The fault of a benchmark, if it has one: +12 % at three fifths, -20 % at four and a fifth, +15 % at the last commit.
-pub fn fault(bench: u32, commits: u32) -> Option<Fault> {
+pub(super) fn fault(bench: u32, commits: u32) -> Option<Fault> {
     match bench {
         3 => Some((commits * 3 / 5, 1.12)),
         5 => Some((commits * 21 / 25, 0.80)),
@@ -49,12 +51,12 @@ pub fn fault(bench: u32, commits: u32) -> Option<Fault> {
     }
 }
 
-pub fn bench_id(bench: u32) -> String {
+pub(super) fn bench_id(bench: u32) -> String {
     format!("generated/kernel_{:03}/{}", bench / 4, 64 << (bench % 4))
 }
 
 /// Writes the history. 2 % noise, every twentieth sample is an outlier.
-pub fn generate(dir: &Path, size: Size) -> History {
+pub(super) fn generate(dir: &Path, size: Size) -> History {
     let history = History::open(dir).unwrap();
     for seq in 0..size.commits {
         for machine in ["A", "B", "C", "D"].into_iter().take(size.machines) {
@@ -216,10 +218,6 @@ fn million_results() {
             best = best.min(begun.elapsed());
         }
         println!("{:>9.1} ms {cpu:>7} ms of processors  {name} ({rows} rows)", best.as_secs_f64() * 1e3);
-        if name.contains("zz") {
-            let batches = answer(&ctx, name, &sql, &BTreeMap::new()).unwrap();
-            println!("{}", arrow::util::pretty::pretty_format_batches(&batches).unwrap());
-        }
     }
 }
 
@@ -230,26 +228,21 @@ fn processor_ms() -> u64 {
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10
 }
 
-/// The bench ids that a gate returns for a run, and the relative changes.
-fn judged(ctx: &datafusion::prelude::SessionContext, name: &str, run: &str) -> Vec<String> {
-    let batches = answer(ctx, name, &text(name), &given(&[("run", run)])).unwrap();
-    let mut found: Vec<String> = Vec::new();
-    for batch in &batches {
-        let ids = batch.column_by_name("bench_id").unwrap().as_string_opt::<i32>();
-        let ids = ids.map(|ids| ids.iter().flatten().map(str::to_owned).collect::<Vec<_>>());
-        found.extend(ids.unwrap_or_else(|| {
-            batch
-                .column_by_name("bench_id")
-                .unwrap()
-                .as_string_view()
-                .iter()
-                .flatten()
-                .map(str::to_owned)
-                .collect()
-        }));
-    }
+/// The benchmarks that a gate names for a run.
+fn judged(ctx: &SessionContext, gate: &str, run: &str) -> Vec<String> {
+    let name = format!("gates/{gate}.sql");
+    let batches = answer(ctx, &name, &text(&name), &given(&[("run", run)])).unwrap();
+    let mut found = column(&batches, "bench_id");
     found.sort();
     found
+}
+
+fn column(batches: &[RecordBatch], name: &str) -> Vec<String> {
+    let cells = batches.iter().flat_map(|batch| {
+        let values = batch.column_by_name(name).unwrap().clone();
+        (0..batch.num_rows()).map(move |row| array_value_to_string(&values, row).unwrap())
+    });
+    cells.collect()
 }
 
 #[test]
@@ -262,14 +255,20 @@ fn million_faults_are_found_and_no_others() {
     let histories = [history];
     let ctx = history_session(&histories, &environment("A").id(), Some(targets())).unwrap();
     for gate in ["iqr_fence", "lookback_z", "seed_ten_percent", "mann_whitney"] {
-        let name = format!("gates/{gate}.sql");
-        println!(
-            "{gate}: step {:?}, last {:?}",
-            judged(&ctx, &name, "G00300A"),
-            judged(&ctx, &name, "G00499A")
-        );
+        assert_eq!(judged(&ctx, gate, "G00300A"), [bench_id(3)], "{gate}");
+        assert_eq!(judged(&ctx, gate, "G00420A"), [""; 0], "{gate}");
+        assert_eq!(judged(&ctx, gate, "G00499A"), [bench_id(7)], "{gate}");
     }
-    println!("drift: {:?}", judged(&ctx, "gates/drift.sql", "G00499A"));
-    let batches = answer(&ctx, "change_points.sql", &text("change_points.sql"), &given(&[])).unwrap();
-    println!("{}", arrow::util::pretty::pretty_format_batches(&batches).unwrap());
+    assert_eq!(judged(&ctx, "drift", "G00499A"), [""; 0]);
+    let points = answer(&ctx, "change_points.sql", &text("change_points.sql"), &given(&[])).unwrap();
+    let sizes: Vec<f64> = column(&points, "rel").iter().map(|rel| rel.parse().unwrap()).collect();
+    let found: BTreeMap<String, f64> = column(&points, "bench_id").into_iter().zip(sizes).collect();
+    println!("{found:?}");
+    let shas = column(&points, "git_sha");
+    assert!(shas.iter().any(|sha| sha.starts_with("00000300")), "{shas:?}");
+    for (bench, expected) in [(3, 0.12), (5, -0.20)] {
+        assert!((found[&bench_id(bench)] - expected).abs() < 0.002, "{found:?}");
+    }
+    let known = [3, 5, 7].map(bench_id);
+    assert!(found.keys().all(|id| known.contains(id)), "{found:?}");
 }

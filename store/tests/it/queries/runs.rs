@@ -6,11 +6,11 @@ use promptc_store::history::{Run, SampleRow, ScrapeRow, Side, Status, VerdictRow
 
 use super::fixture::{COMMITS, Measure, Noise, branch_run, row, run, verdict, without_value};
 
-pub const WEIGHTS: &str = "weight_dynamics/convergence/512";
-pub const COMPRESSION: &str = "compression_performance/mixed/0.5";
-pub const STORAGE: &str = "storage_performance/mixed/1kb";
+pub(super) const WEIGHTS: &str = "weight_dynamics/convergence/512";
+pub(super) const COMPRESSION: &str = "compression_performance/mixed/0.5";
+pub(super) const STORAGE: &str = "storage_performance/mixed/1kb";
 
-pub fn all() -> Vec<Run> {
+pub(super) fn all() -> Vec<Run> {
     let mut runs: Vec<Run> = (0..COMMITS).map(|seq| line(&format!("A{seq:02}"), seq)).collect();
     runs.extend([dirty(), branch()]);
     runs.extend((50..COMMITS).map(elsewhere));
@@ -260,7 +260,7 @@ fn service() -> Run {
 }
 
 /// Commit 38 and those before are accepted, commit 39 was by the gates and is not by a person.
-pub fn verdicts() -> Vec<VerdictRow> {
+pub(super) fn verdicts() -> Vec<VerdictRow> {
     let mut rows: Vec<VerdictRow> =
         (0..40).map(|seq| verdict("paired", &format!("A{seq:02}"), "gate", None, "pass")).collect();
     rows.push(verdict("manual", "A39", "gate", None, "fail"));
