@@ -24,8 +24,8 @@ mod worktree;
 
 pub use bisect::Bisection;
 pub use executable::{Executable, build, build_commit, titles};
-pub use judge::{Judged, Rule, judge};
-pub use pairs::{Measured, Plan, Progress, measure, rows};
+pub use judge::{Judged, Rule};
+pub use pairs::{Measured, Plan, Progress, judge_in_looks, measure, rows};
 pub use slice::Slicing;
 pub use worktree::{Checkout, checkout, first_parents};
 

@@ -126,6 +126,27 @@ pub fn measure(
     Ok(all)
 }
 
+/// What the looks of `plan` would have said of pairs that are all there: a benchmark that is decided at a look keeps the pairs of that
+/// look.
+///
+/// # Errors
+/// Observations that are no positive numbers.
+pub fn judge_in_looks(all: &[Measured], plan: &Plan) -> Result<Vec<Measured>, EngineError> {
+    let mut seen: Vec<Measured> =
+        all.iter().map(|one| Measured { pairs: Vec::new(), judged: None, ..one.clone() }).collect();
+    let looks = plan.looks();
+    let rule = Rule { alpha: plan.rule.alpha / looks.len() as f64, ..plan.rule };
+    for look in looks {
+        for (seen, one) in seen.iter_mut().zip(all) {
+            if seen.judged.is_none_or(|judged| judged.is_open()) {
+                seen.pairs = one.pairs.iter().copied().take(look as usize).collect();
+            }
+        }
+        judge_all(&mut seen, rule)?;
+    }
+    Ok(seen)
+}
+
 fn pair(
     base: &Executable,
     cand: &Executable,
@@ -228,6 +249,27 @@ mod tests {
         assert_eq!(plan(20, 50).looks(), [20, 40, 50]);
         assert_eq!(plan(20, 20).looks(), [20]);
         assert_eq!(plan(20, 5).looks(), [20]);
+    }
+
+    #[test]
+    fn looks_over_pairs_that_are_there_stop_where_they_decide() {
+        let mut random = Random::new(5);
+        let mut noise = |share: f64| (share * (random.next() as f64 / u64::MAX as f64 - 0.5)).exp();
+        let clear: Vec<(f64, f64)> = (0..60).map(|_| (100.0 * noise(0.02), 120.0 * noise(0.02))).collect();
+        let noisy: Vec<(f64, f64)> = (0..60).map(|_| (100.0 * noise(2.0), 100.0 * noise(2.0))).collect();
+        let one = |pairs| Measured {
+            target: "t".into(),
+            title: "t".into(),
+            pairs,
+            code: ("a".into(), "a".into()),
+            error: None,
+            judged: None,
+        };
+        let plan = Plan { pairs: 20, pairs_max: 60, rule: Rule::default(), seed: 0 };
+        let seen = judge_in_looks(&[one(clear), one(noisy)], &plan).unwrap();
+        let outcome = |one: &Measured| (one.pairs.len(), one.judged.map(|judged| judged.verdict));
+        assert_eq!(outcome(&seen[0]), (20, Some("regression")));
+        assert_eq!(outcome(&seen[1]), (60, Some("cannot_tell")));
     }
 
     #[test]

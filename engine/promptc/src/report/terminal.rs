@@ -315,18 +315,19 @@ mod tests {
     fn the_dashboard_of_the_sample() {
         insta::assert_snapshot!(checked(&sample::data(), 100), @r##"
 ╔═ promptc bench ══════════════════════════════════════════════════════════════════════════════════╗
-║ ✗ 1 gate failed  3f2a1b9 against a91b2c3  run 01JZX3N5E8QK4T7W9YB2CDFGHJ                         ║
+║ ✗ 1 gate failed                                                                                  ║
+║ run 01JZX3N5E8QK4T7W9YB2CDFGHJ  3f2a1b9 against a91b2c3                                          ║
 ║ 1 worse   1 undecided   1 better   1 unchanged                                                   ║
 ╠══════════════════════════════════════════════════════════════════════════════════════════════════╣
-║ LATENCY    ✓ █████████▌  4.72 ms of ≤ 5.00 ms      1/1 met     compile.check                     ║
-║ THROUGHPUT ✓ ██████████  687 MiB/s of ≥ 572 MiB/s  1/1 met     compression.mixed                 ║
+║ LATENCY    ✓ █████████▌  4.72 ms of ≤ 5.00 ms      1/1 met   compile.check                       ║
+║ THROUGHPUT ✓ ██████████  687 MiB/s of ≥ 572 MiB/s  1/1 met   compression.mixed                   ║
 ║ QUALITY      ··········  no target                                                               ║
-║ MEMORY     ✗ ██████████  50.0 MiB of ≤ 40.0 MiB    0/1 met     memory.trm                        ║
+║ MEMORY     ✗ ██████████  50.0 MiB of ≤ 40.0 MiB    0/1 met   memory.trm                          ║
 ║ LEARNING     ··········  no target                                                               ║
 ║ SCALING      ··········  no target                                                               ║
 ╠══════════════════════════════════════════════════════════════════════════════════════════════════╣
-║ ✗ compile/check/200_lines wall_ns                           ▃▂▃▁▂▁▂▁▇█▇▆      4.72 ms    +12.3 % ║
-║ ? storage/single_write/1kb wall_ns                          ▂▃▁▁▂▁▂▁█▇█▇      52.6 µs     +3.1 % ║
+║ ✗ compile/check/200_lines                                   ▃▂▃▁▂▁▂▁▇█▇▆      4.72 ms    +12.3 % ║
+║ ? storage/single_write/1kb                                  ▂▃▁▁▂▁▂▁█▇█▇      52.6 µs     +3.1 % ║
 ╚══════════════════════════════════════════════════════════════════════════════════════════════════╝
 "##);
     }

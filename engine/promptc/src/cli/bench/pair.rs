@@ -10,8 +10,8 @@ use clap::Args;
 use promptc_engine::context::Cancel;
 use promptc_engine::error::EngineError;
 use promptc_engine::measure::{
-    Checkout, Executable, Judged, Measured, Plan, Rule, Slicing, build, build_commit, checkout, judge,
-    measure, rows, titles,
+    Checkout, Executable, Judged, Measured, Plan, Rule, Slicing, build, build_commit, checkout,
+    judge_in_looks, measure, rows, titles,
 };
 use promptc_engine::store::history::{
     History, NoiseProbe, Run, Side, VerdictRow, bench_id, git_state, new_run_id,
@@ -168,17 +168,20 @@ pub(super) fn same(args: &SameArgs, common: &Common) -> Outcome {
         let probe = NoiseProbe::begin();
         let seed = subject.seed.wrapping_add(u64::from(number));
         let plan = subject.plan(seed);
-        let measured = measuring.measure(&benchmarks, &plan, true)?;
+        // All pairs are taken, whatever the first looks say: a slower second side is judged over the same ones.
+        let whole = Plan { pairs: plan.pairs_max, ..plan.clone() };
+        let measured = measuring.measure(&benchmarks, &whole, true)?;
         let (results, samples) =
             rows(&measured, &subject.suite, Side::Same, &params(subject), run.started_at, &probe);
         (run.results, run.samples) = (results, samples);
         for row in &mut run.results {
             row.tags.insert("purpose".to_owned(), "aa".to_owned());
         }
-        let mut verdicts = verdict_rows(&run.id, &measured, "aa", None);
-        tally.entry("as it is".to_owned()).or_default().add(&measured);
+        let judged = judge_in_looks(&measured, &plan)?;
+        let mut verdicts = verdict_rows(&run.id, &judged, "aa", None);
+        tally.entry("as it is".to_owned()).or_default().add(&judged);
         for &factor in &args.inject {
-            let slowed = slowed(&measured, factor, &plan)?;
+            let slowed = judge_in_looks(&slowed(&measured, factor), &plan)?;
             verdicts.extend(verdict_rows(&run.id, &slowed, "power", Some(factor - 1.0)));
             tally.entry(format!("x {factor:.2}")).or_default().add(&slowed);
         }
@@ -316,24 +319,11 @@ fn record(
     Ok(())
 }
 
-/// The same pairs with the second side slower by a factor, judged again as at the last look.
-fn slowed(measured: &[Measured], factor: f64, plan: &Plan) -> Result<Vec<Measured>, EngineError> {
+/// The same pairs with the second side slower by a factor.
+fn slowed(measured: &[Measured], factor: f64) -> Vec<Measured> {
     let mut slowed: Vec<Measured> = measured.to_vec();
-    for one in &mut slowed {
-        one.pairs.iter_mut().for_each(|pair| pair.1 *= factor);
-        one.judged = None;
-    }
-    let wanted: Vec<usize> = (0..slowed.len()).filter(|&idx| !slowed[idx].pairs.is_empty()).collect();
-    let benchmarks: Vec<(&[(f64, f64)], i8)> =
-        wanted.iter().map(|&idx| (slowed[idx].pairs.as_slice(), -1)).collect();
-    let looks = f64::from(plan.pairs_max.div_ceil(plan.pairs.max(1)));
-    let rule = Rule { alpha: plan.rule.alpha / looks, ..plan.rule };
-    let judged = judge(&benchmarks, rule)
-        .map_err(|error| EngineError::Row { code: "E2103", message: error.to_string() })?;
-    for (idx, judged) in wanted.into_iter().zip(judged) {
-        slowed[idx].judged = Some(judged);
-    }
-    Ok(slowed)
+    slowed.iter_mut().flat_map(|one| &mut one.pairs).for_each(|pair| pair.1 *= factor);
+    slowed
 }
 
 /// One row per benchmark, and the summary row of the run.
