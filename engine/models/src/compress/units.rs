@@ -119,6 +119,11 @@ pub fn clauses(
 ) {
     let first = out.len();
     let mut push = |start: usize, end: usize| {
+        // A no-break space is none of the blanks that clauses are cut at.
+        let (start, end) = trim(text, start, end);
+        if start == end {
+            return;
+        }
         let tokens = tokenizer.count(&text[start..end]) as u32;
         match out[first..].last_mut() {
             Some(last) if tokens < CLAUSE_TOKENS_MIN || last.tokens < CLAUSE_TOKENS_MIN => {
@@ -430,6 +435,16 @@ mod tests {
             );
         }
         out.iter().map(|unit| &text[unit.start as usize..unit.end as usize]).collect()
+    }
+
+    #[test]
+    fn clauses_begin_and_end_with_something_visible() {
+        let text = "one two three four five six, \u{a0}seven eight nine ten eleven twelve\u{a0}";
+        let mut clauses = Vec::new();
+        super::clauses(text, 0, text.len() as u32, true, &crate::tokenize::WordPunct, &mut clauses);
+        let found: Vec<&str> =
+            clauses.iter().map(|clause| &text[clause.start as usize..clause.end as usize]).collect();
+        assert_eq!(found, ["one two three four five six,", "seven eight nine ten eleven twelve"]);
     }
 
     #[test]
