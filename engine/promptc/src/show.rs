@@ -1,5 +1,7 @@
 //! Tables and records for people and for programs.
 
+use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -68,16 +70,26 @@ pub(crate) fn print_warnings(report: &RunReport) {
     }
 }
 
-/// Rows of a query.
+/// Rows of a query, on standard output.
 pub(crate) fn print_batches(
     schema: &SchemaRef,
     batches: &[RecordBatch],
     format: Format,
 ) -> Result<(), EngineError> {
+    write_batches(&mut std::io::stdout().lock(), schema, batches, format)
+}
+
+/// Rows of a query.
+pub(crate) fn write_batches(
+    out: &mut dyn Write,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    format: Format,
+) -> Result<(), EngineError> {
+    let failed = |source| EngineError::Program { path: PathBuf::from("the output"), source };
     match format {
         Format::Csv => {
-            let mut writer =
-                arrow::csv::WriterBuilder::new().with_header(true).build(std::io::stdout().lock());
+            let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(out);
             if batches.is_empty() {
                 writer.write(&RecordBatch::new_empty(schema.clone()))?;
             }
@@ -86,20 +98,21 @@ pub(crate) fn print_batches(
             }
         }
         Format::Json => {
-            let mut writer = arrow::json::ArrayWriter::new(std::io::stdout().lock());
+            let mut writer = arrow::json::ArrayWriter::new(&mut *out);
             batches.iter().try_for_each(|batch| writer.write(batch))?;
             writer.finish()?;
-            println!();
+            drop(writer);
+            writeln!(out).map_err(failed)?;
         }
         Format::Jsonl => {
-            let mut writer = arrow::json::LineDelimitedWriter::new(std::io::stdout().lock());
+            let mut writer = arrow::json::LineDelimitedWriter::new(out);
             batches.iter().try_for_each(|batch| writer.write(batch))?;
             writer.finish()?;
         }
         Format::Table | Format::Markdown => {
             let preset =
                 if format == Format::Table { presets::UTF8_BORDERS_ONLY } else { presets::ASCII_MARKDOWN };
-            println!("{}", table(schema, batches, preset)?);
+            writeln!(out, "{}", table(schema, batches, preset)?).map_err(failed)?;
         }
     }
     Ok(())

@@ -16,7 +16,12 @@ use promptc_engine::sql;
 use super::history::{Place, session_of};
 use super::{Common, Outcome, parse_set, print_diagnostics, settings};
 use crate::exit::Exit;
-use crate::show;
+use crate::{shipped, show};
+
+mod prompt;
+mod statements;
+
+use prompt::Prompt;
 
 /// Rows that a query returns at most, unless `--limit` says more.
 const ROWS_MAX: usize = 10_000;
@@ -29,17 +34,20 @@ const HISTORY: [&str; 9] =
 #[command(after_help = "Examples:
   promptc query pipelines/crate_docs.promptc -c 'SELECT count(*) FROM corpus_chunks'
   promptc query pipelines/crate_docs.promptc my_query --format csv
-  promptc query queries/targets.sql --format markdown
+  promptc query targets --format markdown
   promptc query queries/compare_runs.sql -p a=01JD3X -p b=01JD4Y
-  promptc query -c 'SELECT bench_id, metric, value FROM results ORDER BY started_at DESC LIMIT 20'")]
+  promptc query -c 'SELECT bench_id, metric, value FROM results ORDER BY started_at DESC LIMIT 20'
+  promptc query
+
+Without SQL it is a prompt; `\\?` shows its commands. Statements on standard input are run one after the other.")]
 pub(crate) struct QueryArgs {
-    /// The program whose last build is asked, or a file of SQL over the benchmark history
+    /// The program whose last build is asked, a file of SQL over the benchmark history, or the name of a query that comes
+    /// with promptc, as `targets`
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// A `query` that the program declares
     name: Option<String>,
-    /// SQL; `-` reads it from standard input. Without FILE it asks the benchmark history; without NAME and SQL the tables are
-    /// listed
+    /// SQL; `-` reads it from standard input. Without FILE it asks the benchmark history
     #[arg(short = 'c', long = "command", value_name = "SQL", conflicts_with = "name")]
     sql: Option<String>,
     /// Value of a parameter `$name` of the SQL, as `-p run=01JD3X`; may be repeated
@@ -67,6 +75,16 @@ pub(crate) enum Format {
 pub(crate) fn query(args: &QueryArgs, common: &Common) -> Outcome {
     match &args.file {
         None => query_history(args, None, common),
+        Some(file) if is_name(file) => {
+            let name = file.to_string_lossy();
+            let query = shipped::query(&name).ok_or_else(|| no_query(&name))?;
+            if args.name.is_some() || args.sql.is_some() {
+                return Err(EngineError::Unknown(format!("`{name}` is the query; no other can be given")));
+            }
+            let here = Path::new(".");
+            let session = session_of(&args.place.read(here, common)?, None, here)?;
+            answer(args, &session, query.path, query.sql, common)
+        }
         Some(file) if file.extension().is_some_and(|ending| ending == "sql") => {
             if args.name.is_some() || args.sql.is_some() {
                 let message = format!("{} is the query; no other can be given", file.display());
@@ -76,6 +94,16 @@ pub(crate) fn query(args: &QueryArgs, common: &Common) -> Outcome {
         }
         Some(file) => query_program(args, file, common),
     }
+}
+
+/// Whether it can only be the name of a shipped query.
+fn is_name(file: &Path) -> bool {
+    file.extension().is_none() && file.components().count() == 1 && !file.exists()
+}
+
+fn no_query(name: &str) -> EngineError {
+    let names: Vec<&str> = shipped::QUERIES.iter().map(|query| query.name).collect();
+    EngineError::Unknown(format!("no file and no shipped query `{name}`; shipped are: {}", names.join(", ")))
 }
 
 /// SQL over the benchmark history: from a file, the command line or standard input.
@@ -91,14 +119,21 @@ fn query_history(args: &QueryArgs, file: Option<&Path>, common: &Common) -> Outc
     };
     let session = session_of(&args.place.read(here, common)?, None, here)?;
     let Some(text) = text else {
-        let catalog = session.catalog("datafusion").and_then(|catalog| catalog.schema("public"));
-        let mut names = catalog.map_or_else(Vec::new, |schema| schema.table_names());
-        names.sort();
-        names.iter().for_each(|name| println!("{name}"));
-        return Ok(Exit::Ok);
+        let prompt = prompt(args, session, common, Box::new(|_, _| Ok(())))?;
+        return if std::io::stdin().is_terminal() { prompt.on_terminal() } else { prompt.on_input() };
     };
     let name = file.map_or_else(|| "SQL".to_owned(), |file| file.display().to_string());
     answer(args, &session, &name, &text, common)
+}
+
+fn prompt<'a>(
+    args: &QueryArgs,
+    session: SessionContext,
+    common: &Common,
+    prepare: prompt::Prepare<'a>,
+) -> Result<Prompt<'a>, EngineError> {
+    let given = args.param.iter().cloned().collect();
+    Prompt::new(session, common.runtime()?, args.format, args.limit, given, prepare)
 }
 
 /// Runs SQL with its parameters bound and prints the rows.
@@ -138,7 +173,9 @@ fn query_program(args: &QueryArgs, file: &Path, common: &Common) -> Outcome {
         (None, Some(sql)) if sql == "-" => Some(standard_input()?),
         (None, sql) => sql.clone(),
     };
-    let names_history = text.as_deref().is_some_and(|text| HISTORY.iter().any(|table| text.contains(table)));
+    let is_prompt = text.is_none() && std::io::stdin().is_terminal();
+    let names_history =
+        is_prompt || text.as_deref().is_some_and(|text| HISTORY.iter().any(|table| text.contains(table)));
     let histories = if names_history {
         args.place.read(program.folder(), common).unwrap_or_default()
     } else {
@@ -154,15 +191,21 @@ fn query_program(args: &QueryArgs, file: &Path, common: &Common) -> Outcome {
         session_of(&histories, None, program.folder())?
     };
     let tables = sql::register_streams(&session, &store, last.as_ref())?;
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let prepare = |session: &SessionContext, text: &str| {
+        sql::register_sources(session, &program.checked.hir, &store, text, home.as_deref())
+    };
     let Some(text) = text else {
         if tables.is_empty() {
             eprintln!("no streams are built yet; `promptc run {}` builds them", file.display());
         }
+        if is_prompt {
+            return prompt(args, session, common, Box::new(prepare))?.on_terminal();
+        }
         tables.iter().filter(|name| !name.contains('.')).for_each(|name| println!("{name}"));
         return Ok(Exit::Ok);
     };
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    sql::register_sources(&session, &program.checked.hir, &store, &text, home.as_deref())?;
+    prepare(&session, &text)?;
     answer(args, &session, "SQL", &text, common)
 }
 

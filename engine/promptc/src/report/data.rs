@@ -266,6 +266,18 @@ pub(crate) struct Gate {
     pub(crate) file: Option<String>,
 }
 
+impl Gate {
+    /// Whether it found something and only warns of it.
+    pub(crate) fn is_warning(&self) -> bool {
+        self.outcome == GateOutcome::Failed && self.severity == Severity::Warn
+    }
+
+    /// How it ended, in the words of the report.
+    pub(crate) fn words(&self) -> &'static str {
+        if self.is_warning() { "warns" } else { self.outcome.words() }
+    }
+}
+
 /// How grave a gate's failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,7 +5,7 @@
 
 use super::data::{Decision, Gate, GateOutcome, ReportData, Severity, Verdict};
 use super::markup::Markup;
-use super::number::{Utc, change, change_interval, figure};
+use super::number::{Utc, change, change_within, figure};
 use super::rank;
 
 /// How a case ends.
@@ -80,19 +80,24 @@ fn case(gate: &Gate, verdict: &Verdict) -> Case {
     let words = verdict.decision.words();
     let missing = verdict.missing_pairs().filter(|missing| *missing > 0 && end == End::Skipped);
     let wait = missing.map_or_else(String::new, |missing| format!(", {missing} more pairs needed"));
-    let detail = format!(
-        "base {}, candidate {}, change {} ({}), positive is worse{}",
+    let figures = format!(
+        "base {}, candidate {}, change {}, positive is worse",
         figure(verdict.base, &verdict.unit),
         figure(verdict.cand, &verdict.unit),
-        change(verdict.rel),
-        change_interval(verdict.ci_low, verdict.ci_high),
-        verdict.reason.as_ref().map_or_else(String::new, |reason| format!("\n{reason}"))
+        change_within(verdict.rel, verdict.ci_low, verdict.ci_high),
     );
+    let has_figures = [verdict.base, verdict.cand, verdict.rel].iter().any(Option::is_some);
+    let lines: Vec<&str> =
+        has_figures.then_some(figures.as_str()).into_iter().chain(verdict.reason.as_deref()).collect();
+    let what = match (verdict.rel, &verdict.reason) {
+        (None, Some(reason)) => format!("{words}: {reason}"),
+        _ => format!("{words} {}", change(verdict.rel)),
+    };
     Case {
         name: format!("{} {}", verdict.bench_id, verdict.metric),
         end,
-        message: format!("{words} {}{wait}", change(verdict.rel)),
-        detail,
+        message: format!("{what}{wait}"),
+        detail: lines.join("\n"),
     }
 }
 

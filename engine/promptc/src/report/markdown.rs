@@ -76,15 +76,16 @@ fn facts(data: &ReportData) -> String {
 
 /// The gates that did not pass, one line each.
 fn gate_lines(data: &ReportData) -> Vec<String> {
-    let open: Vec<_> = data.gates.iter().filter(|gate| gate.outcome != GateOutcome::Passed).collect();
+    let mut open = rank::gates_in_order(data);
+    open.retain(|gate| gate.outcome != GateOutcome::Passed);
     let mut lines = Vec::new();
     if open.is_empty() {
         return lines;
     }
     lines.push(String::new());
     for gate in open.iter().take(GATE_LINES) {
-        let warning = if gate.severity == Severity::Warn { " (warning)" } else { "" };
-        let words = gate.outcome.words();
+        let warning = if gate.severity == Severity::Warn && !gate.is_warning() { " (warning)" } else { "" };
+        let words = gate.words();
         lines.push(format!("- {}{warning} {words}: {}", code(&gate.id), plain(&gate.message)));
     }
     if open.len() > GATE_LINES {

@@ -115,6 +115,14 @@ pub(super) fn change(rel: Option<f64>) -> String {
     format!("{sign}{text} %")
 }
 
+/// A relative change with its interval, if it has one, as `+12.3 % (+10.1 to +15.0 %)`.
+pub(super) fn change_within(rel: Option<f64>, low: Option<f64>, high: Option<f64>) -> String {
+    match change_interval(low, high) {
+        interval if interval == MISSING => change(rel),
+        interval => format!("{} ({interval})", change(rel)),
+    }
+}
+
 /// An interval of relative changes, as `+10.1 to +15.0 %`; the whole line is said in words.
 pub(super) fn change_interval(low: Option<f64>, high: Option<f64>) -> String {
     match (low, high) {

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::data::{Decision, ReportData, Series, Verdict};
+use super::data::{Decision, Gate, GateOutcome, ReportData, Series, Verdict};
 
 /// Benchmark and metric.
 pub(super) type Subject<'a> = (&'a str, &'a str);
@@ -36,6 +36,20 @@ pub(super) fn in_order(verdicts: &[Verdict]) -> Vec<&Verdict> {
     sorted
 }
 
+/// Gates in the order of the report: those that could not run, failures, what is undecided, warnings, and the rest by name.
+pub(super) fn gates_in_order(data: &ReportData) -> Vec<&Gate> {
+    let weight = |gate: &Gate| match gate.outcome {
+        GateOutcome::NotRun => 0,
+        GateOutcome::Failed if !gate.is_warning() => 1,
+        GateOutcome::Undecided => 2,
+        GateOutcome::Failed => 3,
+        GateOutcome::Passed => 4,
+    };
+    let mut sorted: Vec<&Gate> = data.gates.iter().collect();
+    sorted.sort_by_key(|gate| (weight(gate), &gate.id));
+    sorted
+}
+
 /// Series in the order of the report; among those without a verdict the ones that moved come first.
 pub(super) fn series_in_order(data: &ReportData) -> Vec<&Series> {
     let gravest = gravest(data);
@@ -62,8 +76,24 @@ fn by_size(rel: Option<f64>) -> Reverse<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::HistoryPoint;
+    use super::super::data::{HistoryPoint, Severity};
     use super::*;
+
+    #[test]
+    fn failures_come_before_warnings() {
+        let gate =
+            |id: &str, severity, outcome| Gate { id: id.to_owned(), severity, outcome, ..Gate::default() };
+        let gates = vec![
+            gate("a", Severity::Error, GateOutcome::Passed),
+            gate("b", Severity::Warn, GateOutcome::Failed),
+            gate("c", Severity::Error, GateOutcome::Undecided),
+            gate("d", Severity::Error, GateOutcome::Failed),
+            gate("e", Severity::Warn, GateOutcome::NotRun),
+        ];
+        let data = ReportData { gates, ..ReportData::default() };
+        let names: Vec<&str> = gates_in_order(&data).iter().map(|gate| gate.id.as_str()).collect();
+        assert_eq!(names, ["e", "d", "c", "b", "a"]);
+    }
 
     fn verdict(gate_id: &str, bench_id: &str, decision: Decision, rel: Option<f64>) -> Verdict {
         let (gate_id, bench_id) = (gate_id.to_owned(), bench_id.to_owned());

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::data::{Decision, Gate, GateOutcome, Place, ReportData, Severity, Verdict};
 use super::markup::visible;
-use super::number::{change, change_interval, figure};
+use super::number::{change_within, figure};
 use super::rank;
 
 /// Most results of one run that code hosts take.
@@ -116,16 +116,17 @@ fn message(verdict: &Verdict) -> String {
         _ => String::new(),
     };
     let reason = verdict.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-    format!(
-        "{} of {} {}: {} to {}, change {} ({}), positive is worse{wait}{reason}",
-        verdict.decision.words(),
-        verdict.bench_id,
-        verdict.metric,
-        figure(verdict.base, &verdict.unit),
-        figure(verdict.cand, &verdict.unit),
-        change(verdict.rel),
-        change_interval(verdict.ci_low, verdict.ci_high),
-    )
+    let figures = match [verdict.base, verdict.cand, verdict.rel] {
+        [None, None, None] => String::new(),
+        _ => format!(
+            ": {} to {}, change {}, positive is worse",
+            figure(verdict.base, &verdict.unit),
+            figure(verdict.cand, &verdict.unit),
+            change_within(verdict.rel, verdict.ci_low, verdict.ci_high),
+        ),
+    };
+    let words = verdict.decision.words();
+    format!("{words} of {} {}{figures}{wait}{reason}", verdict.bench_id, verdict.metric)
 }
 
 /// The benchmark's line, else the gate's file, and always the benchmark by name.

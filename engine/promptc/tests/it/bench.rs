@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// Runs the command in a folder, with the history beside the program.
-fn promptc(folder: &Path, args: &[&str]) -> Output {
+pub(crate) fn promptc(folder: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_promptc"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PROMPTC_")) {
         command.env_remove(name);
@@ -12,12 +12,12 @@ fn promptc(folder: &Path, args: &[&str]) -> Output {
     command.env("PROMPTC_HISTORY", folder.join("history")).args(args).current_dir(folder).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Standard output of a command that must end with `code`.
-fn ends(folder: &Path, code: i32, args: &[&str]) -> String {
+pub(crate) fn ends(folder: &Path, code: i32, args: &[&str]) -> String {
     let output = promptc(folder, args);
     let shown = format!("{}\n{}", text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{args:?}\n{shown}");

@@ -4,4 +4,6 @@
 mod bench;
 mod cli;
 mod disturbed;
+mod generated;
 mod pairs;
+mod report;

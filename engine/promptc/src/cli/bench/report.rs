@@ -97,8 +97,9 @@ async fn watch(args: &ReportArgs, common: &Common) -> Outcome {
     loop {
         let data = gathered(args, common).await?;
         let text = dashboard(&data, common, false);
-        // Home, the new picture, and nothing below it: no flicker, and what was above stays readable.
-        let picture = if is_screen { format!("\u{1b}[H{text}\u{1b}[J") } else { text };
+        // Home, the new picture, and nothing beside or below it: no flicker.
+        let lines = || text.replace('\n', "\u{1b}[K\n");
+        let picture = if is_screen { format!("\u{1b}[H{}\u{1b}[J", lines()) } else { text.clone() };
         let mut out = std::io::stdout().lock();
         let written = out.write_all(picture.as_bytes()).and_then(|()| out.flush());
         drop(out);

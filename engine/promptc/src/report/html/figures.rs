@@ -2,7 +2,7 @@
 
 use super::super::data::{ReportData, Section, Series, TargetRow, Verdict};
 use super::super::markup::Markup;
-use super::super::number::{change, change_interval, figure};
+use super::super::number::{change_within, figure};
 use super::super::{rank, svg};
 use super::section;
 use super::tables::{badge, class, limit};
@@ -89,9 +89,10 @@ fn heading(markup: &mut Markup, series: &Series, verdict: Option<&Verdict>) {
     let mut line = better.to_owned();
     if let Some(verdict) = verdict {
         let (base, cand) = (figure(verdict.base, &verdict.unit), figure(verdict.cand, &verdict.unit));
-        let rel = change(verdict.rel);
-        let interval = change_interval(verdict.ci_low, verdict.ci_high);
-        line = format!("{base} → {cand}, change {rel} ({interval}), + is worse; {better}");
+        let rel = change_within(verdict.rel, verdict.ci_low, verdict.ci_high);
+        if [verdict.base, verdict.cand, verdict.rel].iter().any(Option::is_some) {
+            line = format!("{base} → {cand}, change {rel}, + is worse; {better}");
+        }
     }
     if let Some(place) = &series.source {
         line = format!("{line}; {}:{}", place.file, place.line);

@@ -1,7 +1,8 @@
 //! The gates with their text, and the text of every query that fills the page.
 
-use super::super::data::{Gate, GateOutcome, ReportData, Severity};
+use super::super::data::{GateOutcome, ReportData, Severity};
 use super::super::markup::Markup;
+use super::super::rank;
 use super::section;
 use super::tables::badge;
 
@@ -11,20 +12,17 @@ pub(super) fn gates(markup: &mut Markup, cut: &ReportData) {
     if cut.gates.is_empty() {
         markup.leaf("p", &[("class", "none")], "No gate was run, so nothing is said about this run.");
     }
-    let mut sorted: Vec<&Gate> = cut.gates.iter().collect();
-    sorted.sort_by_key(|gate| (weight(gate), &gate.id));
-    for gate in sorted {
+    for gate in rank::gates_in_order(cut) {
         let (class, sign) = match gate.outcome {
             GateOutcome::Passed => ("better", "✓"),
-            GateOutcome::Failed if gate.severity == Severity::Warn => ("unknown", "!"),
+            GateOutcome::Failed if gate.is_warning() => ("unknown", "!"),
             GateOutcome::Failed => ("worse", "✗"),
             GateOutcome::Undecided => ("unknown", "?"),
             GateOutcome::NotRun => ("worse", "!"),
         };
         markup.start("details", &[("class", "sql")]);
         markup.start("summary", &[]);
-        let is_warning = gate.outcome == GateOutcome::Failed && gate.severity == Severity::Warn;
-        badge(markup, class, sign, if is_warning { "warns" } else { gate.outcome.words() });
+        badge(markup, class, sign, gate.words());
         markup.text(" ");
         markup.leaf("code", &[], &gate.id);
         if gate.severity == Severity::Warn {
@@ -44,17 +42,6 @@ pub(super) fn gates(markup: &mut Markup, cut: &ReportData) {
         markup.line();
     }
     markup.end();
-}
-
-/// What needs attention first.
-fn weight(gate: &Gate) -> u8 {
-    let grave = match gate.outcome {
-        GateOutcome::NotRun => 0,
-        GateOutcome::Failed => 1,
-        GateOutcome::Undecided => 3,
-        GateOutcome::Passed => 4,
-    };
-    grave + u8::from(gate.outcome == GateOutcome::Failed && gate.severity == Severity::Warn)
 }
 
 /// One fold per query.

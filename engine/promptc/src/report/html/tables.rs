@@ -104,8 +104,10 @@ fn verdict_row(markup: &mut Markup, cut: &ReportData, verdict: &Verdict, span: S
     number(markup, &figure(verdict.cand, &verdict.unit));
     markup.start("td", &[("class", &format!("number {class}"))]);
     markup.leaf("strong", &[], &change(verdict.rel));
-    markup.empty("br", &[]);
-    markup.leaf("span", &[("class", "metric")], &change_interval(verdict.ci_low, verdict.ci_high));
+    if verdict.ci_low.is_some() && verdict.ci_high.is_some() {
+        markup.empty("br", &[]);
+        markup.leaf("span", &[("class", "metric")], &change_interval(verdict.ci_low, verdict.ci_high));
+    }
     markup.end();
     markup.start("td", &[("class", "scale")]);
     if let Some(rel) = verdict.rel {
@@ -369,7 +371,9 @@ pub(super) fn environment(markup: &mut Markup, cut: &ReportData) {
         for (name, value) in &cut.run.env {
             markup.start("div", &[]);
             markup.leaf("dt", &[], name);
-            markup.leaf("dd", &[], if value.is_empty() { "–" } else { value });
+            let size = name.ends_with("_bytes").then(|| value.parse().ok()).flatten();
+            let shown = size.map_or_else(|| value.clone(), |size| figure(Some(size), "bytes"));
+            markup.leaf("dd", &[], if shown.is_empty() { "–" } else { &shown });
             markup.end();
         }
         markup.end();
