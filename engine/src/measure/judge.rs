@@ -44,7 +44,7 @@ const CANNOT_TELL: &str = "cannot_tell";
 ///
 /// # Errors
 /// Values that are no positive numbers, or no pairs at all for a benchmark.
-pub fn judge(benchmarks: &[(&[(f64, f64)], i8)], rule: Rule) -> Result<Vec<Judged>, StatsError> {
+pub(super) fn judge(benchmarks: &[(&[(f64, f64)], i8)], rule: Rule) -> Result<Vec<Judged>, StatsError> {
     let tests: Vec<PairedTest> = benchmarks
         .iter()
         .map(|(pairs, direction)| paired_test(pairs, *direction))
