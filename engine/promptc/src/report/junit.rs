@@ -175,6 +175,27 @@ quality is below its floor, whatever the speed</system-out></testcase>
     }
 
     #[test]
+    fn warnings_pass_and_say_so_and_missing_figures_are_not_dashes() {
+        let mut data = sample::data();
+        let reason = Some("no rate was measured".to_owned());
+        for verdict in &mut data.verdicts {
+            let (base, cand, rel) = (None, None, None);
+            *verdict = Verdict {
+                decision: Decision::Warning,
+                reason: reason.clone(),
+                base,
+                cand,
+                rel,
+                ..verdict.clone()
+            };
+        }
+        data.gates[0].outcome = GateOutcome::Passed;
+        let text = junit(&data);
+        assert!(text.contains("failures=\"0\"") && !text.contains("base –"), "{text}");
+        assert!(text.contains("<system-out>warning: no rate was measured"), "{text}");
+    }
+
+    #[test]
     fn hostile_names_stay_attributes() {
         let text = junit(&sample::hostile());
         assert!(!text.contains("<script") && !text.contains("<img"), "{text}");

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! ╔═ promptc bench ════════════════════════════════════════════════════════════╗
-//! ║ ✗ 1 gate failed  3f2a1b9  run 01J...                                       ║
+//! ║ ✗ 1 gate failed                                                            ║
+//! ║ run 01J...  3f2a1b9                                                        ║
 //! ╠════════════════════════════════════════════════════════════════════════════╣
 //! ║ LATENCY    ████████▌░  4.25 ms of ≤ 5.00 ms   12/13 met  compile.check     ║
 //! ```
@@ -364,6 +365,26 @@ mod tests {
         assert_eq!(spark(&[]), "");
         assert_eq!(spark(&[2.0, 2.0]), "▄▄");
         assert_eq!(spark(&[0.0, 1.0, f64::MAX, f64::MIN]), "▅▅█▁");
+    }
+
+    #[test]
+    fn a_run_without_a_past_shows_what_it_measured() {
+        let mut data = sample::data();
+        data.verdicts.clear();
+        for series in &mut data.series {
+            series.history.clear();
+            series.cand = vec![3e6, 1e6, 2e6, f64::NAN];
+        }
+        let text = checked(&data, 60);
+        assert!(text.contains("storage/single_write/1kb") && text.contains("2.00 ms"), "{text}");
+    }
+
+    #[test]
+    fn warnings_are_counted_when_there_are_any() {
+        let mut data = sample::data();
+        assert!(!checked(&data, 80).contains("warned"));
+        data.verdicts[0].decision = Decision::Warning;
+        assert!(checked(&data, 80).contains("1 warned"));
     }
 
     #[test]
