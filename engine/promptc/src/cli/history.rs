@@ -290,12 +290,18 @@ fn publish(args: &HistoryArgs, runs: &[String], to: &Path, common: &Common) -> O
     let session = session_of(&args.place.read(here, common)?, Some(""), here)?;
     let runtime = common.runtime()?;
     let target = History::open(to).map_err(store_errors::history)?;
+    let mut by_history: Vec<(History, Vec<String>)> = Vec::new();
     for wanted in runs {
         let (run_id, _) = runtime.block_on(find_run(&session, Some(wanted), ""))?;
         let history = args.place.of_run(&run_id, here, common)?;
-        let copied =
-            history.release(&target, std::slice::from_ref(&run_id)).map_err(store_errors::history)?;
-        eprintln!("{run_id} {} {}", if copied == 1 { "copied to" } else { "is already in" }, to.display());
+        match by_history.iter_mut().find(|(known, _)| *known == history) {
+            Some((_, run_ids)) => run_ids.push(run_id),
+            None => by_history.push((history, vec![run_id])),
+        }
+    }
+    for (history, run_ids) in by_history {
+        let copied = history.release(&target, &run_ids).map_err(store_errors::history)?;
+        eprintln!("{copied} of {} runs copied to {}, the others are there", run_ids.len(), to.display());
     }
     Ok(Exit::Ok)
 }
