@@ -36,6 +36,16 @@ const ROWS_PER_TASK: usize = 16;
 /// Context string of row keys; a change of the stored form of results must change it.
 pub const ROW_KEY_CONTEXT: &str = "promptc 2026 row v2";
 
+/// Keys that one task looks up.
+const KEYS_PER_LOOKUP: usize = 256;
+
+/// The cached values of rows in the order of their keys, looked up in parallel: reading and checking a value costs more than
+/// finding it.
+pub(crate) fn cached_rows(ctx: &RunContext, keys: &[[u8; 32]]) -> Vec<Option<Vec<u8>>> {
+    let rows = ctx.store.rows();
+    keys.par_chunks(KEYS_PER_LOOKUP).flat_map_iter(|keys| rows.get_many(keys)).collect()
+}
+
 /// An operator that computes each row from that row alone.
 pub trait RowOperator: std::fmt::Debug + Send + Sync {
     /// Computes as many rows as the arguments have. The result has the field's type given to [`RowFunction::new`].
@@ -92,7 +102,7 @@ impl RowFunction {
     fn evaluate(&self, args: &[ArrayRef]) -> Result<ArrayRef, EngineError> {
         let started = Instant::now();
         let keys = self.row_keys(args)?;
-        let cached = self.ctx.store.rows().get_many(&keys);
+        let cached = cached_rows(&self.ctx, &keys);
         // Keys and look-ups are made for the whole batch; each row bears its share.
         let shared_ns = nanoseconds(started) / keys.len().max(1) as u64;
         let misses: Vec<u32> =

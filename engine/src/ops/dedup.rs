@@ -45,7 +45,7 @@ use crate::buffer::Buffer;
 use crate::context::RunContext;
 use crate::error::EngineError;
 use crate::functions::rendered_keys;
-use crate::row_function::{NodeStats, ROW_KEY_CONTEXT};
+use crate::row_function::{NodeStats, ROW_KEY_CONTEXT, cached_rows};
 
 const PLACE: &str = "dedup";
 
@@ -296,7 +296,7 @@ impl Setup {
         base.update(&self.row_params);
         let key = |row: &usize| *base.clone().update(text(*row).as_bytes()).finalize().as_bytes();
         let keys: Vec<[u8; 32]> = rows.par_iter().map(key).collect();
-        let cached = self.ctx.store.rows().get_many(&keys);
+        let cached = cached_rows(&self.ctx, &keys);
         let known = |bytes: &Option<Vec<u8>>| bytes.as_ref().and_then(|bytes| model::decode(bytes).ok());
         let found: Vec<Option<Vec<BlockSignature>>> = cached.par_iter().map(known).collect();
         let reused = found.iter().filter(|row| row.is_some()).count();

@@ -14,7 +14,12 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 
+use rayon::prelude::*;
+
 use super::RowId;
+
+/// Rows that one task hashes at least.
+const ROWS_PER_TASK: usize = 128;
 
 /// Hashes rows over a fixed list of columns.
 #[derive(Debug)]
@@ -56,10 +61,11 @@ impl RowHasher {
             }
         };
         let raw: Vec<RawColumn> = self.raw.iter().map(|&idx| RawColumn::new(&columns[idx])).collect();
-        let mut hasher = blake3::Hasher::new();
         Ok((0..row_count)
+            .into_par_iter()
+            .with_min_len(ROWS_PER_TASK)
             .map(|row_idx| {
-                hasher.reset();
+                let mut hasher = blake3::Hasher::new();
                 hasher.update(&self.types);
                 if let Some(rows) = &rows {
                     let row = rows.row(row_idx);

@@ -182,7 +182,7 @@ fn large(size: Size) -> (History, Option<tempfile::TempDir>) {
 }
 
 #[test]
-#[ignore = "minutes and 400 MB: measured by hand and by the bench `history`"]
+#[ignore = "minutes and 400 MB: a measurement, run by hand with PROMPTC_MILLION"]
 fn million_results() {
     let size = Size { benches: 250, commits: 500, samples: 30, metrics: 4, machines: 2 };
     let (history, _guard) = large(size);
