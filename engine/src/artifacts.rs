@@ -1,9 +1,9 @@
 //! What blocking declarations leave behind: indexes and fitted tables, ready to be used by later stages.
 
-use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{PoisonError, RwLock};
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::ArrayRef;
 use promptc_store::flows::{Flow, RowId};
 use promptc_store::text::TextIndex;
 use promptc_store::vectors::VectorIndex;
@@ -50,7 +50,8 @@ pub struct IndexArtifact {
     by_key: Vec<u32>,
     /// Place in key order by row number.
     key_ranks: Vec<u32>,
-    loaded: OnceLock<(Vec<String>, RecordBatch)>,
+    /// Columns in memory, by name.
+    loaded: RwLock<BTreeMap<String, ArrayRef>>,
 }
 
 impl IndexArtifact {
@@ -68,7 +69,7 @@ impl IndexArtifact {
         for (rank, ordinal) in (0..).zip(&by_key) {
             key_ranks[*ordinal as usize] = rank;
         }
-        Ok(Self { searcher, flow, fp, ordinals, by_key, key_ranks, loaded: OnceLock::new() })
+        Ok(Self { searcher, flow, fp, ordinals, by_key, key_ranks, loaded: RwLock::default() })
     }
 
     /// Stands for everything that decides what a search returns.
@@ -89,39 +90,45 @@ impl IndexArtifact {
         self.ordinals.get(row).map(|ordinal| self.key_ranks[*ordinal as usize])
     }
 
-    /// The columns of the rows at these places in key order, in the order asked for.
+    /// Reads columns that [`Self::rows`] will be asked for into memory, if their file is small enough to be held there.
+    ///
+    /// # Errors
+    /// A damaged flow file.
+    pub fn prepare(&self, columns: &[String]) -> Result<(), EngineError> {
+        let is_small =
+            std::fs::metadata(self.flow.path()).is_ok_and(|file| file.len() <= IN_MEMORY_BYTES_MAX);
+        if !is_small {
+            return Ok(());
+        }
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        let missing: Vec<String> =
+            columns.iter().filter(|column| !loaded.contains_key(*column)).cloned().collect();
+        if !missing.is_empty() {
+            let batch = self.flow.load(&missing).map_err(crate::store_errors::flow)?;
+            loaded.extend(missing.into_iter().zip(batch.columns().iter().cloned()));
+        }
+        Ok(())
+    }
+
+    /// The columns of the rows at these places in key order, in the order asked for: from memory if they were prepared,
+    /// else from the pages of the file that hold them.
     ///
     /// # Errors
     /// A damaged flow file.
     pub fn rows(&self, ranks: &[u32], columns: &[String]) -> Result<Vec<ArrayRef>, EngineError> {
         let ordinals: Vec<u32> = ranks.iter().map(|rank| self.by_key[*rank as usize]).collect();
-        let is_small =
-            std::fs::metadata(self.flow.path()).is_ok_and(|file| file.len() <= IN_MEMORY_BYTES_MAX);
-        if !is_small {
+        let loaded: Option<Vec<ArrayRef>> = {
+            let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+            columns.iter().map(|column| loaded.get(column).cloned()).collect()
+        };
+        let Some(loaded) = loaded else {
             let batch = self.flow.take(&ordinals, columns).map_err(crate::store_errors::flow)?;
             return Ok(batch.columns().to_vec());
-        }
-        let loaded = match self.loaded.get() {
-            Some(loaded) if loaded.0 == columns => loaded,
-            _ => {
-                let batch = self.load(columns)?;
-                self.loaded.get_or_init(|| (columns.to_vec(), batch))
-            }
         };
-        // Another user of the same index may have loaded other columns first.
-        let batch = if loaded.0 == columns { loaded.1.clone() } else { self.load(columns)? };
         let indices = arrow::array::UInt32Array::from(ordinals);
         let taken: Result<Vec<ArrayRef>, _> =
-            batch.columns().iter().map(|column| arrow::compute::take(column, &indices, None)).collect();
+            loaded.iter().map(|column| arrow::compute::take(column, &indices, None)).collect();
         Ok(taken?)
-    }
-
-    fn load(&self, columns: &[String]) -> Result<RecordBatch, EngineError> {
-        let rows = self.flow.stream(Some(columns)).map_err(crate::store_errors::flow)?;
-        let schema = rows.schema().clone();
-        let batches: Result<Vec<RecordBatch>, _> = rows.collect();
-        let batches = batches.map_err(crate::store_errors::flow)?;
-        Ok(arrow::compute::concat_batches(&schema, &batches)?)
     }
 }
 

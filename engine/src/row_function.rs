@@ -34,7 +34,7 @@ use crate::error::EngineError;
 const ROWS_PER_TASK: usize = 16;
 
 /// Context string of row keys; a change of the stored form of results must change it.
-pub const ROW_KEY_CONTEXT: &str = "promptc 2026 row v2";
+pub const ROW_KEY_CONTEXT: &str = "promptc 2026 row v3";
 
 /// Keys that one task looks up.
 const KEYS_PER_LOOKUP: usize = 256;
@@ -48,6 +48,14 @@ pub(crate) fn cached_rows(ctx: &RunContext, keys: &[[u8; 32]]) -> Vec<Option<Vec
 
 /// An operator that computes each row from that row alone.
 pub trait RowOperator: std::fmt::Debug + Send + Sync {
+    /// Called once before rows are computed, on one thread, for what all of them need.
+    ///
+    /// # Errors
+    /// A fault of what is prepared.
+    fn prepare(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Computes as many rows as the arguments have. The result has the field's type given to [`RowFunction::new`].
     ///
     /// # Errors
@@ -107,6 +115,9 @@ impl RowFunction {
         let shared_ns = nanoseconds(started) / keys.len().max(1) as u64;
         let misses: Vec<u32> =
             (0u32..).zip(&cached).filter(|(_, value)| value.is_none()).map(|(row, _)| row).collect();
+        if !misses.is_empty() {
+            self.operator.prepare()?;
+        }
         let computed = if self.ctx.times_rows {
             let (computed, computed_ns) = self.compute_timed(args, &misses)?;
             let mut row_ns = vec![shared_ns; keys.len()];

@@ -38,6 +38,7 @@ use crate::store_errors;
 pub mod measured;
 mod outputs;
 mod stages;
+mod writing;
 
 /// Settings of a run that do not change its results.
 #[derive(Debug, Clone)]

@@ -175,6 +175,11 @@ enum Query<'a> {
 }
 
 impl RowOperator for RetrieveOperator {
+    fn prepare(&self) -> Result<(), EngineError> {
+        let columns: Vec<String> = self.columns.iter().chain(&self.per).cloned().collect();
+        self.index(0)?.prepare(&columns)
+    }
+
     fn compute(&self, args: &[ArrayRef]) -> Result<ArrayRef, EngineError> {
         let queries = &args[0];
         let mut all = Vec::new();

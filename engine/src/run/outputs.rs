@@ -23,8 +23,9 @@ pub(super) fn check<'a>(
     sources: impl Iterator<Item = &'a FileEntry>,
 ) -> Result<(), EngineError> {
     let data_dir = absolute(data_dir);
+    let mut folders = Folders::default();
     let mut taken: BTreeMap<PathBuf, String> = sources
-        .map(|file| (absolute(&file.path), "a source of this program".to_owned()))
+        .map(|file| (folders.absolute(&file.path), "a source of this program".to_owned()))
         .chain([(absolute(&program.path), "the program itself".to_owned())])
         .collect();
     for (_, id) in &graph.outputs {
@@ -47,6 +48,28 @@ fn refused(path: &str, why: &str) -> EngineError {
         code: "E2501",
         message: format!("output `{path}` {why}"),
         help: Some("give each output a path of its own, for example below `out/`".to_owned()),
+    }
+}
+
+/// Folders whose links were resolved already: sources lie by the thousand in few folders.
+#[derive(Default)]
+struct Folders {
+    resolved: BTreeMap<PathBuf, PathBuf>,
+}
+
+impl Folders {
+    /// As [`absolute`], asking the system only for links and for folders not seen before.
+    fn absolute(&mut self, path: &Path) -> PathBuf {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return absolute(path) };
+        if path.is_symlink() {
+            return absolute(path);
+        }
+        if let Some(folder) = self.resolved.get(folder) {
+            return folder.join(name);
+        }
+        let resolved = absolute(folder);
+        self.resolved.insert(folder.to_owned(), resolved.clone());
+        resolved.join(name)
     }
 }
 

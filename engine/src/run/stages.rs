@@ -19,6 +19,7 @@ use promptc_compiler::op::{self, Embedder, Op, Retrieve, Value};
 use promptc_models::embed::IdfTable;
 use promptc_store::flows::{self, Flow, FlowWriter, RowId};
 
+use super::writing::Writing;
 use super::{Run, scan_key};
 use crate::artifacts::Artifact;
 use crate::context::Event;
@@ -238,18 +239,18 @@ impl Run<'_> {
         let schema = types::schema(&node.schema);
         let store = &self.ctx.store;
         let (tmp, dir, fp) = (store.tmp_dir(), store.flows_dir(), self.stream_fp(id));
-        let mut writer =
+        let writer =
             FlowWriter::create(&tmp, &dir, &fp, schema.clone(), &node.key).map_err(store_errors::flow)?;
+        let mut writing = Writing::start(writer);
         let mut rows = 0;
         while let Some(batch) = stream.next().await {
             self.ctx.check_interrupt()?;
             let batch = batch.map_err(fault)?;
             rows += batch.num_rows() as u64;
-            let batch = conform(&batch, &schema)?;
-            writer.write(&batch).map_err(store_errors::flow)?;
+            writing.write(conform(&batch, &schema)?).await?;
             self.ctx.events.event(Event::Rows { name: name.clone(), rows });
         }
-        writer.finish().map_err(store_errors::flow)?;
+        writing.finish().await?;
         self.open_table(id)?;
         self.report_stream(id, &name)
     }

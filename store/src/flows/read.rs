@@ -14,6 +14,8 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
+use rayon::prelude::*;
+
 use super::seal::{BLOCKS_KEY, SEAL_KEY, SealedFile};
 use super::{CONTENT_COLUMN, FlowError, HIDDEN_PREFIX, ROW_COLUMN, RowId};
 
@@ -100,9 +102,23 @@ impl Flow {
     /// [`FlowError::NoColumn`]; each batch may be [`FlowError::Damaged`].
     pub fn stream(&self, projection: Option<&[String]>) -> Result<FlowRows, FlowError> {
         match projection {
-            Some(columns) => self.rows_of(columns, None),
-            None => self.rows_of(&self.own_columns(), None),
+            Some(columns) => self.rows_of(columns, &Part::All),
+            None => self.rows_of(&self.own_columns(), &Part::All),
         }
+    }
+
+    /// All rows in file order as one batch with the columns `columns`, read by all threads. Memory: these columns, twice.
+    ///
+    /// # Errors
+    /// [`FlowError::NoColumn`], [`FlowError::Damaged`].
+    pub fn load(&self, columns: &[String]) -> Result<RecordBatch, FlowError> {
+        let group_count = self.metadata.metadata().num_row_groups();
+        let groups: Vec<Vec<RecordBatch>> = (0..group_count)
+            .into_par_iter()
+            .map(|group| self.rows_of(columns, &Part::Group(group))?.collect())
+            .collect::<Result<_, FlowError>>()?;
+        let schema = self.rows_of(columns, &Part::Rows(&[]))?.schema;
+        concat_batches(&schema, groups.iter().flatten()).map_err(|error| self.error(error))
     }
 
     /// The rows with the numbers `rows` (any order, repeats allowed), in that order, with the columns `columns`. Only the
@@ -121,7 +137,7 @@ impl Flow {
                 row_count: self.row_count,
             });
         }
-        let flow_rows = self.rows_of(columns, Some(&wanted))?;
+        let flow_rows = self.rows_of(columns, &Part::Rows(&wanted))?;
         let schema = flow_rows.schema.clone();
         let batches: Vec<RecordBatch> = flow_rows.collect::<Result<_, _>>()?;
         let sorted = concat_batches(&schema, &batches).map_err(|error| self.error(error))?;
@@ -151,7 +167,7 @@ impl Flow {
 
     fn read_ids(&self, column: &str) -> Result<Vec<RowId>, FlowError> {
         let mut ids = Vec::with_capacity(usize::try_from(self.row_count).unwrap_or(0));
-        for batch in self.rows_of(&[column.to_owned()], None)? {
+        for batch in self.rows_of(&[column.to_owned()], &Part::All)? {
             let batch = batch?;
             let values = batch.column(0).as_fixed_size_binary();
             ids.extend((0..values.len()).map(|row_idx| {
@@ -163,8 +179,8 @@ impl Flow {
         Ok(ids)
     }
 
-    /// Reads `columns` (hidden ones allowed) of all rows, or of the rows `wanted`, which must be ascending and exist.
-    pub(super) fn rows_of(&self, columns: &[String], wanted: Option<&[u32]>) -> Result<FlowRows, FlowError> {
+    /// Reads `columns` (hidden ones allowed) of a part of the rows.
+    pub(super) fn rows_of(&self, columns: &[String], part: &Part<'_>) -> Result<FlowRows, FlowError> {
         let places: Vec<usize> = columns
             .iter()
             .map(|name| {
@@ -187,9 +203,13 @@ impl Flow {
             ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
                 .with_batch_size(BATCH_ROWS)
                 .with_projection(ProjectionMask::roots(leaves, read));
-        if let Some(wanted) = wanted {
-            let (groups, selection) = select_rows(self.metadata.metadata(), wanted);
-            builder = builder.with_row_groups(groups).with_row_selection(selection);
+        match part {
+            Part::All => {}
+            Part::Group(group) => builder = builder.with_row_groups(vec![*group]),
+            Part::Rows(wanted) => {
+                let (groups, selection) = select_rows(self.metadata.metadata(), wanted);
+                builder = builder.with_row_groups(groups).with_row_selection(selection);
+            }
         }
         let reader =
             builder.build().map_err(|error| self.broken_or(FlowError::parquet(self.file.path(), error)))?;
@@ -203,6 +223,16 @@ impl Flow {
     fn broken_or(&self, error: FlowError) -> FlowError {
         self.file.broken().unwrap_or(error)
     }
+}
+
+/// Which rows of a flow are read.
+pub(super) enum Part<'a> {
+    /// All.
+    All,
+    /// Those of one row group.
+    Group(usize),
+    /// Those with these numbers, ascending; they exist.
+    Rows(&'a [u32]),
 }
 
 /// Batches of a flow, in file order.

@@ -16,6 +16,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream,
 };
 
+use super::read::Part;
 use super::{Flow, FlowError};
 
 /// Batches that may wait between the reading thread and the plan.
@@ -129,7 +130,7 @@ impl ExecutionPlan for FlowScan {
         let mut left = self.limit.unwrap_or(usize::MAX);
         // Reading blocks, so it has its own thread; a closed channel means that nobody wants more rows.
         builder.spawn_blocking(move || {
-            for batch in flow.rows_of(&columns, None).map_err(external)? {
+            for batch in flow.rows_of(&columns, &Part::All).map_err(external)? {
                 let batch = batch.map_err(external)?;
                 let batch = batch.slice(0, left.min(batch.num_rows()));
                 left -= batch.num_rows();

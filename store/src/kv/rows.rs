@@ -1,7 +1,7 @@
 //! The row cache: what an operator computed for a row, by the key of the row.
 //!
 //! ```text
-//! row key (32 bytes) -> generation u32 LE | checksum 8 bytes | the operator's bytes
+//! row key (32 bytes) -> generation u32 LE | crc32 u32 LE | the operator's bytes
 //! ```
 //!
 //! Bounded by bytes. A generation is one build; an entry carries the generation that wrote or last refreshed it. When the
@@ -9,7 +9,7 @@
 //! recently used, with the precision of some builds. An entry that is gone or damaged is computed again; it is never an
 //! error and never wrong data. Does not know what the bytes mean.
 
-use super::{CHECKSUM_BYTES, Kv, KvError, META, ROWS, checksum};
+use super::{Kv, KvError, META, ROWS};
 use rocksdb::{IteratorMode, ReadOptions, WriteBatch};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -26,7 +26,8 @@ const KEEP_DENOMINATOR: u64 = 5;
 const EVICTION_BATCH_ROWS: usize = 4_096;
 
 const GENERATION_BYTES: usize = 4;
-const HEADER_BYTES: usize = GENERATION_BYTES + CHECKSUM_BYTES;
+const CRC_BYTES: usize = 4;
+const HEADER_BYTES: usize = GENERATION_BYTES + CRC_BYTES;
 const META_GENERATION: &str = "rows.generation";
 const META_LIVE_BYTES: &str = "rows.live_bytes";
 
@@ -142,6 +143,9 @@ impl RowCache {
     /// returns. Evicts when the bound is passed, which reads all entries once.
     pub fn put_many(&self, rows: &[([u8; 32], Vec<u8>)]) -> Result<(), KvError> {
         self.shared.kv.check_writable()?;
+        if rows.is_empty() {
+            return Ok(());
+        }
         let added_bytes = rows.iter().map(|(key, bytes)| entry_bytes(key, bytes.len() + HEADER_BYTES)).sum();
         self.write(rows, added_bytes)
     }
@@ -247,7 +251,7 @@ fn entry_bytes(key: &[u8], value_bytes: usize) -> u64 {
 fn encode(key: &[u8; 32], generation: u32, bytes: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(HEADER_BYTES + bytes.len());
     value.extend_from_slice(&generation.to_le_bytes());
-    value.extend_from_slice(&checksum(key, bytes));
+    value.extend_from_slice(&crc(key, bytes));
     value.extend_from_slice(bytes);
     value
 }
@@ -256,8 +260,17 @@ fn encode(key: &[u8; 32], generation: u32, bytes: &[u8]) -> Vec<u8> {
 /// only moves the time of an eviction.
 fn decode<'a>(key: &[u8; 32], value: &'a [u8]) -> Option<(u32, &'a [u8])> {
     let (generation, rest) = value.split_first_chunk::<GENERATION_BYTES>()?;
-    let (sum, bytes) = rest.split_first_chunk::<CHECKSUM_BYTES>()?;
-    (*sum == checksum(key, bytes)).then_some((u32::from_le_bytes(*generation), bytes))
+    let (sum, bytes) = rest.split_first_chunk::<CRC_BYTES>()?;
+    (*sum == crc(key, bytes)).then_some((u32::from_le_bytes(*generation), bytes))
+}
+
+/// Checksum of a value under its key: CRC-32 (IEEE) of key and bytes. Every byte of every hit passes through it, beside
+/// RocksDB's own checksum of the block that it came from.
+fn crc(key: &[u8; 32], bytes: &[u8]) -> [u8; CRC_BYTES] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(bytes);
+    hasher.finalize().to_le_bytes()
 }
 
 fn read_meta(kv: &Kv, name: &str) -> Result<Option<u64>, KvError> {

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, FixedSizeListArray, Float32Array, RecordBatch, RecordBatchIterator};
-use arrow::buffer::Buffer;
-use arrow::datatypes::{Float32Type, UInt64Type};
+use arrow::datatypes::{Float32Type, ToByteSlice, UInt64Type};
 use futures::TryStreamExt;
 use lance::Dataset;
 use lance::dataset::builder::DatasetBuilder;
@@ -20,6 +19,7 @@ use lance_index::vector::hnsw::builder::HnswBuildParams;
 use lance_index::vector::ivf::IvfBuildParams;
 use lance_index::vector::pq::PQBuildParams;
 use lance_linalg::distance::DistanceType;
+use rayon::prelude::*;
 
 use super::durable::{list_files, sync_new_files};
 use super::guard::{Seal, break_seal, check_seal, write_seal};
@@ -35,6 +35,8 @@ const METADATA_CACHE_BYTES: usize = 16 << 20;
 const FRAGMENTS_MAX: usize = 16;
 /// Rows per batch when a dataset is written anew.
 const BATCH_ROWS: usize = 8_192;
+/// Rows that one task hashes at least.
+const DIGESTS_PER_TASK: usize = 256;
 /// Name of the index inside the dataset.
 const INDEX_NAME: &str = "vec";
 /// Config key: version number, colon, the caller's fingerprint.
@@ -376,7 +378,8 @@ impl VectorDataset {
                 .ok_or_else(|| damaged("no row numbers".into()))?;
             lance_rows.extend_from_slice(numbers.as_primitive::<UInt64Type>().values());
         }
-        let found = (0..vectors.len()).fold(0u128, |sum, idx| sum.wrapping_add(row_digest(&vectors, idx)));
+        let digests = (0..vectors.len()).into_par_iter().with_min_len(DIGESTS_PER_TASK);
+        let found = digests.map(|idx| row_digest(&vectors, idx)).reduce(|| 0, u128::wrapping_add);
         if digest != Some(found) {
             return Err(damaged("the rows differ from those that were written".to_owned()));
         }
@@ -420,7 +423,7 @@ fn row_digest(vectors: &ExactVectors, idx: usize) -> u128 {
     hasher.update(&vectors.rows()[idx]);
     hasher.update(&(vectors.key(idx).len() as u64).to_le_bytes());
     hasher.update(vectors.key(idx));
-    hasher.update(Buffer::from_slice_ref(vectors.vector(idx)).as_slice());
+    hasher.update(vectors.vector(idx).to_byte_slice());
     let mut half = [0u8; 16];
     half.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     u128::from_le_bytes(half)

@@ -8,7 +8,7 @@
 //! ```
 //! A block is compared with kept blocks only: what is dropped has a kept copy that is itself similar enough, so a
 //! chain of small changes never drops a text unlike everything that stays. Memory beside the signatures: 4 bytes per
-//! band, 12 bytes of sorting, and a bounded cache of shingles.
+//! band, 128 bytes of sorting, and a bounded cache of shingles.
 
 use super::minhash::{band, band_count, estimate, jaccard};
 use super::{BlockSignature, MIN_TOKENS};
@@ -41,6 +41,8 @@ const NONE: u32 = u32::MAX;
 /// A candidate whose estimate is this far below the threshold is not verified. The estimate's standard deviation is
 /// at most 0.05, so one pair in a billion is missed by it.
 const ESTIMATE_MARGIN: f64 = 0.3;
+/// Bands that are hashed in one pass over the signatures, which do not fit into the processor's caches.
+const BANDS_AT_ONCE: usize = 8;
 /// Shingle hashes that are remembered between verifications: 8 MiB.
 const CACHED_SHINGLES: usize = 1 << 20;
 
@@ -123,11 +125,18 @@ fn chains(signatures: &[BlockSignature], first_copies: &[u32]) -> Vec<Vec<u32>> 
         })
         .collect();
     let bands = members.first().map_or(0, |idx| band_count(&signatures[*idx as usize].slots));
-    let mut sorted: Vec<(u64, u32)> = Vec::with_capacity(members.len());
-    (0..bands)
-        .map(|number| {
-            sorted.clear();
-            sorted.extend(members.iter().map(|idx| (band(&signatures[*idx as usize].slots, number), *idx)));
+    let mut chains = Vec::with_capacity(bands);
+    let mut sorted: Vec<Vec<(u64, u32)>> = vec![Vec::with_capacity(members.len()); BANDS_AT_ONCE.min(bands)];
+    for first in (0..bands).step_by(BANDS_AT_ONCE) {
+        let numbers = first..(first + BANDS_AT_ONCE).min(bands);
+        sorted.iter_mut().for_each(Vec::clear);
+        for idx in &members {
+            let slots = &signatures[*idx as usize].slots;
+            for (sorted, number) in sorted.iter_mut().zip(numbers.clone()) {
+                sorted.push((band(slots, number), *idx));
+            }
+        }
+        for sorted in &mut sorted[..numbers.len()] {
             sorted.sort_unstable();
             let mut chain = vec![NONE; signatures.len()];
             for pair in sorted.windows(2) {
@@ -135,9 +144,10 @@ fn chains(signatures: &[BlockSignature], first_copies: &[u32]) -> Vec<Vec<u32>> 
                     chain[pair[1].1 as usize] = pair[0].1;
                 }
             }
-            chain
-        })
-        .collect()
+            chains.push(chain);
+        }
+    }
+    chains
 }
 
 /// Adds the kept blocks of a chain before `idx`. Links over dropped blocks are shortened, since a decision never
