@@ -6,7 +6,7 @@
 //!
 //! Bounded by bytes. A generation is one build; an entry carries the generation that wrote or last refreshed it. When the
 //! live entries exceed the bound, the oldest generations are deleted until less than four fifths of it are used: least
-//! recently used, with the precision of some builds. An entry that is gone or damaged is computed again; it is never an
+//! recently used, with the precision of some builds. While less than half of the bound is used, ages are not kept. An entry that is gone or damaged is computed again; it is never an
 //! error and never wrong data. Does not know what the bytes mean.
 
 use super::{Kv, KvError, META, ROWS};
@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// least-recently-used; each step of age costs one write of the row, so at 8 a row used by every build is written by
 /// every eighth.
 const REFRESH_AFTER_GENERATIONS: u32 = 8;
+/// Entries are refreshed from this part of the bound on: half.
+const REFRESH_FROM: u64 = 2;
 /// Part of the bound that is in use after an eviction, so that evictions are rare.
 const KEEP_NUMERATOR: u64 = 4;
 const KEEP_DENOMINATOR: u64 = 5;
@@ -102,6 +104,8 @@ impl RowCache {
         let shared = &*self.shared;
         let kv = &shared.kv;
         let generation = shared.generation.load(Ordering::Acquire);
+        // Ages matter when something will have to go; until then a refresh would be a write for nothing.
+        let refreshes = !kv.is_read_only && *lock(&shared.live_bytes) >= shared.bound_bytes / REFRESH_FROM;
         let mut stale = Vec::new();
         let mut damaged_count = 0;
         let found = kv.db.batched_multi_get_cf(kv.family(ROWS), keys, false);
@@ -111,7 +115,7 @@ impl RowCache {
                 Ok(None) => None,
                 Ok(Some(value)) => match decode(key, &value) {
                     Some((written, bytes)) => {
-                        if generation.saturating_sub(written) >= REFRESH_AFTER_GENERATIONS {
+                        if refreshes && generation.saturating_sub(written) >= REFRESH_AFTER_GENERATIONS {
                             stale.push((*key, bytes.to_vec()));
                         }
                         Some(bytes.to_vec())
@@ -132,7 +136,7 @@ impl RowCache {
         shared.hits.fetch_add(hit_count, Ordering::Relaxed);
         shared.misses.fetch_add(keys.len() as u64 - hit_count, Ordering::Relaxed);
         shared.damaged.fetch_add(damaged_count, Ordering::Relaxed);
-        if !stale.is_empty() && !kv.is_read_only {
+        if !stale.is_empty() {
             // Refreshing is a hint to the eviction; a full disk is reported by the next put.
             let _ = self.write(&stale, 0);
         }
