@@ -1,11 +1,10 @@
 //! Samples in short: centre, spread, quantiles, outliers, and an interval for the median.
 
 use super::rows::Summary;
+use crate::sql::stats::{self, quantile};
 
 /// Level of the interval of the median.
 const CI_LEVEL: f64 = 0.95;
-/// Resamples of the bootstrap.
-const RESAMPLES: usize = 2_000;
 /// Interquartile ranges beyond the quartiles at which a sample is an outlier (Tukey, Exploratory Data Analysis, 1977).
 const FENCE: f64 = 1.5;
 
@@ -68,59 +67,10 @@ fn stddev(sorted: &[f64], mean: f64) -> Option<f64> {
     (sorted.len() > 1).then(|| (squares / (sorted.len() - 1) as f64).sqrt())
 }
 
-fn quantile(sorted: &[f64], p: f64) -> f64 {
-    let place = p * (sorted.len() - 1) as f64;
-    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-    below + (above - below) * place.fract()
-}
-
-/// Percentile bootstrap of the median; none below two values.
+/// Interval of the median; none below two values, and none beyond [`stats::MAX_BOOTSTRAP_VALUES`].
 fn interval_of_median(sorted: &[f64], level: f64, seed: u64) -> Option<(f64, f64)> {
-    if sorted.len() < 2 {
-        return None;
-    }
-    let mut state = seed;
-    let mut medians: Vec<f64> = Vec::with_capacity(RESAMPLES);
-    // Counting how often each rank is drawn sorts the resample for free.
-    let mut counts = vec![0u32; sorted.len()];
-    for _ in 0..RESAMPLES {
-        counts.fill(0);
-        for _ in 0..sorted.len() {
-            // High product of a uniform 64-bit number and the length: Lemire 2019, without the rejection (bias below 2^-40).
-            let rank = (u128::from(split_mix(&mut state)) * sorted.len() as u128) >> 64;
-            counts[rank as usize] += 1;
-        }
-        medians.push(median_of_counts(sorted, &counts));
-    }
-    medians.sort_by(f64::total_cmp);
-    let tail = (1.0 - level) / 2.0;
-    Some((quantile(&medians, tail), quantile(&medians, 1.0 - tail)))
-}
-
-/// The median of a multiset of `sorted.len()` values, given how often each of them is in it.
-fn median_of_counts(sorted: &[f64], counts: &[u32]) -> f64 {
-    let (low_rank, high_rank) = ((sorted.len() - 1) / 2, sorted.len() / 2);
-    let mut seen = 0usize;
-    let mut low = None;
-    for (value, count) in sorted.iter().zip(counts) {
-        seen += *count as usize;
-        if low.is_none() && seen > low_rank {
-            low = Some(*value);
-        }
-        if seen > high_rank {
-            return (low.unwrap_or(*value) + value) / 2.0;
-        }
-    }
-    sorted[sorted.len() - 1]
-}
-
-/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
-fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut word = *state;
-    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
+    let interval = if sorted.len() < 2 { None } else { stats::bootstrap_median(sorted, level, seed) };
+    interval.map(|interval| (interval.low, interval.high))
 }
 
 #[cfg(test)]
