@@ -24,3 +24,4 @@ pub mod syntax;
 pub mod types;
 
 pub use check::{Checked, Input, check, sql_limit};
+pub use resolve::suggest::help as did_you_mean;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use datafusion::common::TableReference;
+use datafusion::common::{SchemaError, TableReference};
 use datafusion::datasource::provider_as_source;
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::SessionContext;
 use promptc_compiler::graph::NodeId;
@@ -26,6 +27,8 @@ use crate::functions::rendered_keys;
 use crate::run::{RunOptions, run_graph, stream_file};
 use crate::store_errors;
 
+/// Columns that an error names.
+const COLUMNS_SHOWN: usize = 12;
 /// Failing rows that a test shows.
 const ROWS_SHOWN: usize = 3;
 
@@ -110,15 +113,31 @@ pub async fn plan_query(session: &SessionContext, sql: &str) -> Result<LogicalPl
 }
 
 /// DataFusion's own message about SQL as E0607; our errors inside it as they are.
-pub(crate) fn sql_fault(error: datafusion::error::DataFusionError) -> EngineError {
-    let text = error.strip_backtrace();
+pub(crate) fn sql_fault(error: DataFusionError) -> EngineError {
+    let text = missing_column(&error).unwrap_or_else(|| {
+        let text = error.strip_backtrace();
+        text.lines().next().unwrap_or_default().replace("datafusion.public.", "")
+    });
     match EngineError::from(error) {
-        EngineError::Internal { .. } => {
-            let text = text.lines().next().unwrap_or_default().replace("datafusion.public.", "");
-            EngineError::Row { code: "E0607", message: format!("SQL: {text}") }
-        }
+        EngineError::Internal { .. } => EngineError::Row { code: "E0607", message: format!("SQL: {text}") },
         own => own,
     }
+}
+
+/// The message for a column that is not there: the nearest names, and of many columns the first.
+fn missing_column(error: &DataFusionError) -> Option<String> {
+    let DataFusionError::SchemaError(fault, _) = error.find_root() else { return None };
+    let SchemaError::FieldNotFound { field, valid_fields } = fault.as_ref() else { return None };
+    let mut names: Vec<&str> = valid_fields.iter().map(|column| column.name.as_str()).collect();
+    names.dedup();
+    let help = promptc_compiler::did_you_mean(&field.name, names.iter().copied());
+    let help = help.map_or_else(String::new, |help| format!("; {help}"));
+    let shown = names[..names.len().min(COLUMNS_SHOWN)].join(", ");
+    let more = match names.len().saturating_sub(COLUMNS_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more, which `DESCRIBE <table>` lists"),
+    };
+    Some(format!("no column `{}`{help} (there are: {shown}{more})", field.name))
 }
 
 /// Runs one `SELECT` or `WITH` over the registered tables. `limit` bounds the rows that are gathered.

@@ -64,7 +64,7 @@ pub(crate) fn nearest<'n>(wrong: &str, names: impl IntoIterator<Item = &'n str>)
 
 /// "did you mean `a` or `b`?" with the nearest names; `None` if none is near.
 #[must_use]
-pub(crate) fn help<'n>(wrong: &str, names: impl IntoIterator<Item = &'n str>) -> Option<String> {
+pub fn help<'n>(wrong: &str, names: impl IntoIterator<Item = &'n str>) -> Option<String> {
     let quoted: Vec<String> = nearest(wrong, names).iter().map(|name| format!("`{name}`")).collect();
     match quoted.as_slice() {
         [] => None,
