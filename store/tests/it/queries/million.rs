@@ -3,9 +3,14 @@
 //! ```text
 //! cargo test --workspace --locked --test it -- --ignored --nocapture million
 //! ```
+//!
+//! `PROMPTC_MILLION` names a folder in which the history is kept between calls; `PROMPTC_PYTHON` an interpreter with the package
+//! `duckdb`.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
@@ -34,6 +39,9 @@ impl Size {
         self.benches as usize * self.commits as usize * self.metrics * self.machines
     }
 }
+
+/// A million results.
+const MILLION: Size = Size { benches: 250, commits: 500, samples: 30, metrics: 4, machines: 2 };
 
 const METRICS: [(&str, &str, i8); 4] =
     [("wall_ns", "ns", -1), ("cpu_ns", "ns", -1), ("throughput", "1/s", 1), ("alloc_bytes", "bytes", -1)];
@@ -184,7 +192,7 @@ fn large(size: Size) -> (History, Option<tempfile::TempDir>) {
 #[test]
 #[ignore = "minutes and 400 MB: a measurement, run by hand with PROMPTC_MILLION"]
 fn million_results() {
-    let size = Size { benches: 250, commits: 500, samples: 30, metrics: 4, machines: 2 };
+    let size = MILLION;
     let (history, _guard) = large(size);
     let sample_bytes = bytes_of(&history, Table::Samples);
     let result_bytes = bytes_of(&history, Table::Results);
@@ -219,6 +227,102 @@ fn million_results() {
         }
         println!("{:>9.1} ms {cpu:>7} ms of processors  {name} ({rows} rows)", best.as_secs_f64() * 1e3);
     }
+}
+
+/// Questions for few rows, as a person or a page asks them.
+#[test]
+#[ignore = "needs the history of million_results"]
+fn million_look_ups() {
+    let (history, _guard) = large(MILLION);
+    let ctx = history_session(&[history], &environment("A").id(), Some(targets())).unwrap();
+    let one = bench_id(3);
+    let point = format!(
+        "SELECT value, ci_low, ci_high FROM results WHERE run_id = 'G00250A' AND bench_id = '{one}' AND metric = 'wall_ns'"
+    );
+    let samples = format!(
+        "SELECT \"values\" FROM samples WHERE run_id = 'G00250A' AND bench_id = '{one}' AND metric = 'wall_ns'"
+    );
+    let run = "SELECT bench_id, metric, value FROM results WHERE run_id = 'G00250A'".to_owned();
+    let series = format!("SELECT commit_seq, value FROM bench_history('{one}', 'wall_ns')");
+    for (name, sql, expected) in [
+        ("one result", point, 1),
+        ("its samples", samples, 1),
+        ("one run", run, 1000),
+        ("one benchmark's history", series, 500),
+    ] {
+        let mut times: Vec<f64> = (0..15)
+            .map(|_| {
+                let begun = Instant::now();
+                assert_eq!(row_count(&answer(&ctx, name, &sql, &given(&[])).unwrap()), expected, "{name}");
+                begun.elapsed().as_secs_f64() * 1e3
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        println!("{:>9.1} ms, between {:.1} and {:.1}: {name}", times[7], times[0], times[14]);
+    }
+}
+
+/// The regression query and the same text in DuckDB over the same files, in turn; both find the same benchmarks.
+#[test]
+#[ignore = "needs the history of million_results, and DuckDB"]
+fn million_against_duckdb() {
+    let python = std::env::var("PROMPTC_PYTHON").unwrap_or_else(|_| "python3".into());
+    let (history, _guard) = large(MILLION);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let names = |table: Table| {
+        let files = history.live_files(table).unwrap();
+        files.iter().map(|path| path.to_str().unwrap().to_owned()).collect::<Vec<_>>().join(",")
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (run, machine) = ("G00499A", environment("A").id());
+    let mut child = Command::new(python)
+        .arg(folder.join("tests/it/queries/duckdb.py"))
+        .arg(folder.join("../queries/regressions.sql"))
+        .args([run, &machine, &threads.to_string(), &names(Table::Results), &names(Table::Verdicts)])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut asked = child.stdin.take().unwrap();
+    let mut answered = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ctx = history_session(&[history], &machine, Some(targets())).unwrap();
+    let sql = text("regressions.sql");
+    let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..21 {
+        let begun = Instant::now();
+        let batches = answer(&ctx, "regressions.sql", &sql, &given(&[("run", run)])).unwrap();
+        let our_ms = begun.elapsed().as_secs_f64() * 1e3;
+        writeln!(asked, "go").unwrap();
+        let line = answered.next().unwrap().unwrap();
+        let [their_ms, count, found] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let mut names: Vec<String> = column(&batches, "bench_id")
+            .iter()
+            .zip(column(&batches, "metric"))
+            .map(|(bench, metric)| format!("{bench}:{metric}"))
+            .collect();
+        names.sort();
+        assert_eq!((names.len().to_string().as_str(), names.join(" ").as_str()), (count, found));
+        // The first round warms both.
+        if round > 0 {
+            let their_ms: f64 = their_ms.parse().unwrap();
+            ours.push(our_ms);
+            theirs.push(their_ms);
+            ratios.push(our_ms / their_ms);
+        }
+    }
+    drop(asked);
+    child.wait().unwrap();
+    let median = |values: &mut Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    println!(
+        "regressions.sql: ours {:.1} ms, DuckDB {:.1} ms, ratio {:.2} (median of {} pairs)",
+        median(&mut ours),
+        median(&mut theirs),
+        median(&mut ratios),
+        ratios.len()
+    );
 }
 
 /// Time of all processors that this process used, in steps of 10 ms: what a loaded machine does not stretch.
