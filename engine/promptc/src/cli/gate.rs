@@ -14,6 +14,7 @@ use promptc_engine::gate::file::Question;
 use promptc_engine::gate::{Decision, Outcome as Answer, ProgramGate, SqlGate, verdict_rows};
 use promptc_engine::program::{Program, load};
 use promptc_engine::store::history::History;
+use promptc_engine::store::sinks::{SinkSpec, open_sink};
 use promptc_engine::store::sql::gate_session;
 use promptc_engine::store_errors;
 
@@ -60,6 +61,9 @@ pub(super) struct GateArgs {
     /// Only look: leave no verdicts in the history
     #[arg(long)]
     no_record: bool,
+    /// Keep the rows that gates returned, as `<gate>-<run>.parquet` in this folder
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "benches/analysis")]
+    store_failures: Option<PathBuf>,
     /// How decisions are printed
     #[arg(long, value_enum, default_value_t = GateFormat::Table)]
     format: GateFormat,
@@ -127,6 +131,9 @@ pub(super) fn gate(args: &GateArgs, common: &Common) -> Outcome {
             "either a program with names of its gates, or SQL files".to_owned(),
         ));
     };
+    if let Some(folder) = &args.store_failures {
+        store_failures(&judged.decisions, folder)?;
+    }
     let exit = exit(&judged.decisions, args.undecided_ok);
     print(judged, args.format)?;
     Ok(exit)
@@ -144,6 +151,35 @@ fn exit(decisions: &[Decision], undecided_ok: bool) -> Exit {
     } else {
         Exit::Ok
     }
+}
+
+/// Writes the rows of every gate that returned some, as they came, and says where.
+fn store_failures(decisions: &[Decision], folder: &Path) -> Result<(), EngineError> {
+    for decision in decisions {
+        let Some((schema, batches)) = &decision.rows else { continue };
+        if batches.iter().all(|batch| batch.num_rows() == 0) {
+            continue;
+        }
+        std::fs::create_dir_all(folder)
+            .map_err(|source| EngineError::Program { path: folder.to_path_buf(), source })?;
+        let spec = SinkSpec {
+            kind: "parquet".to_owned(),
+            base: folder.to_path_buf(),
+            path: format!("{}-{}.parquet", decision.gate_id, decision.run_id),
+            key: Vec::new(),
+            partition: Vec::new(),
+            overwrite: true,
+            name: None,
+            body: None,
+        };
+        let mut sink = open_sink(&spec, schema).map_err(store_errors::sink)?;
+        for batch in batches {
+            sink.write(batch).map_err(store_errors::sink)?;
+        }
+        let report = sink.finish().map_err(store_errors::sink)?;
+        eprintln!("{} rows of gate {} in {}", report.rows, decision.gate_id, report.path.display());
+    }
+    Ok(())
 }
 
 /// Appends the verdicts to the history that holds the run.
