@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use promptc_benches::{Recorder, fixtures};
+use promptc_benches::{Clock, Recorder, fixtures};
 use promptc_compiler::plan::{Request, Rules, plan};
 use promptc_compiler::source::SourceId;
 use promptc_compiler::syntax;
@@ -31,7 +31,7 @@ fn checked(text: &str) -> Checked {
     })
 }
 
-fn compile(criterion: &mut Criterion) {
+fn compile(criterion: &mut Criterion<Clock>) {
     let mut group = criterion.benchmark_group("compile");
     let generated = fixtures::program(LINES);
     for (name, text) in [("crate_docs", CRATE_DOCS), ("200_lines", generated.as_str())] {
@@ -59,8 +59,7 @@ fn compile(criterion: &mut Criterion) {
 fn main() -> ExitCode {
     let mut recorder = Recorder::start("compile");
     recorder.param("threads", 1);
-    let folder = recorder.criterion_folder();
-    let mut criterion = Criterion::default().output_directory(&folder).configure_from_args();
+    let mut criterion = recorder.criterion();
     compile(&mut criterion);
     criterion.final_summary();
     recorder.finish()

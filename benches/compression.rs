@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
 use promptc_benches::fixtures::{self, Page};
-use promptc_benches::{Measurement, Recorder};
+use promptc_benches::{Clock, Measurement, Recorder};
 use promptc_models::compress::structural::{self, Links};
 use promptc_models::compress::{Options, Ranking, Row, Scorer, Stages, Target, TextStats, Unit, ratio_cap};
 use promptc_models::dedup::{self, ShingleOptions, SignatureOptions};
@@ -234,7 +234,7 @@ fn line(name: &str, speed: &str, p50: &str, p99: &str, reference: &str) -> Strin
     format!("{name:<16} {speed:>9} {p50:>9} {p99:>9}  {reference}\n")
 }
 
-fn throughput(criterion: &mut Criterion, corpus: &Corpus) {
+fn throughput(criterion: &mut Criterion<Clock>, corpus: &Corpus) {
     let mut group = criterion.benchmark_group("compression");
     group.sample_size(10).throughput(Throughput::Bytes(corpus.bytes as u64));
     let mut buffers = corpus.buffers();
@@ -256,8 +256,7 @@ fn main() -> ExitCode {
     recorder.param("data", source);
     recorder.param("seed", SEED);
     recorder.param("bytes", corpus.bytes);
-    let folder = recorder.criterion_folder();
-    let mut criterion = Criterion::default().output_directory(&folder).configure_from_args();
+    let mut criterion = recorder.criterion();
     throughput(&mut criterion, &corpus);
     criterion.final_summary();
     if recorder.wants("compression/two_threads") {

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use promptc_benches::{Recorder, fixtures};
+use promptc_benches::{Clock, Recorder, fixtures};
 use promptc_models::embed::{HashedNgram, HashedNgramOptions};
 
 /// Sizes of batches.
@@ -22,7 +22,7 @@ fn hashed_ngram() -> HashedNgram {
     HashedNgram::new(options, None).expect("invariant: the options of the main job are allowed")
 }
 
-fn embeddings(criterion: &mut Criterion, texts: &[String]) {
+fn embeddings(criterion: &mut Criterion<Clock>, texts: &[String]) {
     let embedder = hashed_ngram();
     let mut vectors = vec![0.0; embedder.dim() * texts.len()];
     let mut group = criterion.benchmark_group("embedding_generation");
@@ -49,8 +49,7 @@ fn main() -> ExitCode {
     recorder.param("data", "generated");
     recorder.param("seed", SEED);
     let texts = fixtures::texts(100, TEXT_BYTES, SEED);
-    let folder = recorder.criterion_folder();
-    let mut criterion = Criterion::default().output_directory(&folder).configure_from_args();
+    let mut criterion = recorder.criterion();
     embeddings(&mut criterion, &texts);
     criterion.final_summary();
     recorder.finish()

@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use criterion::{Criterion, Throughput};
-use promptc_benches::Recorder;
+use promptc_benches::{Clock, Recorder};
 use promptc_kernels::{Kernels, available_levels};
 
 /// Lengths of a pair of vectors.
@@ -34,7 +34,7 @@ const OPS: [(&str, Op); 3] = [
     ("cosine_f32", |kernels, left, right| kernels.cosine_f32(left, right)),
 ];
 
-fn kernels(criterion: &mut Criterion) {
+fn kernels(criterion: &mut Criterion<Clock>) {
     let table = numbers(SCAN_ROWS * SCAN_DIM);
     for (name, op) in OPS {
         for level in available_levels() {
@@ -62,8 +62,7 @@ fn kernels(criterion: &mut Criterion) {
 fn main() -> ExitCode {
     let mut recorder = Recorder::start("kernels");
     recorder.param("threads", 1);
-    let folder = recorder.criterion_folder();
-    let mut criterion = Criterion::default().output_directory(&folder).configure_from_args();
+    let mut criterion = recorder.criterion();
     kernels(&mut criterion);
     criterion.final_summary();
     recorder.finish()

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use arrow::array::{FixedSizeListArray, Float32Array};
 use arrow::datatypes::{DataType, Field};
-use criterion::{BenchmarkId, Criterion};
+use criterion::BenchmarkId;
 use promptc_benches::measurement::times_ns;
 use promptc_benches::{Measurement, Recorder, fixtures};
 use promptc_models::embed::{HashedNgram, HashedNgramOptions};
@@ -120,8 +120,7 @@ fn main() -> ExitCode {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let criterion_folder = recorder.criterion_folder();
-    let mut criterion = Criterion::default().output_directory(&criterion_folder).configure_from_args();
+    let mut criterion = recorder.criterion();
     for rows in ROWS {
         let corpus = Corpus::new(rows);
         let title = format!("retrieve_build/bm25/{rows}");

@@ -7,6 +7,7 @@
 //! | `compression_performance` | how much is saved, how fast: lossless, structural, with a question? | `cargo bench --bench compression_performance` |
 //! | `e2e_main_job` | how long does the main job take: cold, unchanged, one page changed? | `cargo bench --bench e2e_main_job` |
 //! | `embedding_generation` | how many texts a second does an embedder take? | `cargo bench --bench embedding_generation` |
+//! | `history` | how long do queries, one benchmark's history and a gate take over a large history? | `cargo bench --bench history` |
 //! | `kernels` | how much faster than its reference is a kernel? | `cargo bench --bench kernels` |
 //! | `retrieve` | how long does a question to an index take, and building it? | `cargo bench --bench retrieve` |
 //! | `storage_performance` | how long do reads and writes of the store take, how durable? | `cargo bench --bench storage_performance` |
@@ -33,8 +34,10 @@ pub mod fixtures;
 pub mod measurement;
 pub mod place;
 pub mod recorder;
+pub mod slice;
 pub mod targets;
 pub mod toml;
 
 pub use measurement::Measurement;
 pub use recorder::Recorder;
+pub use slice::Clock;

@@ -15,11 +15,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use criterion::Criterion;
+
 use crate::arguments::{Arguments, Mode};
 use crate::catalog::{self, Bench};
 use crate::context::Scale;
 use crate::measurement::{Measurement, Outcome};
 use crate::place;
+use crate::slice::{self, Clock};
 
 #[cfg(feature = "history")]
 mod history;
@@ -41,6 +44,7 @@ pub struct Recorder {
     probe: history::Probe,
     params: BTreeMap<String, String>,
     criterion: Option<PathBuf>,
+    clock: Clock,
     measurements: Vec<Measurement>,
 }
 
@@ -66,7 +70,17 @@ impl Recorder {
     fn new(bench: &'static Bench, arguments: Arguments, scale: Scale) -> Self {
         let params = BTreeMap::from([("scale".to_owned(), scale.name().to_owned())]);
         let (started, probe) = (SystemTime::now(), history::Probe::begin());
-        Self { bench, arguments, scale, started, probe, params, criterion: None, measurements: Vec::new() }
+        Self {
+            bench,
+            arguments,
+            scale,
+            started,
+            probe,
+            params,
+            criterion: None,
+            clock: Clock::WALL,
+            measurements: Vec::new(),
+        }
     }
 
     /// How large the work is to be.
@@ -80,11 +94,13 @@ impl Recorder {
         self.params.insert(key.to_owned(), value.to_string());
     }
 
-    /// The folder that criterion is to write into; what is new in it at the end is recorded.
-    pub fn criterion_folder(&mut self) -> PathBuf {
+    /// criterion with the arguments of this process, for a bench that works on one thread. What is new in its folder at the end is
+    /// recorded.
+    pub fn criterion(&mut self) -> Criterion<Clock> {
         let folder = place::criterion_folder();
         self.criterion = Some(folder.clone());
-        folder
+        self.clock = Clock::of_one_thread();
+        Criterion::default().with_measurement(self.clock).output_directory(&folder).configure_from_args()
     }
 
     /// Whether a measurement that the bench takes itself is asked for. Under `--list` the answer is no, and its title is printed.
@@ -117,6 +133,15 @@ impl Recorder {
             Mode::List => {
                 absent.iter().for_each(|measurement| println!("{}: benchmark", measurement.title));
                 return ExitCode::SUCCESS;
+            }
+            Mode::Measure if slice::is_slice() => {
+                return match slice::leave(&place::criterion_folder(), self.clock, &self.measurements) {
+                    Ok(()) => self.code(),
+                    Err(message) => {
+                        eprintln!("error: {message}");
+                        ExitCode::FAILURE
+                    }
+                };
             }
             Mode::Test | Mode::Unrecorded => {
                 print!("{}", table::text(&self.measurements, &absent));

@@ -13,7 +13,11 @@
 //!
 //! # Decisions
 //! *Slices are criterion's own runs*, short ones, in a scratch folder: every project that has criterion benches can be measured as
-//! it is, and the observation is the median of criterion's samples per iteration.
+//! it is, and the observation is the median of criterion's samples per iteration. Benches that know that they are slices measure
+//! the time of their processor, which other processes do not stretch, and tell what they measure without criterion.
+//!
+//! *One build against itself* is measured until the verdicts are known of the pairs as they are and with a slower second side: what the
+//! pairs after which equal builds are dropped say of a slower side is not what a whole measurement says.
 
 mod bisect;
 mod executable;
@@ -25,8 +29,8 @@ mod worktree;
 pub use bisect::Bisection;
 pub use executable::{Executable, build, build_commit, titles};
 pub use judge::{Judged, Rule};
-pub use pairs::{Measured, Plan, Progress, judge_in_looks, measure, rows};
-pub use slice::Slicing;
+pub use pairs::{Against, Measured, Plan, Progress, judge_in_looks, measure, rows};
+pub use slice::{Quantity, Slicing};
 pub use worktree::{Checkout, checkout, first_parents};
 
 use crate::error::EngineError;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use promptc_store::history::{Micros, NoiseProbe, ResultRow, SampleRow, Side, bench_id};
+use promptc_store::sql::stats::paired_test;
 
 use super::executable::Executable;
 use super::judge::{Judged, Rule, judge};
-use super::slice::{Slicing, in_short, observe};
+use super::slice::{Observation, Quantity, Slicing, in_short, observe};
 use super::{Random, fault};
 use crate::context::Cancel;
 use crate::error::EngineError;
@@ -55,14 +56,20 @@ pub struct Measured {
     pub target: String,
     /// criterion's title.
     pub title: String,
-    /// Base and candidate, in nanoseconds per iteration, in the order taken.
+    /// What was compared.
+    pub quantity: Quantity,
+    /// Base and candidate, per iteration, in the order taken.
     pub pairs: Vec<(f64, f64)>,
+    /// Wall times in nanoseconds beside the times of the processor; empty of other quantities.
+    pub walls: Vec<(f64, f64)>,
     /// Code hashes of base and candidate.
     pub code: (String, String),
     /// Why it could not be measured.
     pub error: Option<String>,
     /// The last verdict; none for unchanged code and for what could not be measured.
     pub judged: Option<Judged>,
+    /// The verdict is of the wall times: the processor is as busy as before, but more time passes.
+    pub waits: bool,
 }
 
 impl Measured {
@@ -71,10 +78,55 @@ impl Measured {
     pub fn is_unchanged(&self) -> bool {
         self.code.0 == self.code.1
     }
+
+    /// The same pairs with a second side that is worse by a factor.
+    #[must_use]
+    pub fn slowed(&self, factor: f64) -> Self {
+        let mut slowed = self.clone();
+        let factor = if self.quantity.direction > 0 { factor.recip() } else { factor };
+        slowed.pairs.iter_mut().chain(&mut slowed.walls).for_each(|pair| pair.1 *= factor);
+        slowed
+    }
+
+    /// Adds a pair. Two sides, or two slices, that measure different things have no ratio.
+    fn add(&mut self, base: Observation, cand: Observation) {
+        let is_first = self.pairs.is_empty();
+        if base.quantity != cand.quantity || !is_first && base.quantity != self.quantity {
+            let (one, other) = (&base.quantity.metric, &cand.quantity.metric);
+            self.error =
+                Some(format!("one side measures {one}, the other {other}, before {}", self.quantity.metric));
+            return;
+        }
+        self.quantity = base.quantity;
+        self.pairs.push((base.value, cand.value));
+        self.walls.extend(base.wall_ns.zip(cand.wall_ns));
+    }
+
+    fn without_pairs(&self) -> Self {
+        Self { pairs: Vec::new(), walls: Vec::new(), judged: None, waits: false, ..self.clone() }
+    }
+
+    /// The wall times as a benchmark of their own, which informs.
+    fn wall(&self) -> Option<Self> {
+        let quantity = Quantity { direction: 0, ..Quantity::default() };
+        (!self.walls.is_empty()).then(|| Self { quantity, pairs: self.walls.clone(), ..self.clone() })
+    }
+
+    fn is_open(&self) -> bool {
+        self.error.is_none() && self.judged.is_none_or(|judged| judged.is_open())
+    }
 }
 
-/// Measures `benchmarks` (a target's two executables and a title) until each is decided or has the most pairs. With `is_same`, equal
-/// code is measured too: one build against itself.
+/// What the second side is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Against<'a> {
+    /// Another build: equal code is not measured.
+    Another,
+    /// The same build, measured until the verdicts of a second side that is slower by these factors are known too.
+    Itself(&'a [f64]),
+}
+
+/// Measures `benchmarks` (a target's two executables and a title) until each is decided or has the most pairs.
 ///
 /// # Errors
 /// Only a cancelled caller: a benchmark that fails is part of the result.
@@ -82,7 +134,7 @@ pub fn measure(
     benchmarks: &[(&Executable, &Executable, String)],
     plan: &Plan,
     slicing: &Slicing,
-    is_same: bool,
+    against: Against<'_>,
     cancel: &Cancel,
     report: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Vec<Measured>, EngineError> {
@@ -92,18 +144,22 @@ pub fn measure(
         .map(|(base, cand, title)| Measured {
             target: base.target.clone(),
             title: title.clone(),
+            quantity: Quantity::default(),
             pairs: Vec::new(),
+            walls: Vec::new(),
             code: (base.code_hash.clone(), cand.code_hash.clone()),
             error: None,
             judged: None,
+            waits: false,
         })
         .collect();
     let looks = plan.looks();
     let rule = Rule { alpha: plan.rule.alpha / looks.len() as f64, ..plan.rule };
+    let mut open: Vec<bool> =
+        all.iter().map(|one| !one.is_unchanged() || against != Against::Another).collect();
     for &look in &looks {
         for idx in 0..all.len() {
-            let is_open = all[idx].judged.is_none_or(|judged| judged.is_open());
-            if all[idx].error.is_some() || !is_open || (all[idx].is_unchanged() && !is_same) {
+            if !open[idx] {
                 continue;
             }
             let (base, cand, title) = &benchmarks[idx];
@@ -111,19 +167,35 @@ pub fn measure(
                 if cancel.is_cancelled() {
                     return Err(EngineError::Interrupted);
                 }
-                let decided =
-                    all.iter().filter(|one| one.judged.is_some_and(|judged| !judged.is_open())).count();
+                let decided = open.iter().filter(|is_open| !**is_open).count();
                 let pairs = all[idx].pairs.len() as u32;
                 report(Progress { title, pairs, decided, benchmarks: all.len() });
                 match pair(base, cand, title, slicing, random.coin()) {
-                    Ok(pair) => all[idx].pairs.push(pair),
+                    Ok((base, cand)) => all[idx].add(base, cand),
                     Err(error) => all[idx].error = Some(error.to_string()),
                 }
             }
         }
         judge_all(&mut all, rule)?;
+        open = still_open(&all, plan, against)?;
     }
     Ok(all)
+}
+
+/// The benchmarks of which more pairs could change a verdict that is asked for.
+fn still_open(all: &[Measured], plan: &Plan, against: Against<'_>) -> Result<Vec<bool>, EngineError> {
+    let may_open = |one: &Measured| one.error.is_none() && !one.pairs.is_empty();
+    let Against::Itself(factors) = against else {
+        return Ok(all.iter().map(|one| may_open(one) && one.is_open()).collect());
+    };
+    let mut open = vec![false; all.len()];
+    for &factor in [1.0].iter().chain(factors) {
+        let slowed: Vec<Measured> = all.iter().map(|one| one.slowed(factor)).collect();
+        for (open, seen) in open.iter_mut().zip(judge_in_looks(&slowed, plan)?) {
+            *open |= may_open(&seen) && seen.is_open();
+        }
+    }
+    Ok(open)
 }
 
 /// What the looks of `plan` would have said of pairs that are all there: a benchmark that is decided at a look keeps the pairs of that
@@ -132,14 +204,14 @@ pub fn measure(
 /// # Errors
 /// Observations that are no positive numbers.
 pub fn judge_in_looks(all: &[Measured], plan: &Plan) -> Result<Vec<Measured>, EngineError> {
-    let mut seen: Vec<Measured> =
-        all.iter().map(|one| Measured { pairs: Vec::new(), judged: None, ..one.clone() }).collect();
+    let mut seen: Vec<Measured> = all.iter().map(Measured::without_pairs).collect();
     let looks = plan.looks();
     let rule = Rule { alpha: plan.rule.alpha / looks.len() as f64, ..plan.rule };
     for look in looks {
         for (seen, one) in seen.iter_mut().zip(all) {
-            if seen.judged.is_none_or(|judged| judged.is_open()) {
+            if seen.is_open() {
                 seen.pairs = one.pairs.iter().copied().take(look as usize).collect();
+                seen.walls = one.walls.iter().copied().take(look as usize).collect();
             }
         }
         judge_all(&mut seen, rule)?;
@@ -153,13 +225,13 @@ fn pair(
     title: &str,
     slicing: &Slicing,
     is_base_first: bool,
-) -> Result<(f64, f64), EngineError> {
+) -> Result<(Observation, Observation), EngineError> {
     if is_base_first {
-        let base_ns = observe(base, title, slicing)?;
-        Ok((base_ns, observe(cand, title, slicing)?))
+        let of_base = observe(base, title, slicing)?;
+        Ok((of_base, observe(cand, title, slicing)?))
     } else {
-        let cand_ns = observe(cand, title, slicing)?;
-        Ok((observe(base, title, slicing)?, cand_ns))
+        let of_cand = observe(cand, title, slicing)?;
+        Ok((observe(base, title, slicing)?, of_cand))
     }
 }
 
@@ -167,12 +239,27 @@ fn judge_all(all: &mut [Measured], rule: Rule) -> Result<(), EngineError> {
     let measured: Vec<usize> =
         (0..all.len()).filter(|&idx| all[idx].error.is_none() && !all[idx].pairs.is_empty()).collect();
     let benchmarks: Vec<(&[(f64, f64)], i8)> =
-        measured.iter().map(|&idx| (all[idx].pairs.as_slice(), -1)).collect();
+        measured.iter().map(|&idx| (all[idx].pairs.as_slice(), all[idx].quantity.direction)).collect();
     let judged = judge(&benchmarks, rule).map_err(|error| fault(error.to_string()))?;
+    let count = measured.len() as f64;
     for (idx, judged) in measured.into_iter().zip(judged) {
-        all[idx].judged = Some(judged);
+        let one = &mut all[idx];
+        let waiting = if judged.verdict == "regression" { None } else { waiting(one, rule, count)? };
+        (one.waits, one.judged) = (waiting.is_some(), waiting.or(Some(judged)));
     }
     Ok(())
+}
+
+/// The verdict that more time passes although the processor spends no more. Wall times are noisier, so it is only given when it is
+/// clear (Bonferroni's correction for all benchmarks of the run), and their doubts are nobody's.
+fn waiting(one: &Measured, rule: Rule, count: f64) -> Result<Option<Judged>, EngineError> {
+    if one.walls.len() != one.pairs.len() {
+        return Ok(None);
+    }
+    let test = paired_test(&one.walls, -1).map_err(|error| fault(error.to_string()))?;
+    let q = (test.p * count).min(1.0);
+    let is_clear = test.rel > rule.min_effect && q <= rule.alpha;
+    Ok(is_clear.then_some(Judged { test, q, verdict: "regression" }))
 }
 
 /// The rows of the history of what was measured, and of what could not be. Both sides of a pair stand at one index of the samples.
@@ -188,7 +275,7 @@ pub fn rows(
 ) -> (Vec<ResultRow>, Vec<SampleRow>) {
     let (mut results, mut samples) = (Vec::new(), Vec::new());
     let noise = probe.end();
-    for one in measured {
+    for one in measured.iter().flat_map(|one| [Some(one.clone()), one.wall()]).flatten() {
         let sides = [(Side::Base, &one.code.0), (second, &one.code.1)];
         for (side, code) in sides {
             let values: Vec<f64> =
@@ -202,9 +289,9 @@ pub fn rows(
                 suite: suite.to_owned(),
                 bench_id: bench_id(&one.title),
                 params: params.clone(),
-                metric: "wall_ns".to_owned(),
-                unit: "ns".to_owned(),
-                direction: -1,
+                metric: one.quantity.metric.clone(),
+                unit: one.quantity.unit.clone(),
+                direction: one.quantity.direction,
                 iters_total: values.len() as u64,
                 value: if is_measured { summary.median } else { None },
                 summary,
@@ -227,7 +314,7 @@ pub fn rows(
                 samples.push(SampleRow {
                     side,
                     bench_id: bench_id(&one.title),
-                    metric: "wall_ns".to_owned(),
+                    metric: one.quantity.metric.clone(),
                     iters: vec![1; values.len()],
                     values,
                     ..SampleRow::default()
@@ -260,10 +347,13 @@ mod tests {
         let one = |pairs| Measured {
             target: "t".into(),
             title: "t".into(),
+            quantity: Quantity::default(),
             pairs,
+            walls: vec![],
             code: ("a".into(), "a".into()),
             error: None,
             judged: None,
+            waits: false,
         };
         let plan = Plan { pairs: 20, pairs_max: 60, rule: Rule::default(), seed: 0 };
         let seen = judge_in_looks(&[one(clear), one(noisy)], &plan).unwrap();
@@ -273,14 +363,95 @@ mod tests {
     }
 
     #[test]
+    fn sides_that_measure_different_things_are_an_error() {
+        let observation = |metric: &str| Observation {
+            quantity: Quantity { metric: metric.into(), unit: "ns".into(), direction: -1 },
+            value: 1.0,
+            wall_ns: None,
+        };
+        let mut one = Measured {
+            target: "t".into(),
+            title: "t".into(),
+            quantity: Quantity::default(),
+            pairs: vec![],
+            walls: vec![],
+            code: ("a".into(), "b".into()),
+            error: None,
+            judged: None,
+            waits: false,
+        };
+        one.add(observation("cpu_ns"), observation("cpu_ns"));
+        assert_eq!((one.quantity.metric.as_str(), one.pairs.len()), ("cpu_ns", 1));
+        one.add(observation("cpu_ns"), observation("wall_ns"));
+        assert!(one.error.is_some() && one.pairs.len() == 1);
+    }
+
+    #[test]
+    fn a_side_that_waits_is_slower_although_its_processor_is_not() {
+        let mut random = Random::new(4);
+        let mut noise = || (0.04 * (random.next() as f64 / u64::MAX as f64 - 0.5)).exp();
+        let mut pairs = |factor: f64| -> Vec<(f64, f64)> {
+            (0..20).map(|_| (100.0 * noise(), 100.0 * factor * noise())).collect()
+        };
+        let one = Measured {
+            target: "t".into(),
+            title: "t".into(),
+            quantity: Quantity { metric: "cpu_ns".into(), unit: "ns".into(), direction: -1 },
+            pairs: pairs(1.0),
+            walls: pairs(1.3),
+            code: ("a".into(), "b".into()),
+            error: None,
+            judged: None,
+            waits: false,
+        };
+        let mut all = [one.clone(), Measured { walls: pairs(1.0), ..one }];
+        judge_all(&mut all, Rule::default()).unwrap();
+        let verdict = |one: &Measured| (one.waits, one.judged.unwrap().verdict);
+        assert_eq!(all.each_ref().map(verdict), [(true, "regression"), (false, "no_change")]);
+        let (results, samples) =
+            rows(&all, "kernels", Side::Candidate, &BTreeMap::new(), 5, &NoiseProbe::begin());
+        let metrics: Vec<(&str, i8)> =
+            results.iter().map(|row| (row.metric.as_str(), row.direction)).collect();
+        assert_eq!(metrics[..4], [("cpu_ns", -1), ("cpu_ns", -1), ("wall_ns", 0), ("wall_ns", 0)]);
+        assert_eq!(samples.len(), 8);
+    }
+
+    #[test]
+    fn one_build_against_itself_is_open_until_a_slower_one_is_decided() {
+        let mut random = Random::new(3);
+        let mut noise = || (0.1 * (random.next() as f64 / u64::MAX as f64 - 0.5)).exp();
+        let one = Measured {
+            target: "t".into(),
+            title: "t".into(),
+            quantity: Quantity { metric: "throughput".into(), unit: "1/s".into(), direction: 1 },
+            pairs: (0..20).map(|_| (100.0 * noise(), 100.0 * noise())).collect(),
+            walls: vec![],
+            code: ("a".into(), "a".into()),
+            error: None,
+            judged: None,
+            waits: false,
+        };
+        let plan = Plan { pairs: 20, pairs_max: 60, rule: Rule::default(), seed: 0 };
+        let open = |factors: &[f64]| still_open(&[one.clone()], &plan, Against::Itself(factors)).unwrap()[0];
+        assert!(!open(&[1.5]) && open(&[1.05]));
+        assert_eq!(
+            judge_in_looks(&[one.slowed(1.5)], &plan).unwrap()[0].judged.unwrap().verdict,
+            "regression"
+        );
+    }
+
+    #[test]
     fn rows_of_a_pair_stand_at_one_index() {
         let measured = Measured {
             target: "t".into(),
             title: "Group/f/1".into(),
+            quantity: Quantity::default(),
             pairs: vec![(1.0, 2.0), (3.0, 4.0)],
+            walls: vec![],
             code: ("a".into(), "b".into()),
             error: None,
             judged: None,
+            waits: false,
         };
         let failed = Measured { pairs: vec![], error: Some("gone".into()), ..measured.clone() };
         let probe = NoiseProbe::begin();

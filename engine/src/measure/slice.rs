@@ -7,6 +7,7 @@ use std::time::Duration;
 use promptc_store::history::ingest::{IngestOptions, Kind, ingest};
 use promptc_store::history::{NoiseProbe, Summary, summary};
 use promptc_store::sql::stats;
+use serde::Deserialize;
 
 use super::executable::Executable;
 use super::fault;
@@ -18,6 +19,10 @@ const RESAMPLES: &str = "1001";
 const LOAD_RISE_MAX: f32 = 2.0;
 /// A slice of which the hypervisor took more than this share is measured again.
 const STEAL_SHARE_MAX: f64 = 0.05;
+
+/// Variable that asks a bench to be a slice, and what it leaves in criterion's folder if it knows it: see `benches/src/slice.rs`.
+const SLICE_VARIABLE: &str = "PROMPTC_BENCH_SLICE";
+const SLICE_FILE: &str = "slice.json";
 
 /// How a slice is measured.
 #[derive(Debug, Clone)]
@@ -33,19 +38,55 @@ pub struct Slicing {
 }
 
 impl Slicing {
-    /// 100 ms of warm-up, then 10 samples in 60 ms.
+    /// 10 samples in `measure` after `warm_up`.
     #[must_use]
-    pub fn short(scratch: PathBuf) -> Self {
-        Self { warm_up: Duration::from_millis(100), measure: Duration::from_millis(60), samples: 10, scratch }
+    pub fn new(warm_up: Duration, measure: Duration, scratch: PathBuf) -> Self {
+        Self { warm_up, measure, samples: 10, scratch }
     }
 }
 
-/// Nanoseconds per iteration of one benchmark: the median of the slice's samples. A disturbed slice is measured once more, and
-/// then taken as it is.
+/// What is compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quantity {
+    /// `wall_ns`; `cpu_ns` of a bench that measures its processor's time; what a bench without criterion says.
+    pub metric: String,
+    /// Unit of the values.
+    pub unit: String,
+    /// -1 if less is better, 1 if more is.
+    pub direction: i8,
+}
+
+impl Quantity {
+    fn time(metric: &str) -> Self {
+        Self { metric: metric.to_owned(), unit: "ns".to_owned(), direction: -1 }
+    }
+}
+
+impl Default for Quantity {
+    fn default() -> Self {
+        Self::time("wall_ns")
+    }
+}
+
+/// What one slice says.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Observation {
+    pub(super) quantity: Quantity,
+    pub(super) value: f64,
+    /// Wall time in nanoseconds beside the processor's.
+    pub(super) wall_ns: Option<f64>,
+}
+
+/// The median of a slice's samples. A disturbed slice is measured once more, and then taken as it is; by the time of its processor
+/// none is disturbed.
 ///
 /// # Errors
-/// A process that fails, or a benchmark that criterion does not measure.
-pub(super) fn observe(executable: &Executable, title: &str, slicing: &Slicing) -> Result<f64, EngineError> {
+/// A process that fails, or a benchmark that leaves no measurement.
+pub(super) fn observe(
+    executable: &Executable,
+    title: &str,
+    slicing: &Slicing,
+) -> Result<Observation, EngineError> {
     let load_before = load1();
     let probe = NoiseProbe::begin();
     let started = std::time::Instant::now();
@@ -55,7 +96,8 @@ pub(super) fn observe(executable: &Executable, title: &str, slicing: &Slicing) -
         .steal_ms
         .map_or(0.0, |steal| f64::from(steal) / 1e3 / started.elapsed().as_secs_f64().max(1e-9));
     let load_rise = noise.load1.zip(load_before).map_or(0.0, |(after, before)| after - before);
-    if load_rise > LOAD_RISE_MAX || steal_share > STEAL_SHARE_MAX {
+    let is_disturbed = load_rise > LOAD_RISE_MAX || steal_share > STEAL_SHARE_MAX;
+    if is_disturbed && first.quantity.metric != "cpu_ns" {
         return observe_once(executable, title, slicing);
     }
     Ok(first)
@@ -65,7 +107,7 @@ fn load1() -> Option<f32> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
-fn observe_once(executable: &Executable, title: &str, slicing: &Slicing) -> Result<f64, EngineError> {
+fn observe_once(executable: &Executable, title: &str, slicing: &Slicing) -> Result<Observation, EngineError> {
     let criterion = slicing.scratch.join("criterion");
     clear(&criterion)?;
     let output = Command::new(&executable.path)
@@ -75,8 +117,9 @@ fn observe_once(executable: &Executable, title: &str, slicing: &Slicing) -> Resu
         .args(["--measurement-time", &slicing.measure.as_secs_f64().to_string()])
         .args(["--sample-size", &slicing.samples.to_string()])
         .args(["--exact", title])
+        .env(SLICE_VARIABLE, "1")
         .env("CRITERION_HOME", &criterion)
-        // Benches that record their runs do it here, where nobody reads them.
+        // Benches of older builds, which know no slices, record their runs where nobody reads them.
         .env("PROMPTC_HISTORY", slicing.scratch.join("history"))
         .stdin(Stdio::null())
         .output()
@@ -86,10 +129,14 @@ fn observe_once(executable: &Executable, title: &str, slicing: &Slicing) -> Resu
         let what = error.lines().last().unwrap_or_default();
         return Err(fault(format!("bench `{}`, `{title}`: {}: {what}", executable.target, output.status)));
     }
+    let left = Left::read(&criterion.join(SLICE_FILE)).map_err(|why| unmeasured(executable, title, &why))?;
+    if let Some((quantity, values)) = left.measurement(title) {
+        return Ok(Observation { quantity, value: median(values), wall_ns: None });
+    }
     let options = IngestOptions::new("pair", |values| summary(values, 0));
     let found = ingest(Kind::Criterion, std::slice::from_ref(&criterion), &options)
         .map_err(|error| unmeasured(executable, title, &error.to_string()))?;
-    let mut values = match found.samples.as_slice() {
+    let values = match found.samples.as_slice() {
         [only] if !only.values.is_empty() => only.values.clone(),
         others => {
             let why = found.warnings.first().cloned();
@@ -97,8 +144,60 @@ fn observe_once(executable: &Executable, title: &str, slicing: &Slicing) -> Resu
             return Err(unmeasured(executable, title, &why));
         }
     };
+    let value = median(values);
+    if left.clock != "cpu" {
+        return Ok(Observation { quantity: Quantity::default(), value, wall_ns: None });
+    }
+    let wall_ns = left.wall_per_cpu.map(|ratio| ratio * value);
+    Ok(Observation { quantity: Quantity::time("cpu_ns"), value, wall_ns })
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    Ok(stats::median(&values))
+    stats::median(&values)
+}
+
+/// What a bench that knows slices left.
+#[derive(Debug, Default, Deserialize)]
+struct Left {
+    /// `cpu` if criterion measured the processor's time.
+    clock: String,
+    /// Time that passed over time that the processor spent.
+    wall_per_cpu: Option<f64>,
+    /// What the bench measured without criterion.
+    measurements: Vec<LeftMeasurement>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LeftMeasurement {
+    title: String,
+    metric: String,
+    unit: String,
+    direction: i8,
+    values: Vec<f64>,
+}
+
+impl Left {
+    /// Nothing if there is no such file: a bench of another project.
+    fn read(path: &Path) -> Result<Self, String> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error.to_string()),
+        };
+        serde_json::from_slice(&bytes).map_err(|error| format!("{SLICE_FILE}: {error}"))
+    }
+
+    /// The first measurement of a title that says which way is better.
+    fn measurement(&self, title: &str) -> Option<(Quantity, Vec<f64>)> {
+        let found = self
+            .measurements
+            .iter()
+            .find(|one| one.title == title && one.direction != 0 && !one.values.is_empty())?;
+        let LeftMeasurement { metric, unit, direction, values, .. } = found;
+        let quantity = Quantity { metric: metric.clone(), unit: unit.clone(), direction: *direction };
+        Some((quantity, values.clone()))
+    }
 }
 
 fn unmeasured(executable: &Executable, title: &str, why: &str) -> EngineError {

@@ -27,6 +27,7 @@ mod ingest;
 mod pair;
 pub(super) mod report;
 mod result;
+mod solo;
 
 #[derive(Args)]
 #[command(
@@ -36,6 +37,7 @@ mod result;
   promptc bench pipelines/crate_docs.promptc
   promptc bench pipelines/crate_docs.promptc crate_hits --repeat 1 --history results
   promptc bench ingest --from criterion target/criterion --suite mycrate
+  promptc bench run dot_f32 --quick -- --bench kernels
   promptc bench pair HEAD~1 --filter dot_f32 -- --bench kernels
   promptc bench show latest
   promptc bench compare latest~1 latest
@@ -52,6 +54,8 @@ pub(super) struct BenchArgs {
 enum BenchVerb {
     /// Take in results of criterion, hyperfine, db_bench and others
     Ingest(ingest::IngestArgs),
+    /// The current build of a project's benches, recorded
+    Run(solo::RunArgs),
     /// Two commits, or two built benches, measured in turn
     Pair(pair::PairArgs),
     /// One build against itself: how often does the gate err, and what does it find?
@@ -91,6 +95,7 @@ struct MeasureArgs {
 pub(super) fn bench(args: &BenchArgs, common: &Common) -> Outcome {
     match &args.verb {
         Some(BenchVerb::Ingest(ingest_args)) => ingest::ingest(ingest_args, common),
+        Some(BenchVerb::Run(run_args)) => solo::run(run_args, common),
         Some(BenchVerb::Pair(pair_args)) => pair::pair(pair_args, common),
         Some(BenchVerb::Aa(same_args)) => pair::same(same_args, common),
         Some(BenchVerb::Bisect(bisect_args)) => bisect::bisect(bisect_args, common),

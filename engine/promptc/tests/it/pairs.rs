@@ -78,6 +78,9 @@ fn a_slower_build_is_a_regression_for_the_verb_and_for_the_gate() {
     assert!((change - 12.0).abs() < 1.5 && line.contains("regression"), "{shown}");
     let decided = ends(folder.path(), 3, &["gate", &gate(), "--run", "latest"]);
     assert!(decided.contains("regression"), "{decided}");
+    ends(folder.path(), 3, &["gate", &gate(), "--run", "latest", "--store-failures=kept"]);
+    let kept: Vec<_> = std::fs::read_dir(folder.path().join("kept")).unwrap().collect();
+    assert_eq!(kept.len(), 1);
     // The other way round it is an improvement, which stops nobody.
     let shown = pair(folder.path(), 0, &slow, &base, &["--filter", "g/f"]);
     assert!(shown.contains("improvement"), "{shown}");
@@ -137,4 +140,62 @@ fn one_build_against_itself_raises_no_alarm_and_finds_what_is_injected() {
                 GROUP BY purpose, verdict ORDER BY purpose";
     let kept = ends(folder.path(), 0, &["query", "-c", kept, "--format", "csv"]);
     assert!(kept.contains("aa,no_change,4") && kept.contains("power,regression,4"), "{kept}");
+}
+
+/// A bench that knows slices: it leaves `slice` in criterion's folder, with `$value` as it was measured.
+fn slice_bench(folder: &Path, name: &str, level: f64, slice: &str) -> PathBuf {
+    bench(folder, name, level, 0.02);
+    let path = folder.join(name);
+    let script = std::fs::read_to_string(&path).unwrap();
+    let more = format!(
+        "[ -n \"$PROMPTC_BENCH_SLICE\" ] && printf '{slice}' \"$value\" > \"$CRITERION_HOME/slice.json\"\n"
+    );
+    write(folder, name, &format!("{script}{more}"))
+}
+
+#[test]
+fn a_bench_that_measures_its_processor_is_judged_by_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let slice = r#"{"clock":"cpu","measurements":[]}"#;
+    let base = slice_bench(folder.path(), "base", 100.0, slice);
+    let slow = slice_bench(folder.path(), "slow", 120.0, slice);
+    pair(folder.path(), 3, &base, &slow, &["--filter", "g/f"]);
+    let kept = "SELECT DISTINCT r.metric, v.metric FROM results r JOIN verdicts v ON v.bench_id = r.bench_id";
+    let kept = ends(folder.path(), 0, &["query", "-c", kept, "--format", "csv"]);
+    assert!(kept.contains("cpu_ns,cpu_ns"), "{kept}");
+    // Another clock is another quantity: there is no ratio.
+    let other = bench(folder.path(), "other", 100.0, 0.02);
+    let shown = pair(folder.path(), 4, &base, &other, &["--filter", "g/f"]);
+    assert!(shown.contains("one side measures cpu_ns, the other wall_ns"), "{shown}");
+}
+
+#[test]
+fn what_a_bench_measures_without_criterion_is_judged_in_its_own_direction() {
+    let folder = tempfile::tempdir().unwrap();
+    let measured = r#"{"title":"g/f","metric":"throughput","unit":"1/s","direction":1,"values":[%s]}"#;
+    let slice = format!(r#"{{"clock":"wall","measurements":[{measured}]}}"#);
+    let base = slice_bench(folder.path(), "base", 100.0, &slice);
+    let slow = slice_bench(folder.path(), "slow", 80.0, &slice);
+    let shown = pair(folder.path(), 3, &base, &slow, &["--filter", "g/f"]);
+    assert!(shown.contains("regression"), "{shown}");
+    ends(folder.path(), 3, &["gate", &gate(), "--run", "latest"]);
+    let broken = slice_bench(folder.path(), "broken", 100.0, "{");
+    let shown = pair(folder.path(), 4, &base, &broken, &["--filter", "g/f"]);
+    assert!(shown.contains("slice.json"), "{shown}");
+}
+
+#[test]
+fn the_current_build_is_measured_and_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let exe = bench(folder.path(), "sums", 100.0, 0.02);
+    let exe = exe.to_str().unwrap();
+    // The script measures the benchmark that its last argument names, as criterion does with an exact filter.
+    ends(folder.path(), 0, &["bench", "run", "g/f", "--exe", exe]);
+    let kept = "SELECT suite, bench_id, side, status FROM results";
+    let kept = ends(folder.path(), 0, &["query", "-c", kept, "--format", "csv"]);
+    assert!(kept.contains("sums,g/f,solo,ok"), "{kept}");
+    ends(folder.path(), 2, &["bench", "run", "nothing_of_this_name", "--exe", exe]);
+    let broken = "#!/bin/sh\nif [ \"$2\" = --list ]; then echo 'g/f: benchmark'; exit 0; fi\nexit 7\n";
+    let broken = write(folder.path(), "broken", broken);
+    ends(folder.path(), 4, &["bench", "run", "--exe", broken.to_str().unwrap()]);
 }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use promptc_engine::error::EngineError;
 use promptc_engine::measure::{
-    Bisection, Checkout, Executable, Plan, Rule, build_commit, checkout, first_parents, titles,
+    Against, Bisection, Checkout, Executable, Plan, Rule, build_commit, checkout, first_parents, titles,
 };
 use serde::{Deserialize, Serialize};
 
-use super::pair::Measuring;
+use super::pair::{Measuring, SliceTimes};
 use crate::cli::{Common, Outcome};
 use crate::exit::Exit;
 
@@ -69,7 +69,7 @@ pub(super) fn bisect(args: &BisectArgs, common: &Common) -> Outcome {
     let path = good.folder.with_file_name("bisect.json");
     let fresh = State { title: args.title.clone(), good: good.sha.clone(), bad: bad.sha, ..State::default() };
     let mut state = load(&path).filter(|old| old.is_of(&fresh)).unwrap_or(fresh);
-    let measuring = Measuring::begin(common)?;
+    let measuring = Measuring::begin(common, SliceTimes::default())?;
     let base = subject(&good, args)?;
     let effect = match state.effect {
         Some(effect) => effect,
@@ -168,7 +168,7 @@ fn ratios(
 ) -> Result<Vec<f64>, EngineError> {
     let cand = subject(commit, args)?;
     let plan = Plan { pairs: args.pairs, pairs_max: args.pairs, rule: Rule::default(), seed: 7 };
-    let measured = measuring.measure(&[(base, &cand, args.title.clone())], &plan, true)?;
+    let measured = measuring.measure(&[(base, &cand, args.title.clone())], &plan, Against::Itself(&[]))?;
     match measured.into_iter().next() {
         Some(one) if one.error.is_none() => {
             Ok(one.pairs.iter().map(|(base, cand)| (cand / base).ln()).collect())

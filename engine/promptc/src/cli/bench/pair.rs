@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array};
 use clap::Args;
 use promptc_engine::context::Cancel;
 use promptc_engine::error::EngineError;
 use promptc_engine::measure::{
-    Checkout, Executable, Judged, Measured, Plan, Rule, Slicing, build, build_commit, checkout,
+    Against, Checkout, Executable, Judged, Measured, Plan, Rule, Slicing, build, build_commit, checkout,
     judge_in_looks, measure, rows, titles,
 };
 use promptc_engine::store::history::{
@@ -43,6 +43,12 @@ struct Subject {
     /// Pairs after which a benchmark stays undecided
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(6..=400))]
     max_pairs: u32,
+    /// Time of a slice before its first sample, in ms
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    warm_up: u64,
+    /// Time of a slice for its ten samples, in ms
+    #[arg(long, value_name = "MS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    measure: u64,
     /// Decides which side of a pair comes first
     #[arg(long, value_name = "N", default_value_t = 7)]
     seed: u64,
@@ -66,6 +72,13 @@ impl Subject {
     fn plan(&self, seed: u64) -> Plan {
         let rule = Rule { min_effect: self.min_effect, alpha: self.alpha };
         Plan { pairs: self.pairs, pairs_max: self.max_pairs.max(self.pairs), rule, seed }
+    }
+
+    fn slices(&self) -> SliceTimes {
+        SliceTimes {
+            warm_up: Duration::from_millis(self.warm_up),
+            measure: Duration::from_millis(self.measure),
+        }
     }
 }
 
@@ -121,6 +134,19 @@ pub(super) struct SameArgs {
     cargo: Vec<String>,
 }
 
+/// How long a slice warms up and measures.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SliceTimes {
+    pub(super) warm_up: Duration,
+    pub(super) measure: Duration,
+}
+
+impl Default for SliceTimes {
+    fn default() -> Self {
+        Self { warm_up: Duration::from_millis(100), measure: Duration::from_millis(60) }
+    }
+}
+
 /// Two executables and the title of a benchmark in both.
 type Benchmark<'a> = (&'a Executable, &'a Executable, String);
 
@@ -128,10 +154,10 @@ pub(super) fn pair(args: &PairArgs, common: &Common) -> Outcome {
     let subject = &args.subject;
     let (base, cand, cand_folder) = sides(args)?;
     let benchmarks = common_benchmarks(&base, &cand, subject.filter.as_deref())?;
-    let measuring = Measuring::begin(common)?;
+    let measuring = Measuring::begin(common, subject.slices())?;
     let mut run = new_run(&cand_folder);
     let probe = NoiseProbe::begin();
-    let measured = measuring.measure(&benchmarks, &subject.plan(subject.seed), false)?;
+    let measured = measuring.measure(&benchmarks, &subject.plan(subject.seed), Against::Another)?;
     let (results, samples) =
         rows(&measured, &subject.suite, Side::Candidate, &params(subject), run.started_at, &probe);
     (run.results, run.samples) = (results, samples);
@@ -159,7 +185,10 @@ pub(super) fn same(args: &SameArgs, common: &Common) -> Outcome {
         None => build(&subject.project, &args.cargo)?,
     };
     let benchmarks = common_benchmarks(&executables, &executables, subject.filter.as_deref())?;
-    let measuring = Measuring::begin(common)?;
+    let measuring = Measuring::begin(common, subject.slices())?;
+    // A change at the limit of what matters is seldom decided, so that nobody waits for it.
+    let clear = |factor: &f64| (factor - 1.0).abs() > 1.9 * subject.min_effect;
+    let waited_for: Vec<f64> = args.inject.iter().copied().filter(clear).collect();
     let mut tally: BTreeMap<String, Tally> = BTreeMap::new();
     let mut all_measured = true;
     for number in 0..args.runs {
@@ -168,9 +197,7 @@ pub(super) fn same(args: &SameArgs, common: &Common) -> Outcome {
         let probe = NoiseProbe::begin();
         let seed = subject.seed.wrapping_add(u64::from(number));
         let plan = subject.plan(seed);
-        // All pairs are taken, whatever the first looks say: a slower second side is judged over the same ones.
-        let whole = Plan { pairs: plan.pairs_max, ..plan.clone() };
-        let measured = measuring.measure(&benchmarks, &whole, true)?;
+        let measured = measuring.measure(&benchmarks, &plan, Against::Itself(&waited_for))?;
         let (results, samples) =
             rows(&measured, &subject.suite, Side::Same, &params(subject), run.started_at, &probe);
         (run.results, run.samples) = (results, samples);
@@ -181,7 +208,8 @@ pub(super) fn same(args: &SameArgs, common: &Common) -> Outcome {
         let mut verdicts = verdict_rows(&run.id, &judged, "aa", None);
         tally.entry("as it is".to_owned()).or_default().add(&judged);
         for &factor in &args.inject {
-            let slowed = judge_in_looks(&slowed(&measured, factor), &plan)?;
+            let slowed: Vec<Measured> = measured.iter().map(|one| one.slowed(factor)).collect();
+            let slowed = judge_in_looks(&slowed, &plan)?;
             verdicts.extend(verdict_rows(&run.id, &slowed, "power", Some(factor - 1.0)));
             tally.entry(format!("x {factor:.2}")).or_default().add(&slowed);
         }
@@ -256,27 +284,28 @@ fn common_benchmarks<'a>(
 /// The scratch folder and the listener for Ctrl-C.
 pub(super) struct Measuring {
     scratch: Scratch,
+    times: SliceTimes,
     cancel: Cancel,
 }
 
 impl Measuring {
-    pub(super) fn begin(common: &Common) -> Result<Self, EngineError> {
+    pub(super) fn begin(common: &Common, times: SliceTimes) -> Result<Self, EngineError> {
         let scratch = Scratch::new()?;
         let cancel = Cancel::default();
         let removed = scratch.0.clone();
         run::stop_on_interrupt(cancel.clone(), super::progress::listener(common), move || {
             let _ = std::fs::remove_dir_all(removed);
         })?;
-        Ok(Self { scratch, cancel })
+        Ok(Self { scratch, times, cancel })
     }
 
     pub(super) fn measure(
         &self,
         benchmarks: &[Benchmark<'_>],
         plan: &Plan,
-        is_same: bool,
+        against: Against<'_>,
     ) -> Result<Vec<Measured>, EngineError> {
-        let slicing = Slicing::short(self.scratch.0.clone());
+        let slicing = Slicing::new(self.times.warm_up, self.times.measure, self.scratch.0.clone());
         let mut last = (String::new(), u32::MAX);
         let mut report = |progress: promptc_engine::measure::Progress<'_>| {
             let step = progress.pairs / 10;
@@ -288,7 +317,7 @@ impl Measuring {
                 );
             }
         };
-        measure(benchmarks, plan, &slicing, is_same, &self.cancel, &mut report)
+        measure(benchmarks, plan, &slicing, against, &self.cancel, &mut report)
     }
 }
 
@@ -297,7 +326,8 @@ fn new_run(folder: &Path) -> Run {
 }
 
 fn params(subject: &Subject) -> BTreeMap<String, String> {
-    [("slices", "criterion".to_owned()), ("order_seed", subject.seed.to_string())]
+    let slices = format!("{} ms after {} ms", subject.measure, subject.warm_up);
+    [("slices", slices), ("order_seed", subject.seed.to_string())]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
 }
@@ -319,13 +349,6 @@ fn record(
     Ok(())
 }
 
-/// The same pairs with the second side slower by a factor.
-fn slowed(measured: &[Measured], factor: f64) -> Vec<Measured> {
-    let mut slowed: Vec<Measured> = measured.to_vec();
-    slowed.iter_mut().flat_map(|one| &mut one.pairs).for_each(|pair| pair.1 *= factor);
-    slowed
-}
-
 /// One row per benchmark, and the summary row of the run.
 fn verdict_rows(
     run_id: &str,
@@ -345,13 +368,14 @@ fn verdict_rows(
         .iter()
         .map(|one| {
             let side = |of: fn(&(f64, f64)) -> f64| {
-                let values: Vec<f64> = one.pairs.iter().map(of).collect();
+                let pairs = if one.waits { &one.walls } else { &one.pairs };
+                let values: Vec<f64> = pairs.iter().map(of).collect();
                 promptc_engine::store::history::summary(&values, 0).median
             };
             let test = one.judged.map(|judged| judged.test);
             VerdictRow {
                 bench_id: Some(bench_id(&one.title)),
-                metric: Some("wall_ns".to_owned()),
+                metric: Some(if one.waits { "wall_ns".to_owned() } else { one.quantity.metric.clone() }),
                 base: side(|pair| pair.0),
                 cand: side(|pair| pair.1),
                 rel: test.map(|test| test.rel),
@@ -389,6 +413,9 @@ fn reason(one: &Measured) -> Option<String> {
     match (&one.error, &one.judged) {
         (Some(error), _) => Some(error.clone()),
         (None, None) => Some("unchanged code".to_owned()),
+        (None, Some(_)) if one.waits => {
+            Some("the processor is as busy as before, but more time passes".to_owned())
+        }
         (None, Some(judged)) if judged.is_open() => {
             Some(format!("{} pairs in all would decide", judged.test.needed_pairs))
         }
