@@ -276,7 +276,7 @@ fn million_against_duckdb() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (run, machine) = ("G00499A", environment("A").id());
     let mut child = Command::new(python)
-        .arg(folder.join("tests/it/queries/duckdb.py"))
+        .arg(folder.join("tests/it/queries/beside_duckdb.py"))
         .arg(folder.join("../queries/regressions.sql"))
         .args([run, &machine, &threads.to_string(), &names(Table::Results), &names(Table::Verdicts)])
         .stdin(Stdio::piped())

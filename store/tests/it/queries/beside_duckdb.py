@@ -1,5 +1,5 @@
 # Answers one query of the shipped set with DuckDB, each time a line comes in, and prints milliseconds, rows and the answer's first
-# column. Usage: python3 duckdb.py QUERY.sql RUN MACHINE THREADS RESULTS,... VERDICTS,...
+# column. Usage: python3 beside_duckdb.py QUERY.sql RUN MACHINE THREADS RESULTS,... VERDICTS,...
 import sys
 import time
 
