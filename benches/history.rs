@@ -145,6 +145,8 @@ fn generate(folder: &Path, benches: u32) -> History {
         }
     }
     let mut pairs = run(PAIRS.to_owned(), COMMITS, MACHINES[0]);
+    // Work on a branch is no point of the series.
+    pairs.git.commit_seq = None;
     for bench in 0..benches {
         for side in [Side::Base, Side::Candidate] {
             add(&mut pairs, bench, METRICS[0], side, &mut noise);
