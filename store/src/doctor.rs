@@ -55,10 +55,10 @@ impl Finding {
     }
 }
 
-/// Examines the store in `dir` without changing it: version, lock, key-value store, ledger, and the files that builds
-/// stand on. Findings in this order; the worst does not hide the rest where that can be helped.
+/// Examines the store in `dir` without changing it: version, lock, key-value store, ledger, the log and its records, and the
+/// files that builds stand on. Findings in this order; the worst does not hide the rest where that can be helped.
 ///
-/// Cost: the ledger is read once, and every flow file that a build stands on (about 1 GB/s, 1 MiB of memory).
+/// Cost: the ledger, the log and the records are read once, and every flow file that a build stands on (about 1 GB/s, 1 MiB of memory).
 pub fn check(dir: &Path) -> Vec<Finding> {
     let options = StoreOptions { cache_bytes: u64::MAX, read_only: true };
     let store = match Store::open(dir, &options) {
@@ -67,6 +67,7 @@ pub fn check(dir: &Path) -> Vec<Finding> {
     };
     let mut findings = vec![Finding::info(dir.display().to_string(), "format and lock are in order")];
     check_ledger(&store, &mut findings);
+    check_records(&store, &mut findings);
     match store.ledger().uses() {
         Ok(uses) => check_uses(&store, uses, &mut findings),
         Err(error) => findings.push(kv_finding(&error)),
@@ -117,6 +118,18 @@ fn check_ledger(store: &Store, findings: &mut Vec<Finding>) {
             let help = "the builds recorded there are computed again; remove the store and run the program";
             Finding::error("E1003", format!("ledger entry `{name}`"), "its checksum differs", help)
         })),
+        Err(error) => findings.push(kv_finding(&error)),
+    }
+}
+
+/// A store that has no records says nothing of them.
+fn check_records(store: &Store, findings: &mut Vec<Finding>) {
+    match store.records().verify() {
+        Ok(verified) if verified.log_records == 0 => {}
+        Ok(verified) => findings.push(Finding::info(
+            "records",
+            format!("{} records are what {} writes of the log say", verified.keys, verified.log_records),
+        )),
         Err(error) => findings.push(kv_finding(&error)),
     }
 }

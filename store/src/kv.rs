@@ -1,7 +1,9 @@
-//! RocksDB: the row cache and the ledger of builds.
+//! RocksDB: the log with its records, the row cache, and the ledger of builds.
 //!
 //! | Family | Key | Value | Durable |
 //! |---|---|---|---|
+//! | `log` | sequence | checksum, what was changed | as its writer asked: [`Durability`] |
+//! | `records` | bytes | sequence, checksum, bytes | with its log record, in the same batch |
 //! | `rows` | 32 bytes, the row key | generation, checksum, bytes | after a process kill |
 //! | `ledger` | text | checksum, bytes | after a power cut, when the call returns |
 //! | `meta` | text | integers of the cache | after a process kill |
@@ -11,42 +13,52 @@
 //!
 //! # Decisions
 //! *Memory.* The machine may have two cores and little memory: block cache 64 MiB with index and filter blocks inside it,
-//! at most 32 MiB of write buffers over all families, 256 open files. `lz4` on all levels: rows are short texts.
+//! at most 32 MiB of write buffers over all families, 256 open files. `lz4` on all levels: rows are short texts. A store that
+//! has the machine to itself may be opened with another [`Tuning`].
 //! *Log.* The write-ahead log stays on for the cache as well: a killed run must not compute its rows again.
 //! *Torn logs.* A log whose last record is cut short is read up to there, and so is every later log
 //! (`TolerateCorruptedTailRecords`). Reading up to a point in time would drop all later logs without a word, synced entries
 //! with them, and refuses to open when one family was flushed beyond that point. No value depends on one in another record:
-//! rows stand alone, and a build record is one batch with all that belongs to it, synced with every log before it. A
-//! record that is lost is a row computed again or a build that did not happen. Anything else that is wrong with a log is
-//! E1003.
+//! rows stand alone, a build record is one batch with all that belongs to it, and so is a log record with its `records`;
+//! what was synced was synced with every log before it. A record that is lost is a row computed again, a build that did not
+//! happen, or a write that was not promised to last. Anything else that is wrong with a log is E1003.
+//! *All families are flushed together* (atomic flush). A write without RocksDB's log is then in both of its families or in
+//! neither after a kill, and no old log is kept for a family that is seldom written. The price is small tables where one
+//! family fills its buffer and the others hold little.
 //! *Start.* Write buffers over 1 MiB are flushed when the store closes, so that the next open replays almost nothing.
 
+mod codec;
+mod group_commit;
 pub mod ledger;
+pub mod records;
 pub mod rows;
+mod tuning;
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
-    LogLevel, Options,
+    FlushOptions, LogLevel, Options,
 };
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use codec::{
+    BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, Change, KEY_BYTES_MAX, LogRecord, VALUE_BYTES_MAX,
+};
+pub use group_commit::{Ack, WriteCounts};
 pub use ledger::Ledger;
+pub use records::{Records, Verified};
 pub use rows::{CacheCounts, RowCache};
+pub use tuning::{Compression, Durability, GROUP_RECORDS_MAX, Tuning};
 
-/// Bytes of the block cache over all families, index and filter blocks included.
-const BLOCK_CACHE_BYTES: usize = 64 << 20;
-/// Bytes of all write buffers together.
-const WRITE_BUFFERS_BYTES: usize = 32 << 20;
-/// Bytes of one write buffer; two may wait for their flush.
-const WRITE_BUFFER_BYTES: usize = 16 << 20;
 /// Files that RocksDB keeps open; far below the usual limit of 1,024 that Lance and Tantivy share.
 const OPEN_FILES_MAX: i32 = 256;
 /// Write buffers below this are left to the log at close: replaying them costs less than a file.
 const FLUSH_AT_CLOSE_BYTES: u64 = 1 << 20;
 
-const FAMILIES: [&str; 3] = [ROWS, LEDGER, META];
+const FAMILIES: [&str; 5] = [ROWS, LEDGER, META, LOG, RECORDS];
+const LOG: &str = "log";
+const RECORDS: &str = "records";
 const ROWS: &str = "rows";
 const LEDGER: &str = "ledger";
 const META: &str = "meta";
@@ -55,7 +67,7 @@ const META: &str = "meta";
 const CHECKSUM_BYTES: usize = 8;
 
 /// What went wrong in the key-value store.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum KvError {
     /// Bytes on disk are not what was written (E1003).
     #[error("damaged data in {path}: {detail}")]
@@ -86,6 +98,32 @@ pub enum KvError {
     ReadOnly {
         /// The database folder.
         path: PathBuf,
+    },
+    /// The log could not be brought to the device (E1005). The write was not acknowledged; it may be there after a reopen.
+    #[error("log of {path} not synced: {detail}")]
+    SyncFailed {
+        /// The database folder.
+        path: PathBuf,
+        /// The library's answer.
+        detail: String,
+    },
+    /// A write failed before, so none is taken any more until the store is opened again (E1005).
+    #[error("{path} takes no writes since one failed: {cause}")]
+    Stopped {
+        /// The database folder.
+        path: PathBuf,
+        /// The failure.
+        cause: String,
+    },
+    /// A key, value or batch beyond its bound (E1006).
+    #[error("{what}: {found}, at most {limit}")]
+    Bound {
+        /// What is too large.
+        what: &'static str,
+        /// Its bytes, or number.
+        found: usize,
+        /// The bound.
+        limit: usize,
     },
     /// Anything else that the library reports.
     #[error("key-value store {path}: {source}")]
@@ -122,6 +160,8 @@ impl KvError {
             Self::Damaged { .. } => "E1003",
             Self::Full { .. } => "E1004",
             Self::Locked { .. } => "E1001",
+            Self::SyncFailed { .. } | Self::Stopped { .. } => "E1005",
+            Self::Bound { .. } => "E1006",
             Self::ReadOnly { .. } | Self::Library { .. } => "E2001",
         }
     }
@@ -137,6 +177,11 @@ impl KvError {
                 "free some space, or lower `cache_bytes`; nothing that was there is lost".into()
             }
             Self::Locked { .. } => "wait for the other process to end".into(),
+            Self::SyncFailed { path, .. } | Self::Stopped { path, .. } => format!(
+                "check the disk under {}, then open the store again: every write that was acknowledged is read from its log",
+                path.display()
+            ),
+            Self::Bound { .. } => "write less at once, or keep the bytes in a file and its name here".into(),
             Self::ReadOnly { .. } | Self::Library { .. } => {
                 "this is a fault of promptc or of its disk; please report it".into()
             }
@@ -144,7 +189,7 @@ impl KvError {
     }
 }
 
-/// The open database. Shared by [`RowCache`] and [`Ledger`]; the directory's lock lives as long as the last of them.
+/// The open database. Shared by [`Records`], [`RowCache`] and [`Ledger`]; the directory's lock lives as long as the last of them.
 pub(crate) struct Kv {
     db: DB,
     path: PathBuf,
@@ -160,18 +205,30 @@ impl std::fmt::Debug for Kv {
 }
 
 impl Kv {
+    /// Opens or creates the database in `path` with [`Tuning::STANDARD`].
+    #[cfg(test)]
+    fn open(path: &Path, is_read_only: bool, lock: Option<File>) -> Result<Arc<Self>, KvError> {
+        Self::open_tuned(path, is_read_only, lock, &Tuning::STANDARD)
+    }
+
     /// Opens or creates the database in `path`; `lock` is held until it is closed.
-    pub(crate) fn open(path: &Path, is_read_only: bool, lock: Option<File>) -> Result<Arc<Self>, KvError> {
+    pub(crate) fn open_tuned(
+        path: &Path,
+        is_read_only: bool,
+        lock: Option<File>,
+        tuning: &Tuning,
+    ) -> Result<Arc<Self>, KvError> {
         check_names(path)?;
-        let options = database_options();
-        let families = || {
-            let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
-            FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)))
-        };
+        let options = database_options(tuning);
+        let cache = Cache::new_lru_cache(tuning.block_cache_bytes);
+        let family = |name: &str| ColumnFamilyDescriptor::new(name, family_options(name, &cache, tuning));
         let db = if is_read_only {
-            DB::open_cf_descriptors_read_only(&options, path, families(), false)
+            // A directory that was last written before a family was added does not have it.
+            let held = DB::list_cf(&options, path).map_err(|source| KvError::new(path, source))?;
+            let families = FAMILIES.into_iter().filter(|name| held.iter().any(|held| held == name));
+            DB::open_cf_descriptors_read_only(&options, path, families.map(family), false)
         } else {
-            DB::open_cf_descriptors(&options, path, families())
+            DB::open_cf_descriptors(&options, path, FAMILIES.map(family))
         };
         let db = db.map_err(|source| KvError::new(path, source))?;
         Ok(Arc::new(Self { db, path: path.to_path_buf(), is_read_only, _lock: lock }))
@@ -179,6 +236,15 @@ impl Kv {
 
     fn family(&self, name: &'static str) -> &ColumnFamily {
         self.db.cf_handle(name).expect("invariant: every family is opened with the database")
+    }
+
+    /// Whether the family is there: not every directory that is opened for reading only has all of them.
+    fn has_family(&self, name: &'static str) -> bool {
+        self.db.cf_handle(name).is_some()
+    }
+
+    fn damaged(&self, detail: String) -> KvError {
+        KvError::Damaged { path: self.path.clone(), detail }
     }
 
     fn error(&self, source: rocksdb::Error) -> KvError {
@@ -195,13 +261,14 @@ impl Drop for Kv {
         if self.is_read_only {
             return;
         }
-        for name in FAMILIES {
-            let family = self.family(name);
-            let buffered = self.db.property_int_value_cf(family, "rocksdb.cur-size-all-mem-tables");
-            if buffered.ok().flatten().unwrap_or(0) > FLUSH_AT_CLOSE_BYTES {
-                // A failed flush loses nothing: the log still holds the writes.
-                let _ = self.db.flush_cf(family);
-            }
+        let families = FAMILIES.map(|name| self.family(name));
+        let buffered = |family: &&ColumnFamily| {
+            let bytes = self.db.property_int_value_cf(*family, "rocksdb.cur-size-all-mem-tables");
+            bytes.ok().flatten().unwrap_or(0)
+        };
+        if families.iter().any(|family| buffered(family) > FLUSH_AT_CLOSE_BYTES) {
+            // A failed flush loses nothing: the log still holds the writes.
+            let _ = self.db.flush_cfs_opt(&families, &FlushOptions::default());
         }
     }
 }
@@ -230,13 +297,15 @@ fn check_names(path: &Path) -> Result<(), KvError> {
     Ok(())
 }
 
-fn database_options() -> Options {
+fn database_options(tuning: &Tuning) -> Options {
+    let write_buffers_bytes = tuning.write_buffer_bytes * 2;
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_max_open_files(OPEN_FILES_MAX);
-    options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES);
-    options.set_max_total_wal_size(WRITE_BUFFERS_BYTES as u64 * 2);
+    options.set_db_write_buffer_size(write_buffers_bytes);
+    options.set_max_total_wal_size(write_buffers_bytes as u64 * 2);
+    options.set_atomic_flush(true);
     options.set_max_background_jobs(2);
     options.set_bytes_per_sync(1 << 20);
     options.set_paranoid_checks(true);
@@ -247,16 +316,25 @@ fn database_options() -> Options {
     options
 }
 
-fn family_options(name: &str, cache: &Cache) -> Options {
+fn family_options(name: &str, cache: &Cache, tuning: &Tuning) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_cache_index_and_filter_blocks(true);
-    table.set_block_size(16 << 10);
+    table.set_block_size(tuning.block_bytes);
     table.set_bloom_filter(10.0, false);
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
-    options.set_compression_type(DBCompressionType::Lz4);
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    let compression = if name == RECORDS { tuning.compression } else { Compression::Lz4 };
+    options.set_compression_type(match compression {
+        Compression::None => DBCompressionType::None,
+        Compression::Lz4 => DBCompressionType::Lz4,
+        Compression::Zstd => DBCompressionType::Zstd,
+    });
+    if compression == Compression::Zstd {
+        // The library's own window, level 3, its own strategy, no dictionary.
+        options.set_compression_options(-14, 3, 0, 0);
+    }
+    options.set_write_buffer_size(tuning.write_buffer_bytes);
     options.set_max_write_buffer_number(2);
     options.set_level_compaction_dynamic_level_bytes(true);
     if name == ROWS {

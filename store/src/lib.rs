@@ -6,7 +6,7 @@
 //! | Module | Answers |
 //! |---|---|
 //! | [`open`] | which directory is this, whose is it, which version wrote it |
-//! | [`kv`] | what did an earlier build already compute for this row; which flows and indexes belong to the last build |
+//! | [`kv`] | what was acknowledged; what did an earlier build compute for this row; which files belong to the last build |
 //! | [`flows`] | what are the rows of a named stream (Parquet) |
 //! | [`vectors`] | which vectors are nearest (Lance) |
 //! | [`text`] | which texts hold these words (Tantivy) |
@@ -28,7 +28,7 @@
 //! ```
 //!
 //! # Order of truth
-//! 1. RocksDB (`kv/`): the ledger's build record names the flow files and the state of each index of the last successful
+//! 1. RocksDB (`kv/`): the log, and with each of its records what it changed; the ledger's build record names the flow files and the state of each index of the last successful
 //!    build. It is written last, synced, in one atomic batch.
 //! 2. Flow files are named by the fingerprint of what they hold, published by rename and never changed afterwards.
 //! 3. Lance and Tantivy are derived from flow files. Each stores, in its own commit, the fingerprint it stands for; if

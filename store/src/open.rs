@@ -9,7 +9,7 @@
 //! One process writes at a time; several may read together while none writes. The lock is the system's (it ends with the
 //! process), the process id in the file is for the message only.
 
-use crate::kv::{Kv, KvError, Ledger, RowCache};
+use crate::kv::{Kv, KvError, Ledger, Records, RowCache, Tuning};
 use crate::medium::{self, MediumError};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -146,6 +146,7 @@ pub struct Store {
     dir: PathBuf,
     rows: RowCache,
     ledger: Ledger,
+    records: Records,
     read_only: bool,
 }
 
@@ -155,6 +156,11 @@ impl Store {
     /// Errors: E1001 another process has it; E1002 another version; E1003 damaged; E1004 disk full; E2501 a folder that is
     /// not a store or may not be written. Cost: a few milliseconds and the replay of RocksDB's log.
     pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self, OpenError> {
+        Self::open_tuned(dir, options, &Tuning::STANDARD)
+    }
+
+    /// As [`Store::open`], with other settings of the database than [`Tuning::STANDARD`].
+    pub fn open_tuned(dir: &Path, options: &StoreOptions, tuning: &Tuning) -> Result<Self, OpenError> {
         let lock = if options.read_only { enter_to_read(dir)? } else { enter_to_write(dir)? };
         if !options.read_only {
             for folder in [Folder::Flows, Folder::Vectors, Folder::Text] {
@@ -162,10 +168,11 @@ impl Store {
             }
             empty_tmp(&dir.join("tmp"))?;
         }
-        let kv = Kv::open(&dir.join("kv"), options.read_only, Some(lock))?;
+        let kv = Kv::open_tuned(&dir.join("kv"), options.read_only, Some(lock), tuning)?;
         let rows = RowCache::open(kv.clone(), options.cache_bytes)?;
-        let ledger = Ledger::open(kv);
-        Ok(Self { dir: dir.to_path_buf(), rows, ledger, read_only: options.read_only })
+        let ledger = Ledger::open(kv.clone());
+        let records = Records::open(kv, tuning)?;
+        Ok(Self { dir: dir.to_path_buf(), rows, ledger, records, read_only: options.read_only })
     }
 
     /// The store's folder.
@@ -181,6 +188,11 @@ impl Store {
     /// Build records and memory of file hashes.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The log and the records that it wrote.
+    pub fn records(&self) -> &Records {
+        &self.records
     }
 
     /// Whether the store was opened for reading only.

@@ -87,6 +87,8 @@ codes! {
     E1002 "store of another version",
     E1003 "checksum mismatch",
     E1004 "disk full",
+    E1005 "store takes no writes",
+    E1006 "key, value or batch too large",
     E2001 "internal fault (asks for a report)",
     E2002 "area not in this build",
     E2101 "no file matches",

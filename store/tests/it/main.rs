@@ -7,6 +7,7 @@ mod history;
 mod ingest;
 mod oracle;
 mod queries;
+mod records;
 mod sinks;
 mod sources;
 mod statistics;
