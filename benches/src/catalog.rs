@@ -51,7 +51,7 @@ const NO_WEIGHTS: &str = "weight dynamics are not in this build";
 const NO_TABLE: &str = "an embedder with a learned table is not in this build";
 const NO_ENCODER: &str = "a transformer encoder is not in this build";
 const NO_SERVICE: &str = "an embedding service of others is not called";
-const NO_STRESS: &str = "the verb `stress` is not in this build";
+const NO_STRESS: &str = "the verb `stress compile` is not in this build";
 const NO_SERVE: &str = "the verb `serve` is not in this build";
 const NO_DATA: &str = "measured over data sets by the quality tests of the models, not by a bench";
 

@@ -24,6 +24,7 @@
 //! | [`report`] | what a run did, node by node |
 //! | [`mod@bench`] | a program's benches: repeated runs as rows of the benchmark history |
 //! | [`gate`] | decisions over the history: gates of programs, and gates that are SQL files |
+//! | [`stress`] | does the store keep what it acknowledged when its process is killed; how fast is it, beside RocksDB's own benchmark |
 //! | [`measure`] | two builds measured in turn: slices, pairs, verdicts, the search for a slow commit |
 //!
 //! # Decisions
@@ -58,6 +59,7 @@ pub mod run;
 pub mod session;
 pub mod sql;
 pub mod store_errors;
+pub mod stress;
 pub mod types;
 
 pub use datafusion;

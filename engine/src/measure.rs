@@ -59,6 +59,17 @@ impl Random {
         value ^ value >> 31
     }
 
+    /// A number below `bound`, which is not 0: the high product of Lemire 2019 without its rejection (bias below 2^-32 for
+    /// bounds below 2^32).
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+    }
+
+    /// A number in [0, 1).
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// A fair coin.
     pub(crate) fn coin(&mut self) -> bool {
         self.next() >> 63 == 1

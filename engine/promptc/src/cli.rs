@@ -36,6 +36,7 @@ mod progress;
 pub(crate) mod query;
 mod rows;
 mod run;
+mod stress;
 mod targets;
 mod test;
 mod trace;
@@ -147,6 +148,8 @@ enum Verb {
     Diff(diff::DiffArgs),
     /// Remove streams and indexes that no program refers to (dry without `--yes`)
     Gc(gc::GcArgs),
+    /// The store under kills and under load, on this machine's disk
+    Stress(stress::StressArgs),
     /// Report the environment and check a data directory
     Doctor(doctor::DoctorArgs),
     /// Print completions for a shell
@@ -194,6 +197,7 @@ fn on_this_thread() -> ExitCode {
         Verb::Trace(args) => trace::trace(&args, &common),
         Verb::Diff(args) => diff::diff(&args),
         Verb::Gc(args) => gc::gc(&args, &common),
+        Verb::Stress(args) => stress::stress(&args, &common),
         Verb::Doctor(args) => doctor::doctor(&args, &common),
         Verb::Completions(args) => completions::completions(&args, &mut Cli::command()),
     };

@@ -39,6 +39,21 @@ pub(super) fn listener(common: &Common) -> Arc<Listener> {
 }
 
 impl Listener {
+    /// Whether every step may be said: on a terminal each replaces the last.
+    pub(super) fn moves(&self) -> bool {
+        matches!(self, Listener::Bar(_) | Listener::Json)
+    }
+
+    /// Says where the work is.
+    pub(super) fn say(&self, message: &str) {
+        match self {
+            Listener::Bar(bar) => bar.set_message(message.to_owned()),
+            Listener::Lines => eprintln!("{message}"),
+            Listener::Json => eprintln!("{}", serde_json::json!({"event": "progress", "message": message})),
+            Listener::Quiet => {}
+        }
+    }
+
     /// Clears what moves.
     pub(super) fn finish(&self) {
         if let Listener::Bar(bar) = self {

@@ -7,3 +7,4 @@ mod disturbed;
 mod generated;
 mod pairs;
 mod report;
+mod stress;

@@ -1,0 +1,162 @@
+//! The process that is killed: writers that say on a pipe what was acknowledged to them.
+//!
+//! One line per acknowledgement, written in one call after the write returned, so a line is there or not:
+//!
+//! ```text
+//! ready
+//! <writer> <number> <sequence> <checksum>
+//! ```
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use promptc_store::kv::{Ack, Batch, Durability, KvError, Records};
+
+use super::plan::{Operation, Plan};
+use crate::error::EngineError;
+use crate::stress::open;
+
+/// A fault that is built in, to show that the test finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// Acknowledges writes that it only keeps in a buffer.
+    Early,
+    /// Says that writes are logged, and writes them to memory.
+    Unlogged,
+    /// Writes the operations of a batch one by one.
+    Split,
+}
+
+impl Control {
+    /// All faults.
+    pub const ALL: [Self; 3] = [Self::Early, Self::Unlogged, Self::Split];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Early => "early",
+            Self::Unlogged => "unlogged",
+            Self::Split => "split",
+        }
+    }
+
+    /// The fault that a text names.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|control| control.as_str() == text)
+    }
+}
+
+/// What the child is told.
+#[derive(Debug, Clone)]
+pub struct ChildOptions {
+    /// Folder of the store.
+    pub dir: PathBuf,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Number of the cycle.
+    pub cycle: u64,
+    /// A fault to build in.
+    pub control: Option<Control>,
+}
+
+/// Writes of one writer at most: more than a disk takes in the half second that a child lives.
+const OPERATIONS_MAX: u64 = 1_000_000;
+/// Writes that [`Control::Early`] keeps back.
+const BUFFERED: usize = 16;
+
+/// First word of the child.
+pub(super) const READY: &str = "ready";
+
+/// Opens the store and writes until it is killed, or until nobody reads `output` any more.
+///
+/// # Errors
+/// The store does not open, or a write fails.
+pub fn child(options: &ChildOptions, output: impl Write + Send) -> Result<(), EngineError> {
+    let plan = Plan::draw(options.seed, options.cycle);
+    let store = open(&options.dir, &plan.tuning)?;
+    let output = Mutex::new(output);
+    if say(&output, READY).is_err() {
+        return Ok(());
+    }
+    let writer_count = if options.control == Some(Control::Early) { 1 } else { plan.writer_count };
+    let (plan, output, records) = (&plan, &output, store.records());
+    std::thread::scope(|scope| {
+        let write = |writer| scope.spawn(move || write(options, plan, writer, records, output));
+        let writers: Vec<_> = (0..writer_count).map(write).collect();
+        for writer in writers {
+            writer.join().map_err(|_| EngineError::internal("a writer", "it panicked"))??;
+        }
+        Ok(())
+    })
+}
+
+fn write(
+    options: &ChildOptions,
+    plan: &Plan,
+    writer: u64,
+    records: &Records,
+    output: &Mutex<impl Write>,
+) -> Result<(), EngineError> {
+    let mut buffered: Vec<Batch> = Vec::new();
+    for number in 0..OPERATIONS_MAX {
+        let operation = Operation::draw(options.seed, options.cycle, writer, number);
+        let batch = operation.batch()?;
+        let ack = match options.control {
+            None => records.write(batch, plan.durability)?,
+            Some(Control::Unlogged) => records.write(batch, Durability::None)?,
+            Some(Control::Split) => split(records, &operation, &batch, plan.durability)?,
+            Some(Control::Early) => {
+                let sequence = records.last_sequence() + 1 + buffered.len() as u64;
+                let ack = Ack { sequence, crc: batch.crc_at(sequence) };
+                buffered.push(batch);
+                if buffered.len() == BUFFERED {
+                    for batch in buffered.drain(..) {
+                        records.write(batch, plan.durability)?;
+                    }
+                }
+                ack
+            }
+        };
+        if say(output, &format!("{writer} {number} {} {}", ack.sequence, ack.crc)).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// One by one; the answer is that of the whole.
+fn split(
+    records: &Records,
+    operation: &Operation,
+    whole: &Batch,
+    durability: Durability,
+) -> Result<Ack, KvError> {
+    let mut sequence = 0;
+    for (key, value) in &operation.changes {
+        let ack = match value {
+            Some(value) => records.put(key, value, durability)?,
+            None => records.delete(key, durability)?,
+        };
+        sequence = ack.sequence;
+    }
+    Ok(Ack { sequence, crc: whole.crc_at(sequence) })
+}
+
+fn say(output: &Mutex<impl Write>, line: &str) -> io::Result<()> {
+    let mut output = output.lock().map_err(|_| io::Error::other("a writer panicked"))?;
+    output.write_all(format!("{line}\n").as_bytes())?;
+    output.flush()
+}
+
+/// Removes a store of the test; a folder that is not there is no error.
+pub(super) fn remove_store(dir: &Path) -> Result<(), EngineError> {
+    match std::fs::remove_dir_all(dir) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(EngineError::Program { path: dir.to_path_buf(), source })
+        }
+        _ => Ok(()),
+    }
+}
