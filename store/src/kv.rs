@@ -238,9 +238,9 @@ impl Kv {
         self.db.cf_handle(name).expect("invariant: every family is opened with the database")
     }
 
-    /// Whether the family is there: not every directory that is opened for reading only has all of them.
-    fn has_family(&self, name: &'static str) -> bool {
-        self.db.cf_handle(name).is_some()
+    /// The family, if it is there: not every directory that is opened for reading only has all of them.
+    fn family_if_held(&self, name: &'static str) -> Option<&ColumnFamily> {
+        self.db.cf_handle(name)
     }
 
     fn damaged(&self, detail: String) -> KvError {

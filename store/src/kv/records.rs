@@ -38,8 +38,8 @@ impl Records {
     /// Reads the newest records of the log, as many as a group has, and goes on after the last.
     pub(crate) fn open(kv: Arc<Kv>, tuning: &Tuning) -> Result<Self, KvError> {
         let mut last = None;
-        if kv.has_family(LOG) {
-            let mut entries = kv.db.raw_iterator_cf(kv.family(LOG));
+        if let Some(family) = kv.family_if_held(LOG) {
+            let mut entries = kv.db.raw_iterator_cf(family);
             entries.seek_to_last();
             for _ in 0..GROUP_RECORDS_MAX {
                 let Some(record) = log_record(&kv, &entries)? else { break };
@@ -88,10 +88,8 @@ impl Records {
     /// E1003 if it is not what was written.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         let kv = &*self.kv;
-        if !kv.has_family(RECORDS) {
-            return Ok(None);
-        }
-        let stored = kv.db.get_pinned_cf(kv.family(RECORDS), key).map_err(|source| kv.error(source))?;
+        let Some(family) = kv.family_if_held(RECORDS) else { return Ok(None) };
+        let stored = kv.db.get_pinned_cf(family, key).map_err(|source| kv.error(source))?;
         let decode = |stored: rocksdb::DBPinnableSlice<'_>| match decode_value(key, &stored) {
             Some((_, _, value)) => Ok(value.to_vec()),
             None => Err(damaged_value(kv, key)),
@@ -118,10 +116,8 @@ impl Records {
     /// # Errors
     /// E1003 at the first record that is not what was written.
     pub fn log(&self, from: u64, mut visit: impl FnMut(LogRecord) -> bool) -> Result<(), KvError> {
-        if !self.kv.has_family(LOG) {
-            return Ok(());
-        }
-        let mut entries = self.kv.db.raw_iterator_cf_opt(self.kv.family(LOG), reading_once());
+        let Some(family) = self.kv.family_if_held(LOG) else { return Ok(()) };
+        let mut entries = self.kv.db.raw_iterator_cf_opt(family, reading_once());
         entries.seek(from.to_be_bytes());
         while let Some(record) = log_record(&self.kv, &entries)? {
             if !visit(record) {
@@ -216,14 +212,12 @@ impl Records {
         mut visit: impl FnMut(&[u8], u64, u32, &[u8]) -> Result<bool, KvError>,
     ) -> Result<(), KvError> {
         let kv = &*self.kv;
-        if !kv.has_family(RECORDS) {
-            return Ok(());
-        }
+        let Some(family) = kv.family_if_held(RECORDS) else { return Ok(()) };
         let mut options = ReadOptions::default();
         if let Some(end) = end {
             options.set_iterate_upper_bound(end);
         }
-        let mut entries = kv.db.raw_iterator_cf_opt(kv.family(RECORDS), options);
+        let mut entries = kv.db.raw_iterator_cf_opt(family, options);
         entries.seek(start);
         while let Some((key, stored)) = entries.item() {
             let (sequence, crc, value) = decode_value(key, stored).ok_or_else(|| damaged_value(kv, key))?;
