@@ -19,7 +19,8 @@
 //! *A failed sync ends writing.* After a failed `fsync` the kernel may have dropped the pages and marked them clean, so a
 //! second one that succeeds proves nothing (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
 //! All later writes are refused; reads go on; the next open reads what the device has. A full disk is the exception: RocksDB
-//! leaves that log behind, writes what it holds in memory into tables, and goes on with a new log when there is room.
+//! itself refuses writes until it has brought what it holds in memory into tables, so no second sync of that log is trusted.
+//! It does not always get there when there is room again; then opening the store does.
 //!
 //! *A failed write may be there.* Its record can have reached the log before the sync failed. It was not acknowledged.
 

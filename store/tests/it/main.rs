@@ -3,6 +3,7 @@
 
 mod directory;
 mod flows;
+mod full_disk;
 mod history;
 mod ingest;
 mod oracle;
