@@ -125,7 +125,7 @@ proptest! {
 fn the_largest_value_and_the_empty_one_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let large: Vec<u8> = (0..VALUE_BYTES_MAX).map(|at| (at * 31 >> 3) as u8).collect();
+    let large: Vec<u8> = (0..VALUE_BYTES_MAX).map(|at| ((at * 31) >> 3) as u8).collect();
     store.records().put(b"large", &large, Durability::Wal).unwrap();
     store.records().put(b"", b"", Durability::Wal).unwrap();
     let error = store.records().put(b"larger", &vec![0; VALUE_BYTES_MAX + 1], Durability::Wal).unwrap_err();
