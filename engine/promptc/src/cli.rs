@@ -112,7 +112,6 @@ enum Color {
 }
 
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "one value per process")]
 enum Verb {
     /// Write a small program that runs without any download, and a test
     New(new::NewArgs),

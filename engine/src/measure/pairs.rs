@@ -432,7 +432,9 @@ mod tests {
             waits: false,
         };
         let plan = Plan { pairs: 20, pairs_max: 60, rule: Rule::default(), seed: 0 };
-        let open = |factors: &[f64]| still_open(&[one.clone()], &plan, Against::Itself(factors)).unwrap()[0];
+        let open = |factors: &[f64]| {
+            still_open(std::slice::from_ref(&one), &plan, Against::Itself(factors)).unwrap()[0]
+        };
         assert!(!open(&[1.5]) && open(&[1.05]));
         assert_eq!(
             judge_in_looks(&[one.slowed(1.5)], &plan).unwrap()[0].judged.unwrap().verdict,

@@ -5,6 +5,9 @@ mod bench;
 mod cli;
 mod disturbed;
 mod generated;
+mod job;
 mod pairs;
+#[cfg(target_os = "linux")]
+mod power_cut;
 mod report;
 mod stress;

@@ -225,7 +225,7 @@ impl Against<'_> {
     }
 
     fn pair(&mut self, compared: &Compared, attempt: u16) -> Result<(), EngineError> {
-        let is_theirs_first = attempt % 2 == 0;
+        let is_theirs_first = attempt.is_multiple_of(2);
         let mut theirs = Vec::new();
         if is_theirs_first {
             theirs = self.theirs(compared, attempt)?;

@@ -74,7 +74,7 @@ pub(super) fn crash(args: &CrashArgs, common: &Common) -> Outcome {
     let started_at = now();
     let step = args.cycles.div_ceil(LINES);
     let show = |report: &CrashReport| {
-        if listener.moves() || report.cycles % step == 0 {
+        if listener.moves() || report.cycles.is_multiple_of(step) {
             let CrashReport { cycles, acknowledged, finding, .. } = report;
             let wrong = finding.lost + finding.half_batches;
             listener
