@@ -114,6 +114,11 @@ impl From<DataFusionError> for EngineError {
                 arrow::error::ArrowError::ExternalError(inner) => external(inner),
                 other => Self::internal("the plan", DataFusionError::ArrowError(Box::new(other), trace)),
             },
+            other if is_disk_full(&other) => Self::Store {
+                code: "E1004",
+                message: format!("disk full: {}", other.strip_backtrace()),
+                help: Some("free space on this device and run again: finished parts are kept".into()),
+            },
             DataFusionError::Shared(inner) => Self::internal("the plan", inner),
             DataFusionError::ResourcesExhausted(message) => Self::Store {
                 code: "E1004",
@@ -123,6 +128,18 @@ impl From<DataFusionError> for EngineError {
             other => Self::internal("the plan", other),
         }
     }
+}
+
+/// Whether the system's answer at the root is that there is no room: for what is spilled, or its folder.
+fn is_disk_full(error: &DataFusionError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(found) = cause {
+        if let Some(io) = found.downcast_ref::<std::io::Error>() {
+            return matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+        }
+        cause = found.source();
+    }
+    false
 }
 
 /// The error of ours inside a box that a library passed on.
@@ -144,5 +161,19 @@ fn external(inner: Box<dyn std::error::Error + Send + Sync>) -> EngineError {
 impl From<arrow::error::ArrowError> for EngineError {
     fn from(error: arrow::error::ArrowError) -> Self {
         Self::from(DataFusionError::from(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_under_the_plan_is_named() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = EngineError::from(DataFusionError::IoError(full).context("spilling"));
+        assert_eq!(error.code(), "E1004");
+        let other = std::io::Error::from(std::io::ErrorKind::NotFound);
+        assert_eq!(EngineError::from(DataFusionError::IoError(other)).code(), "E2001");
     }
 }

@@ -92,6 +92,28 @@ pub fn sync_folder(folder: &Path) -> Result<(), MediumError> {
         .map_err(|source| MediumError::new("sync folder", folder, source))
 }
 
+/// Lets two names of one folder change places: one step on Linux, where the file system can; else three renames, of which a kill can
+/// leave the first without the others. The names are durable after [`sync_folder`].
+pub fn exchange(one: &Path, other: &Path) -> Result<(), MediumError> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+            Ok(()) => return Ok(()),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(MediumError::new("replace", other, error.into())),
+        }
+    }
+    let aside = Hidden::beside(other);
+    let rename = |from: &Path, to: &Path| {
+        fs::rename(from, to).map_err(|source| MediumError::new("replace", to, source))
+    };
+    rename(other, &aside)?;
+    rename(one, other)?;
+    rename(&aside, one)
+}
+
 /// A new file beside its target, not visible under the target's name before [`AsideFile::publish`].
 #[derive(Debug)]
 pub struct AsideFile {

@@ -154,10 +154,12 @@ impl Run<'_> {
         found.or_else(|| graph.node(id).labels.first().cloned()).unwrap_or_else(|| format!("node {}", id.0))
     }
 
-    /// Files and folders of the store that this plan refers to, for the ledger.
+    /// Files and folders of the store that this plan refers to, for the ledger. An index that no stage needed, since what is made
+    /// with it was there, may never have been built.
     pub(super) fn used_files(&self) -> Vec<String> {
+        let is_there = |folder: &String| self.ctx.store.dir().join(folder).exists();
         let name = |node: &Node| match &node.op {
-            Op::Index(params) => Some(self.index_folder(node.id, params)),
+            Op::Index(params) => Some(self.index_folder(node.id, params)).filter(is_there),
             _ if node.schema.is_empty() || !self.is_stage(node.id) => None,
             _ => Some(format!("flows/{}.parquet", self.stream_fp(node.id))),
         };

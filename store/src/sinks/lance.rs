@@ -3,15 +3,18 @@
 //! ```text
 //! batches --thread--> .<name>.tmp-*/  (a dataset of its own) --finish--> no target: synced, renamed
 //!                                                            \--> target: compared row by row; equal: dropped
-//!                                                                 else written into the target as its next version
+//!                                                                 else a twin of the target (hard links) gets the next
+//!                                                                 version, is synced, and changes places with it
 //! ```
 //!
 //! With `overwrite` the new version holds exactly the rows of the stream. Without it rows whose key the stream does not
 //! have stay (merge by key). Older versions stay readable in the dataset.
 //!
-//! Lance does not sync what it writes on a local disk. A first version is synced before it gets its name. A further
-//! version is committed by Lance's own rename and synced after it: a kill leaves the old or the new version, a power cut
-//! within that moment may leave a manifest without content, which Lance then refuses to open.
+//! # Decisions
+//! *A twin, and not the target, gets the next version.* Lance does not sync what it writes on a local disk: a power cut within
+//! its commit can leave a manifest without content, and then nothing of the dataset opens, older versions included. Lance
+//! never changes a file, so hard links make a twin for the price of its names; what stands under the target's name is
+//! synced always. A kill or a power cut leaves the old or the new versions.
 
 use super::{Sink, SinkError, SinkReport, SinkSpec};
 use crate::medium::{self, Hidden, MediumError};
@@ -129,9 +132,17 @@ impl Sink for Lance {
         let changed = if self.target.exists() {
             let (staging, target) = (self.staging.0.to_path_buf(), self.target.clone());
             let key = if self.overwrite { None } else { Some(self.key.clone()) };
+            let twin = Staging(Hidden::beside(&self.target));
+            let twin_path = twin.0.to_path_buf();
             // A thread without a runtime of its own, whatever thread the caller stands on.
-            let worker = std::thread::spawn(move || block_on(&target, update(&staging, &target, key)));
-            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
+            let worker =
+                std::thread::spawn(move || block_on(&target, update(&staging, &target, &twin_path, key)));
+            let changed = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            if changed {
+                sync_tree(&twin.0)?;
+                medium::exchange(&twin.0, &self.target)?;
+            }
+            changed
         } else {
             sync_tree(&self.staging.0)?;
             fs::rename(&*self.staging.0, &self.target)
@@ -139,7 +150,6 @@ impl Sink for Lance {
             true
         };
         if changed {
-            sync_tree(&self.target)?;
             medium::sync_folder(self.target.parent().unwrap_or(Path::new(".")))?;
         }
         let bytes = tree_bytes(&self.target);
@@ -178,14 +188,21 @@ async fn write_all(path: &Path, schema: SchemaRef, batches: Receiver<RecordBatch
     Ok(())
 }
 
-/// Brings the target to the rows of the staged dataset; `false` if it holds them already.
-async fn update(staging: &Path, target: &Path, key: Option<Vec<String>>) -> Result<bool, SinkError> {
+/// Brings a twin of the target to the rows of the staged dataset; `false`, and no twin, if the target holds them already.
+async fn update(
+    staging: &Path,
+    target: &Path,
+    twin: &Path,
+    key: Option<Vec<String>>,
+) -> Result<bool, SinkError> {
     let fail = |error: lance::Error| failed(target, &error);
     let staged = Dataset::open(uri(staging)?).await.map_err(fail)?;
     let current = Dataset::open(uri(target)?).await.map_err(fail)?;
     if is_equal(&staged, &current).await.map_err(fail)? {
         return Ok(false);
     }
+    drop(current);
+    link_tree(target, twin)?;
     let mut scanner = staged.scan();
     scanner.scan_in_order(true);
     let stream = scanner.try_into_stream().await.map_err(fail)?;
@@ -193,13 +210,14 @@ async fn update(staging: &Path, target: &Path, key: Option<Vec<String>>) -> Resu
     match key {
         None => {
             let params = WriteParams { mode: WriteMode::Overwrite, ..Default::default() };
-            lance::dataset::InsertBuilder::new(uri(target)?)
+            lance::dataset::InsertBuilder::new(uri(twin)?)
                 .with_params(&params)
                 .execute_stream(stream)
                 .await
                 .map_err(fail)?;
         }
         Some(key) => {
+            let current = Dataset::open(uri(twin)?).await.map_err(fail)?;
             MergeInsertBuilder::try_new(Arc::new(current), key)
                 .map_err(fail)?
                 .when_matched(WhenMatched::UpdateAll)
@@ -263,6 +281,22 @@ impl Rows {
         }
         Ok(Some(batch.slice(0, count)))
     }
+}
+
+/// The same files under other names; copies where the file system has no hard links.
+fn link_tree(from: &Path, to: &Path) -> Result<(), MediumError> {
+    let fail = |source| MediumError::new("write", to, source);
+    fs::create_dir_all(to).map_err(fail)?;
+    for entry in fs::read_dir(from).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let (path, twin) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type().map_err(fail)?.is_dir() {
+            link_tree(&path, &twin)?;
+        } else if fs::hard_link(&path, &twin).is_err() {
+            fs::copy(&path, &twin).map_err(fail)?;
+        }
+    }
+    Ok(())
 }
 
 /// Syncs every file and folder below `folder`, and the folder.

@@ -16,6 +16,8 @@ use crate::job::{Job, plain_files};
 /// Cuts without `PROMPTC_TEST_CUTS`.
 const CUTS: u64 = 3;
 const IMAGE_BYTES: u64 = 256 << 20;
+/// Cuts after which a new disk is taken: an output keeps its versions.
+const CUTS_OF_A_DISK: u64 = 50;
 
 /// A mounted image.
 struct Disk {
@@ -52,6 +54,26 @@ impl Drop for Disk {
     fn drop(&mut self) {
         // A mount that stays is the system's to report; the temporary folder then stays too.
         let _ = Command::new("umount").arg(&self.mount).status();
+    }
+}
+
+/// A job on a disk of its own. The disk goes first.
+struct Place {
+    disk: Disk,
+    job: Job,
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(disk) = Disk::make(folder.path()) else {
+            eprintln!("skipped: this user may not mount a file system");
+            return None;
+        };
+        let home = disk.mount.join("job");
+        std::fs::create_dir(&home).unwrap();
+        Some(Self { disk, job: Job::inside(&home), folder })
     }
 }
 
@@ -113,16 +135,14 @@ fn lost(one: &Path, other: &Path) -> usize {
 
 #[test]
 fn a_run_that_ended_survives_a_power_cut() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some(disk) = Disk::make(folder.path()) else {
-        eprintln!("skipped: this user may not mount a file system");
-        return;
-    };
-    let home = disk.mount.join("job");
-    std::fs::create_dir(&home).unwrap();
-    let mut job = Job::inside(&home);
+    let Some(mut place) = Place::new() else { return };
     let mut unsynced_lost = 0;
     for number in 0..cuts() {
+        if number > 0 && number.is_multiple_of(CUTS_OF_A_DISK) {
+            place = Place::new().expect("what one disk allowed, another does");
+        }
+        let Place { disk, job, folder } = &mut place;
+        let home = job.folder().to_owned();
         job.change();
         sync(&home);
         job.finish(&home.join(".promptc"), None);
@@ -165,14 +185,8 @@ fn a_run_that_ended_survives_a_power_cut() {
 
 #[test]
 fn a_run_that_was_cut_off_is_gone_on_with() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some(disk) = Disk::make(folder.path()) else {
-        eprintln!("skipped: this user may not mount a file system");
-        return;
-    };
-    let home = disk.mount.join("job");
-    std::fs::create_dir(&home).unwrap();
-    let mut job = Job::inside(&home);
+    let Some(Place { disk, mut job, folder }) = Place::new() else { return };
+    let home = job.folder().to_owned();
     let store = home.join(".promptc");
     let started = Instant::now();
     job.finish(&store, None);
