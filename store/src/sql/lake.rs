@@ -5,12 +5,13 @@
 //!                                                           each byte verified by SealedFile --^
 //! ```
 //!
-//! Which files count is decided when the session is made; their footers are read when a query is planned. A query for one
-//! run therefore opens that run's file and no other.
+//! Which files count is decided when the session is made; their footers are read when a query first needs them. A query for
+//! one run therefore opens that run's file and no other.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, BooleanArray, StringArray};
 use arrow::datatypes::SchemaRef;
@@ -44,17 +45,34 @@ use crate::flows::seal::SealedFile;
 use crate::history::files::Footer;
 use crate::history::{HistoryError, LiveFile, Table};
 
+/// Footers that a table keeps in memory; one of a large file takes some 100 kB.
+const FOOTERS_KEPT: usize = 256;
+
 /// Some live files of one table, all of whose rows count.
 #[derive(Debug)]
 pub(super) struct HistoryTable {
     table: Table,
     schema: SchemaRef,
     files: Vec<LiveFile>,
+    /// Footers that were read: files of a history never change. At most [`FOOTERS_KEPT`].
+    footers: Mutex<HashMap<PathBuf, Footer>>,
 }
 
 impl HistoryTable {
     pub(super) fn new(table: Table, files: Vec<LiveFile>) -> Self {
-        Self { table, schema: table.schema(), files }
+        Self { table, schema: table.schema(), files, footers: Mutex::default() }
+    }
+
+    fn footer(&self, path: &Path) -> Result<Footer> {
+        let mut footers = self.footers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(footer) = footers.get(path) {
+            return Ok(footer.clone());
+        }
+        let footer = Footer::open(path, self.table).map_err(external)?;
+        if footers.len() < FOOTERS_KEPT {
+            footers.insert(path.to_owned(), footer.clone());
+        }
+        Ok(footer)
     }
 
     /// The files whose runs may satisfy the filters.
@@ -141,7 +159,7 @@ impl TableProvider for HistoryTable {
         let mut files = Vec::new();
         let mut row_count = 0;
         for file in self.chosen(state, filters)? {
-            let footer = Footer::open(&file.path, self.table).map_err(external)?;
+            let footer = self.footer(&file.path)?;
             row_count += footer.row_count;
             if footer.row_count > 0 {
                 files.push(partitioned(footer, &self.schema));
