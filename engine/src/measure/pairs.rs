@@ -329,6 +329,20 @@ pub fn rows(
 mod tests {
     use super::*;
 
+    fn unmeasured() -> Measured {
+        Measured {
+            target: "t".into(),
+            title: "t".into(),
+            quantity: Quantity::default(),
+            pairs: vec![],
+            walls: vec![],
+            code: ("a".into(), "b".into()),
+            error: None,
+            judged: None,
+            waits: false,
+        }
+    }
+
     #[test]
     fn looks_come_after_every_so_many_pairs() {
         let plan = |pairs, pairs_max| Plan { pairs, pairs_max, rule: Rule::default(), seed: 0 };
@@ -344,17 +358,7 @@ mod tests {
         let mut noise = |share: f64| (share * (random.next() as f64 / u64::MAX as f64 - 0.5)).exp();
         let clear: Vec<(f64, f64)> = (0..60).map(|_| (100.0 * noise(0.02), 120.0 * noise(0.02))).collect();
         let noisy: Vec<(f64, f64)> = (0..60).map(|_| (100.0 * noise(2.0), 100.0 * noise(2.0))).collect();
-        let one = |pairs| Measured {
-            target: "t".into(),
-            title: "t".into(),
-            quantity: Quantity::default(),
-            pairs,
-            walls: vec![],
-            code: ("a".into(), "a".into()),
-            error: None,
-            judged: None,
-            waits: false,
-        };
+        let one = |pairs| Measured { pairs, ..unmeasured() };
         let plan = Plan { pairs: 20, pairs_max: 60, rule: Rule::default(), seed: 0 };
         let seen = judge_in_looks(&[one(clear), one(noisy)], &plan).unwrap();
         let outcome = |one: &Measured| (one.pairs.len(), one.judged.map(|judged| judged.verdict));
@@ -369,17 +373,7 @@ mod tests {
             value: 1.0,
             wall_ns: None,
         };
-        let mut one = Measured {
-            target: "t".into(),
-            title: "t".into(),
-            quantity: Quantity::default(),
-            pairs: vec![],
-            walls: vec![],
-            code: ("a".into(), "b".into()),
-            error: None,
-            judged: None,
-            waits: false,
-        };
+        let mut one = unmeasured();
         one.add(observation("cpu_ns"), observation("cpu_ns"));
         assert_eq!((one.quantity.metric.as_str(), one.pairs.len()), ("cpu_ns", 1));
         one.add(observation("cpu_ns"), observation("wall_ns"));

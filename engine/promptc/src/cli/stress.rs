@@ -37,6 +37,27 @@ enum StressVerb {
     /// The process that `crash` kills
     #[command(hide = true)]
     CrashChild(crash::ChildArgs),
+    /// Not in this build
+    #[command(hide = true)]
+    Compile(AbsentArgs),
+    /// Not in this build
+    #[command(hide = true)]
+    Serve(AbsentArgs),
+    /// Not in this build
+    #[command(hide = true)]
+    Soak(AbsentArgs),
+}
+
+/// Whatever a verb that is not there was given.
+#[derive(Args)]
+struct AbsentArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    _given: Vec<String>,
+}
+
+/// The documents name these verbs, and scripts in `benches/` call them.
+fn absent(verb: &str) -> Outcome {
+    Err(EngineError::Unavailable { area: "serve".into(), what: format!("the verb `stress {verb}`") })
 }
 
 pub(super) fn stress(args: &StressArgs, common: &Common) -> Outcome {
@@ -44,6 +65,9 @@ pub(super) fn stress(args: &StressArgs, common: &Common) -> Outcome {
         StressVerb::Crash(crash_args) => crash::crash(crash_args, common),
         StressVerb::Storage(storage_args) => storage::storage(storage_args, common),
         StressVerb::CrashChild(child_args) => crash::child(child_args),
+        StressVerb::Compile(_) => absent("compile"),
+        StressVerb::Serve(_) => absent("serve"),
+        StressVerb::Soak(_) => absent("soak"),
     }
 }
 

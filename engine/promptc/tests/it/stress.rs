@@ -141,3 +141,19 @@ fn a_folder_with_something_in_it_is_left_alone() {
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn verbs_that_are_not_there_say_so_with_a_code() {
+    for args in
+        [["compile", "--prompts", "1000000"], ["serve", "--clients", "1000"], ["soak", "--minutes", "30"]]
+    {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_promptc"))
+            .arg("stress")
+            .args(args)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("E2002"), "{said}");
+        assert!(said.contains(&format!("`stress {}`", args[0])), "{said}");
+    }
+}
