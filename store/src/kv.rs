@@ -30,6 +30,7 @@
 mod codec;
 mod group_commit;
 pub mod ledger;
+mod log;
 pub mod records;
 pub mod rows;
 mod tuning;
@@ -47,6 +48,7 @@ pub use codec::{
 };
 pub use group_commit::{Ack, WriteCounts};
 pub use ledger::Ledger;
+pub use log::LOG_RECORDS_KEPT;
 pub use records::{Records, Verified};
 pub use rows::{CacheCounts, RowCache};
 pub use tuning::{Compression, Durability, GROUP_RECORDS_MAX, Tuning};

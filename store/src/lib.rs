@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`open`] | which directory is this, whose is it, which version wrote it |
 //! | [`kv`] | what was acknowledged; what did an earlier build compute for this row; which files belong to the last build |
+//! | [`documents`] | which of the records hold these words, which are nearest (derived from the log) |
 //! | [`flows`] | what are the rows of a named stream (Parquet) |
 //! | [`vectors`] | which vectors are nearest (Lance) |
 //! | [`text`] | which texts hold these words (Tantivy) |
@@ -39,6 +40,7 @@
 #![forbid(unsafe_code)]
 
 pub mod doctor;
+pub mod documents;
 pub mod flows;
 pub mod history;
 pub mod kv;

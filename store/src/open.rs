@@ -9,6 +9,7 @@
 //! One process writes at a time; several may read together while none writes. The lock is the system's (it ends with the
 //! process), the process id in the file is for the message only.
 
+use crate::documents::OpenNames;
 use crate::kv::{Kv, KvError, Ledger, Records, RowCache, Tuning};
 use crate::medium::{self, MediumError};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -147,6 +148,7 @@ pub struct Store {
     rows: RowCache,
     ledger: Ledger,
     records: Records,
+    open_documents: OpenNames,
     read_only: bool,
 }
 
@@ -172,7 +174,15 @@ impl Store {
         let rows = RowCache::open(kv.clone(), options.cache_bytes)?;
         let ledger = Ledger::open(kv.clone());
         let records = Records::open(kv, tuning)?;
-        Ok(Self { dir: dir.to_path_buf(), rows, ledger, records, read_only: options.read_only })
+        let open_documents = OpenNames::default();
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            rows,
+            ledger,
+            records,
+            open_documents,
+            read_only: options.read_only,
+        })
     }
 
     /// The store's folder.
@@ -213,6 +223,16 @@ impl Store {
     /// Folder of the Tantivy indexes.
     pub fn text_dir(&self) -> PathBuf {
         self.dir.join(Folder::Text.name())
+    }
+
+    /// Folder of the indexes that are derived from the log.
+    pub fn documents_dir(&self) -> PathBuf {
+        self.dir.join("documents")
+    }
+
+    /// Collections of documents that have an owner.
+    pub(crate) fn open_documents(&self) -> &OpenNames {
+        &self.open_documents
     }
 
     /// Folder for files that are not yet published, and for spills. On the same file system as the others; emptied by the

@@ -106,6 +106,14 @@ pub enum TextError {
         #[source]
         source: TantivyError,
     },
+    /// It does not hold what it is derived from.
+    #[error("text index {}: {detail}", dir.display())]
+    Differs {
+        /// The index folder.
+        dir: PathBuf,
+        /// What differs.
+        detail: String,
+    },
     /// The rows to add could not be read; the index is as it was.
     #[error("text index {}: {source}", dir.display())]
     Rows {
@@ -121,6 +129,7 @@ impl TextError {
     /// The code of the language reference under which this error is explained.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Differs { .. } => "E1003",
             Self::DiskFull { .. } => "E1004",
             Self::Io { .. } => "E2501",
             Self::Params { .. } | Self::Tantivy { .. } | Self::Rows { .. } => "E2001",
@@ -133,7 +142,7 @@ impl TextError {
             Self::Params { .. } => "change the declaration of the index",
             Self::DiskFull { .. } => "free space on this device and run again: the index is as it was",
             Self::Rows { .. } => "see the reason; the index is as it was",
-            Self::Io { .. } | Self::Tantivy { .. } => {
+            Self::Io { .. } | Self::Tantivy { .. } | Self::Differs { .. } => {
                 "remove the folder and run again: the index is built anew"
             }
         }
@@ -257,6 +266,16 @@ impl TextIndex {
     /// Number of texts.
     pub fn rows(&self) -> u64 {
         self.snapshot.row_count()
+    }
+
+    /// Identity and number of words of every row, in no particular order.
+    pub fn row_lengths(&self) -> impl Iterator<Item = (RowId, u64)> {
+        self.snapshot.row_lengths()
+    }
+
+    /// Number of words that `text` has in this index.
+    pub fn word_count(&self, text: &str) -> u64 {
+        self.analyzer.tokens(text).len() as u64
     }
 
     /// Removes and adds rows in one commit that also stores `state`. A row of `added` replaces the row of the same identity.

@@ -26,8 +26,8 @@
 
 use super::codec::Batch;
 use super::tuning::{Durability, GROUP_RECORDS_MAX, Tuning};
-use super::{Kv, KvError, LOG, RECORDS};
-use rocksdb::{WriteBatch, WriteOptions};
+use super::{FAMILIES, Kv, KvError, LOG, RECORDS};
+use rocksdb::{FlushOptions, WriteBatch, WriteOptions};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -71,6 +71,9 @@ pub(super) struct GroupCommit {
     arrived: Condvar,
     /// Writers wait here for a place in the queue.
     room: Condvar,
+    /// Whether there are writes that are in no log of RocksDB's and perhaps in no table. Held while such a write is made, so
+    /// that whoever sees it finds it said here.
+    has_unlogged: Mutex<bool>,
     #[cfg(test)]
     fault: Mutex<Option<KvError>>,
 }
@@ -119,13 +122,14 @@ enum Turn {
 }
 
 impl GroupCommit {
-    pub(super) fn new(kv: Arc<Kv>, tuning: &Tuning, next_sequence: u64) -> Self {
+    /// The first write is number 1, or what [`GroupCommit::begin_at`] says.
+    pub(super) fn new(kv: Arc<Kv>, tuning: &Tuning) -> Self {
         let queue = Queue {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             is_led: false,
             wanted: None,
-            next_sequence,
+            next_sequence: 1,
             active_writers: 1,
             sync_time: tuning.group_wait,
             stopped: None,
@@ -138,9 +142,15 @@ impl GroupCommit {
             queue: Mutex::new(queue),
             arrived: Condvar::new(),
             room: Condvar::new(),
+            has_unlogged: Mutex::new(false),
             #[cfg(test)]
             fault: Mutex::new(None),
         }
+    }
+
+    /// Numbers the next write, before there was one.
+    pub(super) fn begin_at(&self, next_sequence: u64) {
+        lock(&self.queue).next_sequence = next_sequence;
     }
 
     /// Number of the last write that was acknowledged or failed.
@@ -173,6 +183,31 @@ impl GroupCommit {
         match ticket.turn() {
             Turn::Done(result) => result,
             Turn::Leads(batch) => self.lead(lock(&self.queue), batch, durability),
+        }
+    }
+
+    /// Brings what is written to the device: tables for what RocksDB's log does not have, then a sync of that log.
+    pub(super) fn sync(&self) -> Result<(), KvError> {
+        let kv = &*self.kv;
+        kv.check_writable()?;
+        if let Some(cause) = lock(&self.queue).stopped.clone() {
+            return Err(KvError::Stopped { path: kv.path.clone(), cause });
+        }
+        let mut has_unlogged = lock(&self.has_unlogged);
+        if *has_unlogged {
+            let families = FAMILIES.map(|name| kv.family(name));
+            kv.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|source| kv.error(source))?;
+            *has_unlogged = false;
+        }
+        drop(has_unlogged);
+        match kv.db.flush_wal(true).map_err(|source| kv.error(source)) {
+            Ok(()) => Ok(()),
+            Err(full @ KvError::Full { .. }) => Err(full),
+            Err(error) => {
+                let cause = error.to_string();
+                lock(&self.queue).stopped = Some(cause.clone());
+                Err(KvError::SyncFailed { path: kv.path.clone(), detail: cause })
+            }
         }
     }
 
@@ -282,7 +317,12 @@ impl GroupCommit {
         let mut options = WriteOptions::default();
         options.set_sync(durability.is_synced());
         options.disable_wal(durability == Durability::None);
-        match kv.db.write_opt(together, &options).map_err(|source| kv.error(source)) {
+        let unlogged = (durability == Durability::None).then(|| lock(&self.has_unlogged));
+        let written = kv.db.write_opt(together, &options);
+        if let Some(mut has_unlogged) = unlogged {
+            *has_unlogged = true;
+        }
+        match written.map_err(|source| kv.error(source)) {
             Ok(()) => Ok(crcs),
             Err(full @ KvError::Full { .. }) => Err(full),
             Err(error) if durability.is_synced() => {
@@ -384,7 +424,7 @@ mod tests {
     use super::*;
 
     fn group_commit(dir: &std::path::Path, tuning: &Tuning) -> Arc<GroupCommit> {
-        Arc::new(GroupCommit::new(Kv::open(dir, false, None).unwrap(), tuning, 1))
+        Arc::new(GroupCommit::new(Kv::open(dir, false, None).unwrap(), tuning))
     }
 
     fn put(key: &[u8]) -> Batch {

@@ -19,8 +19,8 @@ use std::sync::Arc;
 /// The log and its records. Cheap to clone; may be used from any thread.
 #[derive(Debug, Clone)]
 pub struct Records {
-    kv: Arc<Kv>,
-    writes: Arc<GroupCommit>,
+    pub(super) kv: Arc<Kv>,
+    pub(super) writes: Arc<GroupCommit>,
 }
 
 /// What [`Records::verify`] read.
@@ -47,10 +47,13 @@ impl Records {
                 entries.prev();
             }
         }
-        let next = last.map_or(Some(1), |last: u64| last.checked_add(1));
-        let next = next.ok_or_else(|| kv.damaged("the log has no sequence left".into()))?;
-        let writes = Arc::new(GroupCommit::new(kv.clone(), tuning, next));
-        Ok(Self { kv, writes })
+        let writes = Arc::new(GroupCommit::new(kv.clone(), tuning));
+        let records = Self { kv, writes };
+        let last = last.unwrap_or(0).max(records.trimmed()?);
+        let next = last.checked_add(1);
+        let next = next.ok_or_else(|| records.kv.damaged("the log has no sequence left".into()))?;
+        records.writes.begin_at(next);
+        Ok(records)
     }
 
     /// Puts one value.
@@ -157,12 +160,14 @@ impl Records {
     }
 
     /// Reads everything and compares: every record of the log and every value has its checksum, and `records` holds exactly
-    /// what the log says. For a store that nobody writes meanwhile. Memory: the keys.
+    /// what the log says; of what it said before it was trimmed, values alone can be compared. For a store that nobody writes
+    /// meanwhile. Memory: the keys.
     ///
     /// # Errors
     /// E1003 with what differs first.
     pub fn verify(&self) -> Result<Verified, KvError> {
         let mut verified = Verified::default();
+        let trimmed = self.trimmed()?;
         let mut first = None;
         let mut last = 0;
         // Of each key: sequence, bytes and checksum of the newest put.
@@ -189,6 +194,7 @@ impl Records {
                     "record `{}` is of write {sequence}, by the log of {logged}",
                     key.escape_ascii()
                 ))),
+                None if sequence <= trimmed => Ok(true),
                 None => Err(self.kv.damaged(format!(
                     "record `{}` of write {sequence} is not in the log",
                     key.escape_ascii()
@@ -202,6 +208,11 @@ impl Records {
                 Err(self.kv.damaged(format!("record `{key}` of write {sequence} is missing")))
             }
         }
+    }
+
+    /// The error for a record whose bytes are whole and make no sense to whom they belong.
+    pub(crate) fn damaged(&self, detail: String) -> KvError {
+        self.kv.damaged(detail)
     }
 
     /// Key, sequence, checksum and value of each record from `start` to before `end`.
@@ -231,7 +242,7 @@ impl Records {
 }
 
 /// The log record that an iterator stands on; `None` beyond the ends.
-fn log_record(kv: &Kv, entries: &DBRawIterator<'_>) -> Result<Option<LogRecord>, KvError> {
+pub(super) fn log_record(kv: &Kv, entries: &DBRawIterator<'_>) -> Result<Option<LogRecord>, KvError> {
     match entries.item() {
         Some((key, value)) => decode_log(key, value).map(Some).map_err(|detail| kv.damaged(detail)),
         None => entries.status().map(|()| None).map_err(|source| kv.error(source)),

@@ -71,6 +71,15 @@ impl Snapshot {
         self.row_count
     }
 
+    /// Identity and length in tokens of every present document.
+    pub(super) fn row_lengths(&self) -> impl Iterator<Item = (RowId, u64)> {
+        self.segments.iter().flat_map(|segment| {
+            let is_alive = |doc: &u32| segment.alive.as_ref().is_none_or(|alive| alive.is_alive(*doc));
+            let docs = (0..segment.lengths.len() as u32).filter(is_alive);
+            docs.map(|doc| (segment.row(doc), u64::from(segment.lengths[doc as usize])))
+        })
+    }
+
     /// The `k` best rows for the counted `terms`; see [`super::TextIndex::search`].
     pub(super) fn search(
         &self,

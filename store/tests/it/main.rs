@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod directory;
+mod documents;
 mod flows;
 mod full_disk;
 mod history;
