@@ -1,6 +1,6 @@
 //! Errors of the store as errors of a run: code, message and help are kept.
 
-use promptc_store::{flows, history, kv, open, sinks, sources, text, vectors};
+use promptc_store::{documents, flows, history, kv, open, sinks, sources, text, vectors};
 
 use crate::error::EngineError;
 
@@ -32,6 +32,12 @@ pub fn text(error: text::TextError) -> EngineError {
 /// A vector index.
 #[must_use]
 pub fn vectors(error: vectors::VectorError) -> EngineError {
+    store(error.code(), &error, error.help())
+}
+
+/// A collection of documents.
+#[must_use]
+pub fn documents(error: documents::DocumentsError) -> EngineError {
     store(error.code(), &error, error.help())
 }
 

@@ -42,7 +42,7 @@ use crate::open::Store;
 use crate::text::{TextError, TextIndex, TextParams};
 use crate::vectors::{Metric, VectorError, VectorIndex, VectorParams};
 pub use apply::{Derived, Step, trim};
-pub use check::Agreement;
+pub use check::{Agreement, Standing, standings};
 
 /// Longest name of a collection: it is a folder, and stands in every key.
 const NAME_BYTES_MAX: usize = 64;
@@ -60,6 +60,18 @@ pub struct DocumentParams {
     pub text: Option<TextParams>,
     /// Metric and dimension of the vectors; none: documents have no vector.
     pub vectors: Option<(Metric, usize)>,
+}
+
+impl DocumentParams {
+    /// The indexes that it asks for.
+    #[must_use]
+    pub fn derived(&self) -> Vec<Derived> {
+        let is_wanted = |derived: &Derived| match derived {
+            Derived::Text => self.text.is_some(),
+            Derived::Vectors => self.vectors.is_some(),
+        };
+        Derived::ALL.into_iter().filter(is_wanted).collect()
+    }
 }
 
 /// One document.
@@ -221,8 +233,8 @@ impl Documents {
             }
             Some(_) => {}
             None => {
-                let text = codec::encode_params(&params);
-                store.records().put(&params_key(name), text.as_bytes(), Durability::WalFsync)?;
+                let (key, value) = declaration(name, &params);
+                store.records().put(&key, &value, Durability::WalFsync)?;
             }
         }
         Self::open(store, name).await
@@ -432,14 +444,25 @@ impl Documents {
     }
 
     fn key(&self, row: RowId) -> Vec<u8> {
-        let mut key = documents_prefix(&self.name);
-        key.extend_from_slice(&row);
-        key
+        key(&self.name, row)
     }
 
     fn vector_params(&self) -> Option<VectorParams> {
         self.params.vectors.map(|(metric, dim)| VectorParams::flat(metric, dim))
     }
+}
+
+/// Key and value in `records` that declare the collection `name`: what [`Documents::create`] writes.
+#[must_use]
+pub fn declaration(name: &str, params: &DocumentParams) -> (Vec<u8>, Vec<u8>) {
+    (params_key(name), codec::encode_params(params).into_bytes())
+}
+
+/// Key and value in `records` of a document of the collection `name`: what [`Documents::append`] writes. For whoever compares
+/// a store with what it must hold.
+#[must_use]
+pub fn record(name: &str, document: &Document) -> (Vec<u8>, Vec<u8>) {
+    (key(name, row_of(&document.id)), codec::encode(document))
 }
 
 /// What the indexes call the document with this id.
@@ -456,6 +479,12 @@ fn params_key(name: &str) -> Vec<u8> {
 /// What the keys of a collection's documents begin with; 16 bytes of hash follow.
 fn documents_prefix(name: &str) -> Vec<u8> {
     format!("{PREFIX}{name}/").into_bytes()
+}
+
+fn key(name: &str, row: RowId) -> Vec<u8> {
+    let mut key = documents_prefix(name);
+    key.extend_from_slice(&row);
+    key
 }
 
 /// The first key after all that begin with `prefix`, which ends with a byte below 255.

@@ -89,6 +89,7 @@ codes! {
     E1004 "disk full",
     E1005 "store takes no writes",
     E1006 "key, value or batch too large",
+    E1007 "index behind the log",
     E2001 "internal fault (asks for a report)",
     E2002 "area not in this build",
     E2101 "no file matches",

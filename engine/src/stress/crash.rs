@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Durability level, group size, caches, buffers, compression and the number of writers differ by cycle. After RocksDB's
-//! `db_crashtest.py`.
+//! `db_crashtest.py`. In every second cycle a further writer appends documents and applies the log to their indexes ([`documents`]).
 //!
 //! # Decisions
 //! *What the parent knows stays in its memory*, and not in a file: it is never killed itself. A cut of the power needs the
@@ -18,6 +18,7 @@
 
 mod check;
 mod child;
+mod documents;
 mod plan;
 
 use std::io::{BufRead, BufReader};
@@ -138,8 +139,18 @@ fn reopen(
     report.reopen_ns.push(began.elapsed().as_nanos() as f64);
     match opened {
         Ok(store) => {
-            let draw = |writer, number| Operation::draw(options.seed, cycle, writer, number);
-            check(store.records(), plan, &draw, acks, expected)
+            let draw = |writer, number| match writer == plan.writer_count {
+                true => documents::operation(options.seed, cycle, number),
+                false => Operation::draw(options.seed, cycle, writer, number),
+            };
+            let mut finding = check(store.records(), plan, &draw, acks, expected)?;
+            if finding.is_clean() {
+                if let Some(detail) = documents::difference(&store)? {
+                    finding.lost += 1;
+                    finding.detail = Some(detail);
+                }
+            }
+            Ok(finding)
         }
         // A store that does not open has lost everything.
         Err(error) => Ok(Finding {
@@ -163,7 +174,7 @@ fn kill(
         return Err(EngineError::internal("stress", "the child has no pipe"));
     };
     let (ready, is_ready) = mpsc::channel();
-    let writer_count = plan.writer_count as usize;
+    let writer_count = plan.writer_count as usize + usize::from(plan.has_documents);
     let reader = std::thread::spawn(move || read_acks(output, writer_count, &ready));
     if !plan.kills_opening && is_ready.recv_timeout(READY_WITHIN).is_err() {
         // Killing a child that has ended already is no error.

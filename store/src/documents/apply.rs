@@ -130,13 +130,8 @@ impl Documents {
         marks.into_iter().flatten().min().unwrap_or(0)
     }
 
-    /// The indexes that the parameters ask for.
     pub(super) fn derived(&self) -> Vec<Derived> {
-        let is_wanted = |derived: &Derived| match derived {
-            Derived::Text => self.params.text.is_some(),
-            Derived::Vectors => self.params.vectors.is_some(),
-        };
-        Derived::ALL.into_iter().filter(is_wanted).collect()
+        self.params.derived()
     }
 
     /// Opens an index and finds where it goes on: behind the smaller of its own sequence and the watermark. One that is not there,
@@ -408,7 +403,7 @@ pub async fn trim(store: &Store) -> Result<u64, DocumentsError> {
     Ok(records.trim(until)?)
 }
 
-fn mark_name(collection: &str, derived: Derived) -> String {
+pub(super) fn mark_name(collection: &str, derived: Derived) -> String {
     format!("{collection}/{}", derived.name())
 }
 

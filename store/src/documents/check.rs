@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Derived, Documents, DocumentsError, derived_dir, documents_prefix, end_of};
+use super::apply::mark_name;
+use super::{Derived, Documents, DocumentsError, declared, derived_dir, documents_prefix, end_of};
 use crate::flows::RowId;
-use crate::kv::LogRecord;
+use crate::kv::{LogRecord, Records};
 use crate::text::TextError;
 use crate::vectors::VectorError;
 
@@ -15,6 +16,36 @@ pub struct Agreement {
     pub documents: u64,
     /// Sequence at which they agree.
     pub watermark: u64,
+}
+
+/// How far an index has come, as far as its watermark says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Name of the collection.
+    pub collection: String,
+    /// Which of its indexes.
+    pub derived: Derived,
+    /// Sequence that it has applied.
+    pub watermark: u64,
+    /// Newest sequence of the log.
+    pub newest: u64,
+}
+
+/// How far the indexes of all collections have come. Opens none of them.
+///
+/// # Errors
+/// E1003 for damaged records.
+pub fn standings(records: &Records) -> Result<Vec<Standing>, DocumentsError> {
+    let newest = records.newest()?;
+    let mut standings = Vec::new();
+    for collection in Documents::names(records)? {
+        let Some(params) = declared(records, &collection)? else { continue };
+        for derived in params.derived() {
+            let watermark = records.watermark(&mark_name(&collection, derived))?;
+            standings.push(Standing { collection: collection.clone(), derived, watermark, newest });
+        }
+    }
+    Ok(standings)
 }
 
 impl Documents {

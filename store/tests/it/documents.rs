@@ -349,6 +349,7 @@ fn killed_between_commits() {
         let end = runtime.block_on(agrees(&store_dir, kill));
         *ends.entry(end).or_default() += 1;
     }
+    crate::reliability_rows::record("cross_store/documents", &[("kills", kills)], &[("lost_count", "count", 0.0)]);
     println!("{kills} kills, indexes before the next apply: {ends:?}");
 }
 
@@ -359,6 +360,7 @@ async fn agrees(dir: &Path, kill: u64) -> &'static str {
     let began_at = documents.watermark();
     let newest = documents.apply(&mut |_| ()).await.unwrap();
     documents.verify().unwrap_or_else(|error| panic!("kill {kill} in {}: {error}", dir.display()));
+    assert_eq!(documents.notices(), &[] as &[String], "kill {kill}");
     store.records().verify().unwrap();
     let before = answers(&documents);
     for derived in Derived::ALL {

@@ -10,6 +10,7 @@ mod ingest;
 mod oracle;
 mod queries;
 mod records;
+mod reliability_rows;
 mod sinks;
 mod sources;
 mod statistics;

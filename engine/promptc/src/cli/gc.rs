@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use promptc_engine::error::EngineError;
 use promptc_engine::store::doctor::{CollectError, remove, unreferenced};
+use promptc_engine::store::documents;
+use promptc_engine::store_errors;
 
 use super::{Common, Outcome};
 use crate::exit::Exit;
@@ -36,6 +38,10 @@ pub(super) fn gc(args: &GcArgs, common: &Common) -> Outcome {
     }
     let freed = remove(&leftovers).map_err(fault)?;
     eprintln!("removed {} files or folders, {freed} bytes", leftovers.len());
+    let trimmed = common.runtime()?.block_on(documents::trim(&store)).map_err(store_errors::documents)?;
+    if trimmed > 0 {
+        eprintln!("removed {trimmed} records of the log that every index has applied");
+    }
     Ok(Exit::Ok)
 }
 

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use promptc_store::kv::{Ack, Batch, Durability, KvError, Records};
+use promptc_store::open::Store;
 
+use super::documents::{self, Applier};
 use super::plan::{Operation, Plan};
 use crate::error::EngineError;
 use crate::stress::open;
@@ -82,10 +84,14 @@ pub fn child(options: &ChildOptions, output: impl Write + Send) -> Result<(), En
         return Ok(());
     }
     let writer_count = if options.control == Some(Control::Early) { 1 } else { plan.writer_count };
-    let (plan, output, records) = (&plan, &output, store.records());
+    let has_documents = plan.has_documents && options.control.is_none();
+    let (plan, output, store) = (&plan, &output, &store);
     std::thread::scope(|scope| {
-        let write = |writer| scope.spawn(move || write(options, plan, writer, records, output));
-        let writers: Vec<_> = (0..writer_count).map(write).collect();
+        let write = |writer| scope.spawn(move || write(options, plan, writer, store.records(), output));
+        let mut writers: Vec<_> = (0..writer_count).map(write).collect();
+        if has_documents {
+            writers.push(scope.spawn(move || write_documents(options, plan, store, output)));
+        }
         for writer in writers {
             writer.join().map_err(|_| EngineError::internal("a writer", "it panicked"))??;
         }
@@ -123,6 +129,26 @@ fn write(
         if say(output, &format!("{writer} {number} {} {}", ack.sequence, ack.crc)).is_err() {
             break;
         }
+    }
+    Ok(())
+}
+
+/// The writer of documents, numbered after the others.
+fn write_documents(
+    options: &ChildOptions,
+    plan: &Plan,
+    store: &Store,
+    output: &Mutex<impl Write>,
+) -> Result<(), EngineError> {
+    let mut applier = Applier::new()?;
+    let writer = plan.writer_count;
+    for number in 0..OPERATIONS_MAX {
+        let batch = documents::operation(options.seed, options.cycle, number).batch()?;
+        let ack = store.records().write(batch, plan.durability)?;
+        if say(output, &format!("{writer} {number} {} {}", ack.sequence, ack.crc)).is_err() {
+            break;
+        }
+        applier.after(store, number)?;
     }
     Ok(())
 }

@@ -24,6 +24,8 @@ pub(super) struct Plan {
     pub(super) kills_opening: bool,
     /// The cycle begins a new store.
     pub(super) is_fresh: bool,
+    /// One more writer appends documents and brings their indexes up to the log.
+    pub(super) has_documents: bool,
 }
 
 impl Plan {
@@ -56,6 +58,7 @@ impl Plan {
             kill_after: Duration::from_millis(first + random.below(end - first)),
             kills_opening: random.below(8) == 0,
             is_fresh: cycle == 0 || random.below(16) == 0,
+            has_documents: random.coin(),
         }
     }
 }
@@ -125,7 +128,7 @@ fn value(random: &mut Random) -> Vec<u8> {
     value
 }
 
-fn random_of(seed: u64, path: &[u64]) -> Random {
+pub(super) fn random_of(seed: u64, path: &[u64]) -> Random {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes());
     for number in path {
