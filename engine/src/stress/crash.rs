@@ -139,18 +139,19 @@ fn reopen(
     report.reopen_ns.push(began.elapsed().as_nanos() as f64);
     match opened {
         Ok(store) => {
-            let draw = |writer, number| match writer == plan.writer_count {
-                true => documents::operation(options.seed, cycle, number),
-                false => Operation::draw(options.seed, cycle, writer, number),
-            };
-            let mut finding = check(store.records(), plan, &draw, acks, expected)?;
-            if finding.is_clean() {
-                if let Some(detail) = documents::difference(&store)? {
-                    finding.lost += 1;
-                    finding.detail = Some(detail);
+            let draw = |writer, number| {
+                if writer == plan.writer_count {
+                    documents::operation(options.seed, cycle, number)
+                } else {
+                    Operation::draw(options.seed, cycle, writer, number)
                 }
+            };
+            let finding = check(store.records(), plan, &draw, acks, expected)?;
+            if !finding.is_clean() {
+                return Ok(finding);
             }
-            Ok(finding)
+            let detail = documents::difference(&store)?;
+            Ok(Finding { lost: u64::from(detail.is_some()), half_batches: 0, detail })
         }
         // A store that does not open has lost everything.
         Err(error) => Ok(Finding {

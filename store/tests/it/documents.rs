@@ -349,7 +349,11 @@ fn killed_between_commits() {
         let end = runtime.block_on(agrees(&store_dir, kill));
         *ends.entry(end).or_default() += 1;
     }
-    crate::reliability_rows::record("cross_store/documents", &[("kills", kills)], &[("lost_count", "count", 0.0)]);
+    crate::reliability_rows::record(
+        "cross_store/documents",
+        &[("kills", kills)],
+        &[("lost_count", "count", 0.0)],
+    );
     println!("{kills} kills, indexes before the next apply: {ends:?}");
 }
 
