@@ -25,6 +25,7 @@
 //! *All families are flushed together* (atomic flush). A write without RocksDB's log is then in both of its families or in
 //! neither after a kill, and no old log is kept for a family that is seldom written. The price is small tables where one
 //! family fills its buffer and the others hold little.
+//! *A full disk* does not end the process: [`room`] says how the database takes writes again.
 //! *Start.* Write buffers over 1 MiB are flushed when the store closes, so that the next open replays almost nothing.
 
 mod codec;
@@ -32,6 +33,7 @@ mod group_commit;
 pub mod ledger;
 mod log;
 pub mod records;
+mod room;
 pub mod rows;
 mod tuning;
 
@@ -41,7 +43,7 @@ use rocksdb::{
 };
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 pub use codec::{
     BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, Change, KEY_BYTES_MAX, LogRecord, VALUE_BYTES_MAX,
@@ -64,6 +66,8 @@ const RECORDS: &str = "records";
 const ROWS: &str = "rows";
 const LEDGER: &str = "ledger";
 const META: &str = "meta";
+/// RocksDB opens this family with every database; nothing is in it. What it is opened with counts: see [`room`].
+const UNUSED: &str = "default";
 
 /// Bytes of the checksum in front of every value.
 const CHECKSUM_BYTES: usize = 8;
@@ -191,13 +195,22 @@ impl KvError {
     }
 }
 
-/// The open database. Shared by [`Records`], [`RowCache`] and [`Ledger`]; the directory's lock lives as long as the last of them.
+/// The database. Shared by [`Records`], [`RowCache`] and [`Ledger`]; the directory's lock lives as long as the last of them.
 pub(crate) struct Kv {
-    db: DB,
+    /// The opening that is in force; after a full disk another may take its place.
+    opened: RwLock<Arc<Opened>>,
     path: PathBuf,
     is_read_only: bool,
-    /// Released after `db` is closed, because fields are dropped in order.
+    tuning: Tuning,
+    room: room::Room,
+    /// Released after `opened` is closed, because fields are dropped in order.
     _lock: Option<File>,
+}
+
+/// One opening of the database. A call takes it once and holds it until its end.
+pub(crate) struct Opened {
+    db: DB,
+    is_read_only: bool,
 }
 
 impl std::fmt::Debug for Kv {
@@ -220,29 +233,24 @@ impl Kv {
         lock: Option<File>,
         tuning: &Tuning,
     ) -> Result<Arc<Self>, KvError> {
-        check_names(path)?;
-        let options = database_options(tuning);
-        let cache = Cache::new_lru_cache(tuning.block_cache_bytes);
-        let family = |name: &str| ColumnFamilyDescriptor::new(name, family_options(name, &cache, tuning));
-        let db = if is_read_only {
-            // A directory that was last written before a family was added does not have it.
-            let held = DB::list_cf(&options, path).map_err(|source| KvError::new(path, source))?;
-            let families = FAMILIES.into_iter().filter(|name| held.iter().any(|held| held == name));
-            DB::open_cf_descriptors_read_only(&options, path, families.map(family), false)
-        } else {
-            DB::open_cf_descriptors(&options, path, FAMILIES.map(family))
-        };
-        let db = db.map_err(|source| KvError::new(path, source))?;
-        Ok(Arc::new(Self { db, path: path.to_path_buf(), is_read_only, _lock: lock }))
+        let opened = RwLock::new(Arc::new(Opened::open(path, is_read_only, tuning)?));
+        let (path, tuning, room) = (path.to_path_buf(), *tuning, room::Room::default());
+        Ok(Arc::new(Self { opened, path, is_read_only, tuning, room, _lock: lock }))
     }
 
-    fn family(&self, name: &'static str) -> &ColumnFamily {
-        self.db.cf_handle(name).expect("invariant: every family is opened with the database")
+    /// The opening that is in force.
+    fn now(&self) -> Arc<Opened> {
+        self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The family, if it is there: not every directory that is opened for reading only has all of them.
-    fn family_if_held(&self, name: &'static str) -> Option<&ColumnFamily> {
-        self.db.cf_handle(name)
+    /// Puts another opening in force and answers the last one.
+    fn replace(&self, opened: Opened) -> Arc<Opened> {
+        self.replace_shared(Arc::new(opened))
+    }
+
+    fn replace_shared(&self, opened: Arc<Opened>) -> Arc<Opened> {
+        let mut place = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *place, opened)
     }
 
     fn damaged(&self, detail: String) -> KvError {
@@ -258,7 +266,51 @@ impl Kv {
     }
 }
 
-impl Drop for Kv {
+impl Opened {
+    fn open(path: &Path, is_read_only: bool, tuning: &Tuning) -> Result<Self, KvError> {
+        check_names(path)?;
+        let options = database_options(tuning);
+        if is_read_only {
+            return Self::open_to_read(path, &options, tuning);
+        }
+        let cache = Cache::new_lru_cache(tuning.block_cache_bytes);
+        let family = |name: &str| ColumnFamilyDescriptor::new(name, family_options(name, &cache, tuning));
+        let families = FAMILIES.into_iter().chain([UNUSED]);
+        let db = DB::open_cf_descriptors(&options, path, families.map(family));
+        let db = db.map_err(|source| KvError::new(path, source))?;
+        Ok(Self { db, is_read_only })
+    }
+
+    /// For readers, while the database is closed and opened again: holds every file open, so that none is missed that the
+    /// next opening removes.
+    fn bridge(path: &Path, tuning: &Tuning) -> Result<Self, KvError> {
+        let mut options = database_options(tuning);
+        options.set_max_open_files(-1);
+        Self::open_to_read(path, &options, tuning)
+    }
+
+    fn open_to_read(path: &Path, options: &Options, tuning: &Tuning) -> Result<Self, KvError> {
+        let cache = Cache::new_lru_cache(tuning.block_cache_bytes);
+        let family = |name: &str| ColumnFamilyDescriptor::new(name, family_options(name, &cache, tuning));
+        // A directory that was last written before a family was added does not have it.
+        let held = DB::list_cf(options, path).map_err(|source| KvError::new(path, source))?;
+        let families = FAMILIES.into_iter().filter(|name| held.iter().any(|held| held == name));
+        let db = DB::open_cf_descriptors_read_only(options, path, families.map(family), false);
+        let db = db.map_err(|source| KvError::new(path, source))?;
+        Ok(Self { db, is_read_only: true })
+    }
+
+    fn family(&self, name: &'static str) -> &ColumnFamily {
+        self.db.cf_handle(name).expect("invariant: every family is opened with the database")
+    }
+
+    /// The family, if it is there: not every directory that is opened for reading only has all of them.
+    fn family_if_held(&self, name: &'static str) -> Option<&ColumnFamily> {
+        self.db.cf_handle(name)
+    }
+}
+
+impl Drop for Opened {
     fn drop(&mut self) {
         if self.is_read_only {
             return;

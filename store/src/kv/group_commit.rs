@@ -19,8 +19,8 @@
 //! *A failed sync ends writing.* After a failed `fsync` the kernel may have dropped the pages and marked them clean, so a
 //! second one that succeeds proves nothing (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
 //! All later writes are refused; reads go on; the next open reads what the device has. A full disk is the exception: RocksDB
-//! itself refuses writes until it has brought what it holds in memory into tables, so no second sync of that log is trusted.
-//! It does not always get there when there is room again; then opening the store does.
+//! itself refuses writes until it has brought what it holds in memory into tables, so no second sync of that log is trusted;
+//! [`room`](super::room) sees to it that it gets there.
 //!
 //! *A failed write may be there.* Its record can have reached the log before the sync failed. It was not acknowledged.
 
@@ -193,14 +193,18 @@ impl GroupCommit {
         if let Some(cause) = lock(&self.queue).stopped.clone() {
             return Err(KvError::Stopped { path: kv.path.clone(), cause });
         }
+        let opened = kv.now();
         let mut has_unlogged = lock(&self.has_unlogged);
         if *has_unlogged {
-            let families = FAMILIES.map(|name| kv.family(name));
-            kv.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|source| kv.error(source))?;
+            let families = FAMILIES.map(|name| opened.family(name));
+            opened
+                .db
+                .flush_cfs_opt(&families, &FlushOptions::default())
+                .map_err(|source| kv.error(source))?;
             *has_unlogged = false;
         }
         drop(has_unlogged);
-        match kv.db.flush_wal(true).map_err(|source| kv.error(source)) {
+        match opened.db.flush_wal(true).map_err(|source| kv.error(source)) {
             Ok(()) => Ok(()),
             Err(full @ KvError::Full { .. }) => Err(full),
             Err(error) => {
@@ -298,7 +302,8 @@ impl GroupCommit {
             }
         }
         let kv = &*self.kv;
-        let (log, records) = (kv.family(LOG), kv.family(RECORDS));
+        let opened = kv.now();
+        let (log, records) = (opened.family(LOG), opened.family(RECORDS));
         let size_bytes = batch.size_bytes() + others.iter().map(Batch::size_bytes).sum::<usize>();
         // Log records repeat the keys, not the values; short batches grow the buffer once.
         let mut together = WriteBatch::with_capacity_bytes(size_bytes + size_bytes / 8 + 256);
@@ -317,12 +322,13 @@ impl GroupCommit {
         let mut options = WriteOptions::default();
         options.set_sync(durability.is_synced());
         options.disable_wal(durability == Durability::None);
+        drop(opened);
         let unlogged = (durability == Durability::None).then(|| lock(&self.has_unlogged));
-        let written = kv.db.write_opt(together, &options);
+        let written = kv.write(together, &options);
         if let Some(mut has_unlogged) = unlogged {
             *has_unlogged = true;
         }
-        match written.map_err(|source| kv.error(source)) {
+        match written {
             Ok(()) => Ok(crcs),
             Err(full @ KvError::Full { .. }) => Err(full),
             Err(error) if durability.is_synced() => {
@@ -503,9 +509,9 @@ mod tests {
             assert!(matches!(&error, KvError::Stopped { cause, .. } if cause.contains("EIO")), "{error}");
         }
         assert_eq!(writes.counts().writes, 1);
-        let kv = &writes.kv;
-        assert!(kv.db.get_cf(kv.family(RECORDS), b"a").unwrap().is_some(), "reads go on");
-        assert!(kv.db.get_cf(kv.family(RECORDS), b"c").unwrap().is_none());
+        let opened = writes.kv.now();
+        assert!(opened.db.get_cf(opened.family(RECORDS), b"a").unwrap().is_some(), "reads go on");
+        assert!(opened.db.get_cf(opened.family(RECORDS), b"c").unwrap().is_none());
     }
 
     #[test]

@@ -44,15 +44,17 @@ impl Ledger {
 
     /// The bytes under `name`. Error: E1003 if they are not what was written.
     pub fn get(&self, name: &str) -> Result<Option<Vec<u8>>, KvError> {
+        let opened = self.kv.now();
         let value =
-            self.kv.db.get_pinned_cf(self.kv.family(LEDGER), name).map_err(|source| self.kv.error(source))?;
+            opened.db.get_pinned_cf(opened.family(LEDGER), name).map_err(|source| self.kv.error(source))?;
         value.map(|value| self.decode(name.as_bytes(), &value)).transpose()
     }
 
     /// The bytes under each name, in the order of `names`; `None` also for a damaged entry, because callers of this form
     /// keep there what they can compute again. One batched read.
     pub fn get_memos(&self, names: &[String]) -> Vec<Option<Vec<u8>>> {
-        let found = self.kv.db.batched_multi_get_cf(self.kv.family(LEDGER), names, false);
+        let opened = self.kv.now();
+        let found = opened.db.batched_multi_get_cf(opened.family(LEDGER), names, false);
         let decode = |(name, value): (&String, Result<Option<rocksdb::DBPinnableSlice<'_>>, _>)| {
             let value = value.ok().flatten()?;
             self.decode(name.as_bytes(), &value).ok()
@@ -112,7 +114,8 @@ impl Ledger {
 
     fn write(&self, entries: &[(&str, &[u8])], removed: &[&str], is_synced: bool) -> Result<(), KvError> {
         self.kv.check_writable()?;
-        let family = self.kv.family(LEDGER);
+        let opened = self.kv.now();
+        let family = opened.family(LEDGER);
         let mut batch = WriteBatch::default();
         for (name, bytes) in entries {
             let mut value = Vec::with_capacity(CHECKSUM_BYTES + bytes.len());
@@ -125,13 +128,15 @@ impl Ledger {
         }
         let mut options = WriteOptions::default();
         options.set_sync(is_synced);
-        self.kv.db.write_opt(batch, &options).map_err(|source| self.kv.error(source))
+        drop(opened);
+        self.kv.write(batch, &options)
     }
 
     fn raw_entries(&self, prefix: &str) -> Result<Vec<RawEntry>, KvError> {
         let start = IteratorMode::From(prefix.as_bytes(), Direction::Forward);
         let mut entries = Vec::new();
-        for entry in self.kv.db.iterator_cf(self.kv.family(LEDGER), start) {
+        let opened = self.kv.now();
+        for entry in opened.db.iterator_cf(opened.family(LEDGER), start) {
             let (name, value) = entry.map_err(|source| self.kv.error(source))?;
             if !name.starts_with(prefix.as_bytes()) {
                 break;
@@ -170,7 +175,8 @@ mod tests {
         assert_eq!(ledger.get("build/c").unwrap(), None);
         let names: Vec<_> = ledger.entries("build/").unwrap().into_iter().map(|entry| entry.0).collect();
         assert_eq!(names, ["build/a", "build/b"]);
-        ledger.kv.db.put_cf(ledger.kv.family(LEDGER), "build/a", b"12345678x").unwrap();
+        let opened = ledger.kv.now();
+        opened.db.put_cf(opened.family(LEDGER), "build/a", b"12345678x").unwrap();
         let error = ledger.get("build/a").unwrap_err();
         assert_eq!(error.code(), "E1003");
         assert!(error.to_string().contains("build/a"), "{error}");

@@ -31,8 +31,9 @@ impl Records {
     /// # Errors
     /// E1003 if that record is not what was written.
     pub fn newest(&self) -> Result<u64, KvError> {
-        let Some(family) = self.kv.family_if_held(LOG) else { return Ok(0) };
-        let mut entries = self.kv.db.raw_iterator_cf(family);
+        let opened = self.kv.now();
+        let Some(family) = opened.family_if_held(LOG) else { return Ok(0) };
+        let mut entries = opened.db.raw_iterator_cf(family);
         entries.seek_to_last();
         match log_record(&self.kv, &entries)? {
             Some(LogRecord { sequence, .. }) => Ok(sequence),
@@ -89,7 +90,7 @@ impl Records {
         }
         self.sync()?;
         let mut batch = WriteBatch::default();
-        batch.delete_range_cf(self.kv.family(LOG), 0_u64.to_be_bytes(), (until + 1).to_be_bytes());
+        batch.delete_range_cf(self.kv.now().family(LOG), 0_u64.to_be_bytes(), (until + 1).to_be_bytes());
         self.put_number(&mut batch, META_TRIMMED, until);
         self.write_meta(batch, true)?;
         Ok(until - trimmed)
@@ -97,14 +98,15 @@ impl Records {
 
     fn number(&self, name: &str) -> Result<u64, KvError> {
         let kv = &*self.kv;
-        let Some(family) = kv.family_if_held(META) else { return Ok(0) };
-        let stored = kv.db.get_pinned_cf(family, name).map_err(|source| kv.error(source))?;
+        let opened = kv.now();
+        let Some(family) = opened.family_if_held(META) else { return Ok(0) };
+        let stored = opened.db.get_pinned_cf(family, name).map_err(|source| kv.error(source))?;
         let Some(stored) = stored else { return Ok(0) };
         decode_number(name, &stored).ok_or_else(|| kv.damaged(format!("`{name}`: checksum differs")))
     }
 
     fn put_number(&self, batch: &mut WriteBatch, name: &str, number: u64) {
-        batch.put_cf(self.kv.family(META), name, encode_number(name, number));
+        batch.put_cf(self.kv.now().family(META), name, encode_number(name, number));
     }
 
     fn write_meta(&self, batch: WriteBatch, is_synced: bool) -> Result<(), KvError> {
@@ -112,7 +114,7 @@ impl Records {
         kv.check_writable()?;
         let mut options = WriteOptions::default();
         options.set_sync(is_synced);
-        kv.db.write_opt(batch, &options).map_err(|source| kv.error(source))
+        kv.write(batch, &options)
     }
 }
 
@@ -188,7 +190,8 @@ mod tests {
         }
         assert_eq!(records.trim(u64::MAX).unwrap(), 2);
         assert_eq!(records.verify().unwrap().keys, 2);
-        records.kv.db.delete_cf(records.kv.family(LOG), records.newest().unwrap().to_be_bytes()).unwrap();
+        let opened = records.kv.now();
+        opened.db.delete_cf(opened.family(LOG), records.newest().unwrap().to_be_bytes()).unwrap();
         assert!(records.verify().unwrap_err().to_string().contains("`new`"));
     }
 

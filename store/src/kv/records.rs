@@ -11,7 +11,7 @@
 use super::codec::{Batch, LogRecord, decode_log, decode_value};
 use super::group_commit::{Ack, GroupCommit, WriteCounts};
 use super::tuning::{Durability, GROUP_RECORDS_MAX, Tuning};
-use super::{Kv, KvError, LOG, RECORDS};
+use super::{Kv, KvError, LOG, Opened, RECORDS};
 use rocksdb::{DBRawIterator, FlushOptions, ReadOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,20 +37,10 @@ pub struct Verified {
 impl Records {
     /// Reads the newest records of the log, as many as a group has, and goes on after the last.
     pub(crate) fn open(kv: Arc<Kv>, tuning: &Tuning) -> Result<Self, KvError> {
-        let mut last = None;
-        if let Some(family) = kv.family_if_held(LOG) {
-            let mut entries = kv.db.raw_iterator_cf(family);
-            entries.seek_to_last();
-            for _ in 0..GROUP_RECORDS_MAX {
-                let Some(record) = log_record(&kv, &entries)? else { break };
-                last = last.or(Some(record.sequence));
-                entries.prev();
-            }
-        }
+        let last = newest_sequence(&kv, &kv.now())?.unwrap_or(0);
         let writes = Arc::new(GroupCommit::new(kv.clone(), tuning));
         let records = Self { kv, writes };
-        let last = last.unwrap_or(0).max(records.trimmed()?);
-        let next = last.checked_add(1);
+        let next = last.max(records.trimmed()?).checked_add(1);
         let next = next.ok_or_else(|| records.kv.damaged("the log has no sequence left".into()))?;
         records.writes.begin_at(next);
         Ok(records)
@@ -91,8 +81,9 @@ impl Records {
     /// E1003 if it is not what was written.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         let kv = &*self.kv;
-        let Some(family) = kv.family_if_held(RECORDS) else { return Ok(None) };
-        let stored = kv.db.get_pinned_cf(family, key).map_err(|source| kv.error(source))?;
+        let opened = kv.now();
+        let Some(family) = opened.family_if_held(RECORDS) else { return Ok(None) };
+        let stored = opened.db.get_pinned_cf(family, key).map_err(|source| kv.error(source))?;
         let decode = |stored: rocksdb::DBPinnableSlice<'_>| match decode_value(key, &stored) {
             Some((_, _, value)) => Ok(value.to_vec()),
             None => Err(damaged_value(kv, key)),
@@ -119,8 +110,9 @@ impl Records {
     /// # Errors
     /// E1003 at the first record that is not what was written.
     pub fn log(&self, from: u64, mut visit: impl FnMut(LogRecord) -> bool) -> Result<(), KvError> {
-        let Some(family) = self.kv.family_if_held(LOG) else { return Ok(()) };
-        let mut entries = self.kv.db.raw_iterator_cf_opt(family, reading_once());
+        let opened = self.kv.now();
+        let Some(family) = opened.family_if_held(LOG) else { return Ok(()) };
+        let mut entries = opened.db.raw_iterator_cf_opt(family, reading_once());
         entries.seek(from.to_be_bytes());
         while let Some(record) = log_record(&self.kv, &entries)? {
             if !visit(record) {
@@ -139,10 +131,11 @@ impl Records {
     pub fn compact(&self) -> Result<(), KvError> {
         let kv = &*self.kv;
         kv.check_writable()?;
-        let families = [kv.family(LOG), kv.family(RECORDS)];
-        kv.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|source| kv.error(source))?;
+        let opened = kv.now();
+        let families = [opened.family(LOG), opened.family(RECORDS)];
+        opened.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|source| kv.error(source))?;
         for family in families {
-            kv.db.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
+            opened.db.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
         }
         Ok(())
     }
@@ -223,12 +216,13 @@ impl Records {
         mut visit: impl FnMut(&[u8], u64, u32, &[u8]) -> Result<bool, KvError>,
     ) -> Result<(), KvError> {
         let kv = &*self.kv;
-        let Some(family) = kv.family_if_held(RECORDS) else { return Ok(()) };
+        let opened = kv.now();
+        let Some(family) = opened.family_if_held(RECORDS) else { return Ok(()) };
         let mut options = ReadOptions::default();
         if let Some(end) = end {
             options.set_iterate_upper_bound(end);
         }
-        let mut entries = kv.db.raw_iterator_cf_opt(family, options);
+        let mut entries = opened.db.raw_iterator_cf_opt(family, options);
         entries.seek(start);
         while let Some((key, stored)) = entries.item() {
             let (sequence, crc, value) = decode_value(key, stored).ok_or_else(|| damaged_value(kv, key))?;
@@ -239,6 +233,20 @@ impl Records {
         }
         entries.status().map_err(|source| kv.error(source))
     }
+}
+
+/// Compares the newest records of the log, as many as a group has, and answers the last sequence.
+pub(super) fn newest_sequence(kv: &Kv, opened: &Opened) -> Result<Option<u64>, KvError> {
+    let Some(family) = opened.family_if_held(LOG) else { return Ok(None) };
+    let mut last = None;
+    let mut entries = opened.db.raw_iterator_cf(family);
+    entries.seek_to_last();
+    for _ in 0..GROUP_RECORDS_MAX {
+        let Some(record) = log_record(kv, &entries)? else { break };
+        last = last.or(Some(record.sequence));
+        entries.prev();
+    }
+    Ok(last)
 }
 
 /// The log record that an iterator stands on; `None` beyond the ends.
@@ -280,7 +288,8 @@ mod tests {
     fn damaged_values_are_named_and_never_answered() {
         let dir = tempfile::tempdir().unwrap();
         let records = filled(dir.path());
-        let (kv, family) = (&records.kv, records.kv.family(RECORDS));
+        let kv = records.kv.now();
+        let family = kv.family(RECORDS);
         let mut stored = kv.db.get_cf(family, b"b").unwrap().unwrap();
         let foreign = stored.clone();
         *stored.last_mut().unwrap() ^= 1;
@@ -302,13 +311,14 @@ mod tests {
     fn a_damaged_log_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let records = filled(dir.path());
-        let (kv, family) = (&records.kv, records.kv.family(LOG));
+        let kv = records.kv.now();
+        let family = kv.family(LOG);
         let mut logged = kv.db.get_cf(family, 2_u64.to_be_bytes()).unwrap().unwrap();
         logged[12] ^= 1;
         kv.db.put_cf(family, 2_u64.to_be_bytes(), logged).unwrap();
         let error = records.log(1, |_| true).unwrap_err();
         assert!(error.code() == "E1003" && error.to_string().contains("log record 2"), "{error}");
-        drop(records);
+        drop((kv, records));
         let kv = Kv::open(dir.path(), false, None).unwrap();
         let error = Records::open(kv, &Tuning::STANDARD).unwrap_err();
         assert!(error.to_string().contains("log record 2"), "{error}");
@@ -322,7 +332,8 @@ mod tests {
         records.delete(b"a", Durability::Wal).unwrap();
         let expected = Verified { log_records: 5, gaps: 0, keys: 2 };
         assert_eq!(records.verify().unwrap(), expected);
-        let (kv, family) = (&records.kv, records.kv.family(RECORDS));
+        let kv = records.kv.now();
+        let family = kv.family(RECORDS);
         let stored = kv.db.get_cf(family, b"c").unwrap().unwrap();
         kv.db.delete_cf(family, b"c").unwrap();
         assert!(records.verify().unwrap_err().to_string().contains("`c` of write 3 is missing"));

@@ -10,7 +10,7 @@
 //! error and never wrong data. Does not know what the bytes mean.
 
 use super::{Kv, KvError, META, ROWS};
-use rocksdb::{IteratorMode, ReadOptions, WriteBatch};
+use rocksdb::{IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -90,10 +90,9 @@ impl RowCache {
         let shared = &*self.shared;
         shared.kv.check_writable()?;
         let next = shared.generation.load(Ordering::Acquire).saturating_add(1);
-        let kv = &shared.kv;
-        kv.db
-            .put_cf(kv.family(META), META_GENERATION, u64::from(next).to_le_bytes())
-            .map_err(|source| kv.error(source))?;
+        let mut batch = WriteBatch::default();
+        batch.put_cf(shared.kv.now().family(META), META_GENERATION, u64::from(next).to_le_bytes());
+        shared.kv.write(batch, &WriteOptions::default())?;
         shared.generation.store(next, Ordering::Release);
         Ok(())
     }
@@ -108,7 +107,8 @@ impl RowCache {
         let refreshes = !kv.is_read_only && *lock(&shared.live_bytes) >= shared.bound_bytes / REFRESH_FROM;
         let mut stale = Vec::new();
         let mut damaged_count = 0;
-        let found = kv.db.batched_multi_get_cf(kv.family(ROWS), keys, false);
+        let opened = kv.now();
+        let found = opened.db.batched_multi_get_cf(opened.family(ROWS), keys, false);
         let mut values = Vec::with_capacity(keys.len());
         for (key, result) in keys.iter().zip(found) {
             let value = match result {
@@ -159,14 +159,16 @@ impl RowCache {
         let kv = &shared.kv;
         let generation = shared.generation.load(Ordering::Acquire);
         let mut batch = WriteBatch::default();
+        let opened = kv.now();
         for (key, bytes) in rows {
-            batch.put_cf(kv.family(ROWS), key, encode(key, generation, bytes));
+            batch.put_cf(opened.family(ROWS), key, encode(key, generation, bytes));
         }
         let mut live_bytes = lock(&shared.live_bytes);
         // A replaced entry counts twice until the next eviction counts anew; the bound errs on the small side.
         let after = live_bytes.saturating_add(added_bytes);
-        batch.put_cf(kv.family(META), META_LIVE_BYTES, after.to_le_bytes());
-        kv.db.write(batch).map_err(|source| kv.error(source))?;
+        batch.put_cf(opened.family(META), META_LIVE_BYTES, after.to_le_bytes());
+        drop(opened);
+        kv.write(batch, &WriteOptions::default())?;
         *live_bytes = after;
         if after > shared.bound_bytes {
             self.evict(&mut live_bytes)?;
@@ -209,21 +211,21 @@ impl RowCache {
             excess -= take;
             self.for_each_entry(|key, found, bytes| {
                 if found == generation {
-                    batch.delete_cf(kv.family(ROWS), key);
+                    batch.delete_cf(kv.now().family(ROWS), key);
                     batch_rows += 1;
                     remaining = remaining.saturating_sub(bytes);
                     take = take.saturating_sub(bytes);
                     shared.evicted.fetch_add(1, Ordering::Relaxed);
                     if batch_rows >= EVICTION_BATCH_ROWS {
-                        kv.db.write(std::mem::take(&mut batch)).map_err(|source| kv.error(source))?;
+                        kv.write(std::mem::take(&mut batch), &WriteOptions::default())?;
                         batch_rows = 0;
                     }
                 }
                 Ok(take > 0)
             })?;
         }
-        batch.put_cf(kv.family(META), META_LIVE_BYTES, remaining.to_le_bytes());
-        kv.db.write(batch).map_err(|source| kv.error(source))?;
+        batch.put_cf(kv.now().family(META), META_LIVE_BYTES, remaining.to_le_bytes());
+        kv.write(batch, &WriteOptions::default())?;
         *live_bytes = remaining;
         Ok(())
     }
@@ -236,7 +238,8 @@ impl RowCache {
         let kv = &self.shared.kv;
         let mut options = ReadOptions::default();
         options.fill_cache(false);
-        for entry in kv.db.iterator_cf_opt(kv.family(ROWS), options, IteratorMode::Start) {
+        let opened = kv.now();
+        for entry in opened.db.iterator_cf_opt(opened.family(ROWS), options, IteratorMode::Start) {
             let (key, value) = entry.map_err(|source| kv.error(source))?;
             // An entry too short for a header is damaged: the oldest of all, so that it goes first.
             let generation = value.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
@@ -278,7 +281,8 @@ fn crc(key: &[u8; 32], bytes: &[u8]) -> [u8; CRC_BYTES] {
 }
 
 fn read_meta(kv: &Kv, name: &str) -> Result<Option<u64>, KvError> {
-    let value = kv.db.get_cf(kv.family(META), name).map_err(|source| kv.error(source))?;
+    let opened = kv.now();
+    let value = opened.db.get_cf(opened.family(META), name).map_err(|source| kv.error(source))?;
     Ok(value.and_then(|bytes| bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))))
 }
 
@@ -325,13 +329,13 @@ mod tests {
         let rows = cache(dir.path(), 1 << 30);
         rows.put_many(&[(key(1), b"one".to_vec()), (key(2), b"two".to_vec()), (key(3), b"three".to_vec())])
             .unwrap();
-        let kv = &rows.shared.kv;
+        let opened = rows.shared.kv.now();
         let mut flipped = encode(&key(1), 0, b"one");
         *flipped.last_mut().unwrap() ^= 1;
-        kv.db.put_cf(kv.family(ROWS), key(1), flipped).unwrap();
-        kv.db.put_cf(kv.family(ROWS), key(2), b"short").unwrap();
+        opened.db.put_cf(opened.family(ROWS), key(1), flipped).unwrap();
+        opened.db.put_cf(opened.family(ROWS), key(2), b"short").unwrap();
         // A whole value under a foreign key is damage too.
-        kv.db.put_cf(kv.family(ROWS), key(4), encode(&key(3), 0, b"three")).unwrap();
+        opened.db.put_cf(opened.family(ROWS), key(4), encode(&key(3), 0, b"three")).unwrap();
         let found = rows.get_many(&[key(1), key(2), key(3), key(4)]);
         assert_eq!(found, [None, None, Some(b"three".to_vec()), None]);
         assert_eq!(rows.counts().damaged, 3);
