@@ -83,7 +83,8 @@ impl Records {
         let kv = &*self.kv;
         let opened = kv.now();
         let Some(family) = opened.family_if_held(RECORDS) else { return Ok(None) };
-        let stored = opened.db.get_pinned_cf(family, key).map_err(|source| kv.error(source))?;
+        let stored =
+            opened.db.get_pinned_cf_opt(family, key, &opened.reading).map_err(|source| kv.error(source))?;
         let decode = |stored: rocksdb::DBPinnableSlice<'_>| match decode_value(key, &stored) {
             Some((_, _, value)) => Ok(value.to_vec()),
             None => Err(damaged_value(kv, key)),

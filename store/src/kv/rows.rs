@@ -108,7 +108,7 @@ impl RowCache {
         let mut stale = Vec::new();
         let mut damaged_count = 0;
         let opened = kv.now();
-        let found = opened.db.batched_multi_get_cf(opened.family(ROWS), keys, false);
+        let found = opened.db.batched_multi_get_cf_opt(opened.family(ROWS), keys, false, &opened.reading);
         let mut values = Vec::with_capacity(keys.len());
         for (key, result) in keys.iter().zip(found) {
             let value = match result {
