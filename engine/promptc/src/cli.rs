@@ -30,6 +30,7 @@ mod fmt;
 mod gate;
 mod gc;
 mod history;
+mod memory;
 mod new;
 mod plan;
 mod progress;
@@ -66,9 +67,10 @@ pub(crate) struct Common {
     /// Threads that compute rows; default: all cores
     #[arg(long, global = true, env = "PROMPTC_THREADS", value_name = "N", value_parser = parse_threads)]
     threads: Option<usize>,
-    /// Memory of operators that gather rows, as `512MiB` or `2GiB`; beyond it they use the disk
-    #[arg(long, global = true, env = "PROMPTC_MEMORY", value_name = "SIZE", default_value = "512MiB", value_parser = parse_size)]
-    memory: usize,
+    /// Memory of operators that gather rows, as `512MiB` or `2GiB`; beyond it they use the disk. Default: 512MiB, or three fifths
+    /// of the control group's limit
+    #[arg(long, global = true, env = "PROMPTC_MEMORY", value_name = "SIZE", value_parser = parse_size)]
+    memory: Option<usize>,
     /// Rows that are processed together; results do not depend on it
     #[arg(
         long,
@@ -157,6 +159,7 @@ enum Verb {
 
 /// Runs the verb of the command line on a thread with room for deep programs.
 pub(crate) fn main() -> ExitCode {
+    memory::settle();
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(on_this_thread);
     match thread.map(std::thread::JoinHandle::join) {
         Ok(Ok(exit)) => exit,
@@ -260,6 +263,10 @@ impl Common {
         if is_colored { Style::Color } else { Style::Plain }
     }
 
+    fn memory_bytes(&self) -> usize {
+        self.memory.unwrap_or_else(memory::default_bytes)
+    }
+
     fn data_dir(&self, folder: &Path) -> PathBuf {
         self.data_dir.clone().unwrap_or_else(|| folder.join(".promptc"))
     }
@@ -277,7 +284,7 @@ impl Common {
             out: None,
             limit: None,
             batch_rows: self.batch_rows.max(1),
-            memory_bytes: self.memory,
+            memory_bytes: self.memory_bytes(),
             home: std::env::var_os("HOME").map(PathBuf::from),
         }
     }

@@ -184,7 +184,7 @@ fn query_program(args: &QueryArgs, file: &Path, common: &Common) -> Outcome {
     let session = if histories.is_empty() {
         session(&SessionSettings {
             batch_rows: 8192,
-            memory_bytes: common.memory,
+            memory_bytes: common.memory_bytes(),
             temporary: store.tmp_dir(),
         })?
     } else {

@@ -6,6 +6,8 @@ mod cli;
 mod disturbed;
 mod generated;
 mod job;
+#[cfg(target_os = "linux")]
+mod memory;
 mod pairs;
 #[cfg(target_os = "linux")]
 mod power_cut;
