@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! crash    parent: draws a plan --starts--> child: writes, acknowledges on its pipe --SIGKILL--> parent: opens, compares
+//!          (or the power of its disk goes, or its disk is full for a while)
 //! storage  workload x durability x clients --times--> histograms --> table, rows of the benchmark history
 //! ```
 //!
@@ -9,6 +10,7 @@
 //! stops a process, and except for times.
 
 pub mod crash;
+pub mod disk;
 pub mod storage;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +22,12 @@ use crate::error::EngineError;
 use crate::store_errors;
 
 fn open(dir: &Path, tuning: &Tuning) -> Result<Store, EngineError> {
-    let options = StoreOptions { cache_bytes: CACHE_BYTES_DEFAULT, read_only: false };
+    open_bounded(dir, tuning, CACHE_BYTES_DEFAULT)
+}
+
+/// With a row cache of so many bytes.
+fn open_bounded(dir: &Path, tuning: &Tuning, cache_bytes: u64) -> Result<Store, EngineError> {
+    let options = StoreOptions { cache_bytes, read_only: false };
     Store::open_tuned(dir, &options, tuning).map_err(store_errors::open)
 }
 

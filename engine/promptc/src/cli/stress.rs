@@ -20,8 +20,10 @@ mod storage;
 #[derive(Args)]
 #[command(after_help = "Examples:
   promptc stress crash --cycles 1000 --dir /mnt/disk/new-folder
+  promptc stress crash --power-cut --cycles 200
   promptc stress storage --records 100000 --clients 1,64 --durability wal,group_commit
   promptc stress storage --open-loop 70
+  promptc stress storage --values ../texts --faults
   promptc stress storage --against db_bench --records 200000")]
 pub(super) struct StressArgs {
     #[command(subcommand)]
@@ -30,7 +32,7 @@ pub(super) struct StressArgs {
 
 #[derive(Subcommand)]
 enum StressVerb {
-    /// Kill a writing process again and again: is everything there that was acknowledged?
+    /// Kill a writing process, cut the power of its disk or fill it: is everything there that was acknowledged?
     Crash(crash::CrashArgs),
     /// Rates and latencies of reads and writes at each level of durability
     Storage(storage::StorageArgs),

@@ -7,9 +7,11 @@
 //! Needs the right to mount, and says so where it is not there. Short here; `PROMPTC_TEST_CUTS=200 cargo test --workspace --locked --test it
 //! power_cut` is the long form.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
+
+use promptc_engine::stress::disk::Disk;
 
 use crate::job::{Job, plain_files};
 
@@ -18,44 +20,6 @@ const CUTS: u64 = 3;
 const IMAGE_BYTES: u64 = 256 << 20;
 /// Cuts after which a new disk is taken: an output keeps its versions.
 const CUTS_OF_A_DISK: u64 = 50;
-
-/// A mounted image.
-struct Disk {
-    image: PathBuf,
-    mount: PathBuf,
-}
-
-impl Disk {
-    /// A new file system; none where this user may not mount one.
-    fn make(folder: &Path) -> Option<Self> {
-        let image = folder.join("disk.img");
-        std::fs::File::create(&image).unwrap().set_len(IMAGE_BYTES).unwrap();
-        let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).output();
-        made.is_ok_and(|output| output.status.success()).then_some(())?;
-        Self::open(image, folder.join("mounted"))
-    }
-
-    fn open(image: PathBuf, mount: PathBuf) -> Option<Self> {
-        std::fs::create_dir_all(&mount).unwrap();
-        let mounted = Command::new("mount").args(["-o", "loop"]).args([&image, &mount]).output();
-        mounted.is_ok_and(|output| output.status.success()).then_some(Self { image, mount })
-    }
-
-    /// What the disk would hold if the power went now.
-    fn cut(&self, folder: &Path) -> Self {
-        let image = folder.join("cut.img");
-        let copied = Command::new("cp").arg("--sparse=always").args([&self.image, &image]).status();
-        assert!(copied.unwrap().success());
-        Self::open(image, folder.join("cut")).expect("what one image allowed, another does")
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // A mount that stays is the system's to report; the temporary folder then stays too.
-        let _ = Command::new("umount").arg(&self.mount).status();
-    }
-}
 
 /// A job on a disk of its own. The disk goes first.
 struct Place {
@@ -67,14 +31,17 @@ struct Place {
 impl Place {
     fn new() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let Some(disk) = Disk::make(folder.path()) else {
-            eprintln!("skipped: this user may not mount a file system");
-            return None;
-        };
-        let home = disk.mount.join("job");
+        let disk = Disk::ext4(&folder.path().join("disk.img"), &folder.path().join("mounted"), IMAGE_BYTES);
+        let disk = disk.inspect_err(|refused| eprintln!("skipped: {refused}")).ok()?;
+        let home = disk.path().join("job");
         std::fs::create_dir(&home).unwrap();
         Some(Self { disk, job: Job::inside(&home), folder })
     }
+}
+
+/// What the disk would hold if the power went now.
+fn cut(disk: &Disk, folder: &Path) -> Disk {
+    disk.cut(&folder.join("cut.img"), &folder.join("cut")).expect("what one image allowed, another does")
 }
 
 fn cuts() -> u64 {
@@ -147,10 +114,10 @@ fn a_run_that_ended_survives_a_power_cut() {
         sync(&home);
         job.finish(&home.join(".promptc"), None);
         // The control: a dataset like ours, written by somebody who does not sync.
-        let unsynced = disk.mount.join(format!("unsynced-{number}"));
+        let unsynced = disk.path().join(format!("unsynced-{number}"));
         copy_without_sync(&home.join("out/chunks.lance"), &unsynced);
-        let cut = disk.cut(folder.path());
-        let left = cut.mount.join("job");
+        let cut = cut(disk, folder.path());
+        let left = cut.path().join("job");
         assert_eq!(plain_files(&left), job.outputs(), "cut {number}: outputs");
         assert_eq!(lost(&home.join("out"), &left.join("out")), 0, "cut {number}: files of outputs");
         assert_eq!(
@@ -168,7 +135,7 @@ fn a_run_that_ended_survives_a_power_cut() {
             0,
             "cut {number}: Tantivy"
         );
-        unsynced_lost += lost(&unsynced, &cut.mount.join(format!("unsynced-{number}")));
+        unsynced_lost += lost(&unsynced, &cut.path().join(format!("unsynced-{number}")));
         // Nothing has to be done again, and nothing is damaged.
         succeeds(&left, &["doctor", "."]);
         let again = succeeds(&left, &["run", "job.promptc", "--yes"]);
@@ -206,10 +173,10 @@ fn a_run_that_was_cut_off_is_gone_on_with() {
         let signal =
             |name: &str| Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
         signal("-STOP");
-        let cut = disk.cut(folder.path());
+        let cut = cut(&disk, folder.path());
         signal("-CONT");
         child.wait().unwrap();
-        let left = cut.mount.join("job");
+        let left = cut.path().join("job");
         // Outputs are replaced one by one, each as a whole.
         for (name, bytes) in plain_files(&left) {
             let is_whole = before.get(&name) == Some(&bytes) || expected.get(&name) == Some(&bytes);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! acknowledged writes ---.
-//! writes in flight ("maybe": at most one per writer) ---> those that the log has, in its order --> expected records
+//! writes in flight, and failed ones ("maybe") -----------> those that the log has, in its order --> expected records
 //! the log ---------------'                                                            compare: the records that are there
 //! ```
 //!
@@ -15,6 +15,21 @@ use promptc_store::kv::{Ack, Durability, Records};
 
 use super::plan::{Operation, Plan};
 use crate::error::EngineError;
+
+/// What the child said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// Acknowledgements by writer, each in its order.
+    pub(super) acks: Vec<Vec<Ack>>,
+    /// Writer and number of each write that failed, as often as it did.
+    pub(super) failed: Vec<(u64, u64)>,
+}
+
+impl Heard {
+    pub(super) fn count(&self) -> u64 {
+        self.acks.iter().map(|acks| acks.len() as u64).sum()
+    }
+}
 
 /// What must be in the store before a cycle.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +57,7 @@ impl Finding {
         self.lost == 0 && self.half_batches == 0
     }
 
-    fn lose(&mut self, detail: impl FnOnce() -> String) {
+    pub(super) fn lose(&mut self, detail: impl FnOnce() -> String) {
         self.lost += 1;
         self.detail.get_or_insert_with(detail);
     }
@@ -58,9 +73,10 @@ pub(super) fn check(
     records: &Records,
     plan: &Plan,
     draw: &dyn Fn(u64, u64) -> Operation,
-    acks: &[Vec<Ack>],
+    heard: &Heard,
     expected: &mut Expected,
 ) -> Result<Finding, EngineError> {
+    let acks = &heard.acks;
     let mut finding = Finding::default();
     if let Err(error) = records.verify() {
         finding.lose(|| error.to_string());
@@ -86,6 +102,7 @@ pub(super) fn check(
     }
     let mut maybe: Vec<Operation> =
         (0..).zip(acks).map(|(writer, acks)| draw(writer, acks.len() as u64)).collect();
+    maybe.extend(heard.failed.iter().map(|(writer, number)| draw(*writer, *number)));
     for (sequence, crc) in log {
         let mut is_this = Vec::with_capacity(maybe.len());
         for operation in &maybe {

@@ -5,16 +5,19 @@
 //! ```text
 //! ready
 //! <writer> <number> <sequence> <checksum>
+//! full <writer> <number>                     no room; the same write is tried again
 //! ```
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use promptc_store::kv::{Ack, Batch, Durability, KvError, Records};
 use promptc_store::open::Store;
 
 use super::documents::{self, Applier};
+use super::hazard::Hazard;
 use super::plan::{Operation, Plan};
 use crate::error::EngineError;
 use crate::stress::open;
@@ -28,11 +31,13 @@ pub enum Control {
     Unlogged,
     /// Writes the operations of a batch one by one.
     Split,
+    /// Says that writes are synced, and leaves them in the page cache.
+    Unsynced,
 }
 
 impl Control {
     /// All faults.
-    pub const ALL: [Self; 3] = [Self::Early, Self::Unlogged, Self::Split];
+    pub const ALL: [Self; 4] = [Self::Early, Self::Unlogged, Self::Split, Self::Unsynced];
 
     /// Its name on the command line.
     #[must_use]
@@ -41,6 +46,7 @@ impl Control {
             Self::Early => "early",
             Self::Unlogged => "unlogged",
             Self::Split => "split",
+            Self::Unsynced => "unsynced",
         }
     }
 
@@ -60,6 +66,8 @@ pub struct ChildOptions {
     pub seed: u64,
     /// Number of the cycle.
     pub cycle: u64,
+    /// What will be done to it.
+    pub hazard: Hazard,
     /// A fault to build in.
     pub control: Option<Control>,
 }
@@ -69,6 +77,12 @@ const OPERATIONS_MAX: u64 = 1_000_000;
 /// Writes that [`Control::Early`] keeps back.
 const BUFFERED: usize = 16;
 
+/// Time between two tries of a write for which there was no room, and most tries: two minutes.
+const FULL_WAIT: Duration = Duration::from_millis(20);
+const FULL_TRIES: u32 = 6_000;
+
+/// First word of a line about a write that found no room.
+pub(super) const FULL: &str = "full";
 /// First word of the child.
 pub(super) const READY: &str = "ready";
 
@@ -77,7 +91,7 @@ pub(super) const READY: &str = "ready";
 /// # Errors
 /// The store does not open, or a write fails.
 pub fn child(options: &ChildOptions, output: impl Write + Send) -> Result<(), EngineError> {
-    let plan = Plan::draw(options.seed, options.cycle);
+    let plan = Plan::draw(options.seed, options.cycle, options.hazard);
     let store = open(&options.dir, &plan.tuning)?;
     let output = Mutex::new(output);
     if say(&output, READY).is_err() {
@@ -111,7 +125,21 @@ fn write(
         let operation = Operation::draw(options.seed, options.cycle, writer, number);
         let batch = operation.batch()?;
         let ack = match options.control {
+            None if options.hazard == Hazard::FullDisk => {
+                let told = |line: &str| say(output, line);
+                match patient(
+                    records,
+                    &operation,
+                    plan.durability,
+                    &format!("{FULL} {writer} {number}"),
+                    &told,
+                )? {
+                    Some(ack) => ack,
+                    None => break,
+                }
+            }
             None => records.write(batch, plan.durability)?,
+            Some(Control::Unsynced) => records.write(batch, Durability::Wal)?,
             Some(Control::Unlogged) => records.write(batch, Durability::None)?,
             Some(Control::Split) => split(records, &operation, &batch, plan.durability)?,
             Some(Control::Early) => {
@@ -142,15 +170,42 @@ fn write_documents(
 ) -> Result<(), EngineError> {
     let mut applier = Applier::new()?;
     let writer = plan.writer_count;
+    let told = |line: &str| say(output, line);
     for number in 0..OPERATIONS_MAX {
-        let batch = documents::operation(options.seed, options.cycle, number).batch()?;
-        let ack = store.records().write(batch, plan.durability)?;
+        let operation = documents::operation(options.seed, options.cycle, number);
+        let full = format!("{FULL} {writer} {number}");
+        let written = patient(store.records(), &operation, plan.durability, &full, &told)?;
+        let Some(ack) = written else { break };
         if say(output, &format!("{writer} {number} {} {}", ack.sequence, ack.crc)).is_err() {
             break;
         }
         applier.after(store, number)?;
     }
     Ok(())
+}
+
+/// Tries again and again while there is no room, and says so each time; `None` if nobody reads any more.
+fn patient(
+    records: &Records,
+    operation: &Operation,
+    durability: Durability,
+    line: &str,
+    say: &dyn Fn(&str) -> io::Result<()>,
+) -> Result<Option<Ack>, EngineError> {
+    let mut tries = 0;
+    loop {
+        match records.write(operation.batch()?, durability) {
+            Ok(ack) => return Ok(Some(ack)),
+            Err(KvError::Full { .. }) if tries < FULL_TRIES => {
+                tries += 1;
+                if say(line).is_err() {
+                    return Ok(None);
+                }
+                std::thread::sleep(FULL_WAIT);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// One by one; the answer is that of the whole.

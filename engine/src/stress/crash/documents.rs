@@ -65,12 +65,19 @@ impl Applier {
         Ok(Self { runtime, documents: None })
     }
 
-    /// Applies the log now and then; called after each write.
+    /// Applies the log now and then; called after each write. Where there is no room the indexes stay behind, and the next call
+    /// tries again.
     pub(super) fn after(&mut self, store: &Store, number: u64) -> Result<(), EngineError> {
-        if number.is_multiple_of(WRITES_PER_APPLY) {
-            self.apply(store).map_err(store_errors::documents)?;
+        if !number.is_multiple_of(WRITES_PER_APPLY) {
+            return Ok(());
         }
-        Ok(())
+        match self.apply(store) {
+            Err(error) if error.code() == "E1004" => {
+                self.documents = None;
+                Ok(())
+            }
+            applied => applied.map_err(store_errors::documents),
+        }
     }
 
     fn apply(&mut self, store: &Store) -> Result<(), DocumentsError> {

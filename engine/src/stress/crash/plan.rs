@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use promptc_store::kv::{Batch, Compression, Durability, KvError, Tuning};
 
+use super::hazard::Hazard;
 use crate::measure::Random;
 
 /// Keys that all writers share: few, so that writers meet on them and states of many cycles fit into memory.
@@ -29,7 +30,24 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn draw(seed: u64, cycle: u64) -> Self {
+    /// The power is cut only where a write promises to survive it; a disk that is full is the only thing that hinders.
+    pub(super) fn draw(seed: u64, cycle: u64, hazard: Hazard) -> Self {
+        let mut plan = Self::draw_kill(seed, cycle);
+        match hazard {
+            Hazard::Kill => {}
+            Hazard::PowerCut if plan.durability.is_synced() => {}
+            Hazard::PowerCut => plan.durability = Durability::GroupCommit,
+            Hazard::FullDisk => {
+                plan.kills_opening = false;
+                if plan.durability == Durability::None {
+                    plan.durability = Durability::Wal;
+                }
+            }
+        }
+        plan
+    }
+
+    fn draw_kill(seed: u64, cycle: u64) -> Self {
         let mut random = random_of(seed, &[cycle]);
         let pick =
             |random: &mut Random, choices: &[usize]| choices[random.below(choices.len() as u64) as usize];
@@ -144,7 +162,7 @@ mod tests {
 
     #[test]
     fn draws_follow_from_the_seed_and_differ() {
-        assert_eq!(Plan::draw(1, 2), Plan::draw(1, 2));
+        assert_eq!(Plan::draw(1, 2, Hazard::Kill), Plan::draw(1, 2, Hazard::Kill));
         assert_eq!(Operation::draw(1, 2, 3, 4), Operation::draw(1, 2, 3, 4));
         let operations: Vec<_> = (0..400).map(|number| Operation::draw(1, 2, 3, number)).collect();
         assert!(operations.iter().any(|operation| operation.changes.len() > 1));
@@ -157,10 +175,12 @@ mod tests {
             values.iter().any(|value| value.is_empty()) && values.iter().any(|value| value.len() > 8_192)
         );
         assert!(operations.iter().all(|operation| operation.batch().is_ok()));
-        let plans: Vec<Plan> = (0..60).map(|cycle| Plan::draw(1, cycle)).collect();
+        let plans: Vec<Plan> = (0..60).map(|cycle| Plan::draw(1, cycle, Hazard::Kill)).collect();
         for level in Durability::ALL {
             assert!(plans.iter().any(|plan| plan.durability == level), "{level:?}");
         }
+        let mut cuts = (0..60).map(|cycle| Plan::draw(1, cycle, Hazard::PowerCut));
+        assert!(cuts.all(|plan| plan.durability.is_synced()));
     }
 
     #[test]
