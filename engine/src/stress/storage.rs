@@ -1,7 +1,8 @@
 //! Storage: how fast are reads and writes of the store, at each level of durability?
 //!
 //! ```text
-//! loaded store: point reads cold and hot, ranges, mixed      new stores: puts, batches
+//! loaded store: point reads cold and hot, ranges, reads beside a writer, mixed
+//! its own loaded store: deletes, then merging      new stores: puts, batches (at synced levels: synced writes)
 //!        '---- for every number of clients, and for every level where something is written ----'
 //!                         closed loop for the rate; open loop at a share of it for latencies
 //! ```
@@ -13,24 +14,30 @@ pub mod against;
 mod data;
 mod drive;
 mod rows;
+mod stores;
+mod whole_micros;
 mod workload;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use promptc_store::history::{Micros, Noise, NoiseProbe, Summary};
-use promptc_store::kv::{Batch, Compression, Durability, GROUP_RECORDS_MAX, Records, Tuning};
+use promptc_store::kv::{Compression, Durability, GROUP_RECORDS_MAX, Records, Tuning};
+use promptc_store::open::Store;
 
 use crate::bench::now;
 use crate::context::Cancel;
 use crate::error::EngineError;
-use crate::stress::{empty_folder, open};
-use data::{Draw, KEY_BYTES, Values, key, shuffled};
+use crate::stress::{empty_folder, open, open_bounded};
+use data::{Draw, KEY_BYTES, Values};
 pub use drive::Pacing;
 use drive::{Driven, Limit, drive};
 pub use rows::rows;
+use stores::{load, remove, resident, table_bytes};
 pub use workload::Workload;
-use workload::{BATCH, Subject, calls};
+use workload::{DELETED_OF, Start, Subject, calls, expect_count, write_until};
 
 /// Bytes of the block cache.
 const CACHE_BYTES: usize = 256 << 20;
@@ -38,6 +45,16 @@ const CACHE_BYTES: usize = 256 << 20;
 const WRITE_BUFFER_BYTES: usize = 64 << 20;
 /// Bytes of a block.
 const BLOCK_BYTES: usize = 16 << 10;
+
+/// Bytes of a key of the row cache.
+const ROW_KEY_BYTES: usize = 32;
+/// The row cache has room for one of so many rows.
+const CACHED_OF: u64 = 5;
+/// A call that takes longer is counted as a stall: above what a sync of this disk takes when nothing else is at it.
+pub const STALL: Duration = Duration::from_millis(10);
+
+/// What the stores here may hold in memory: blocks, and write buffers.
+pub const MEMORY_BYTES: usize = CACHE_BYTES + 2 * WRITE_BUFFER_BYTES;
 
 /// The settings of all stores here.
 const TUNING: Tuning = Tuning {
@@ -64,8 +81,12 @@ pub struct StorageOptions {
     pub durability: Vec<Durability>,
     /// Kinds of load.
     pub workloads: Vec<Workload>,
+    /// A file or folder that the values are cut from; none: synthetic ones.
+    pub values: Option<PathBuf>,
     /// Longest time of one measurement.
     pub time: Duration,
+    /// Longest time of the whole run; measurements that would begin after it are left out.
+    pub total: Option<Duration>,
     /// Share of the closed loop's rate at which the open loop calls; none: only the closed loop.
     pub open_loop: Option<f64>,
     /// Of everything that is drawn.
@@ -91,6 +112,22 @@ pub struct Measured {
     pub calls_per_second: f64,
     /// Time.
     pub elapsed: Duration,
+    /// Calls that took longer than [`STALL`].
+    pub stalls: u64,
+    /// Bytes of the database's files afterwards, those not yet merged included.
+    pub disk_bytes: u64,
+    /// These over the bytes that the same records have when they are merged, where the number of records is known.
+    pub space_amplification: Option<f64>,
+    /// Writes a second of the writer beside the readers.
+    pub beside_per_second: Option<f64>,
+    /// Merging the tables afterwards.
+    pub merge: Option<Duration>,
+    /// Most memory of this process that no file stands behind, looked at twice a second; none where the system does not tell.
+    pub resident_bytes: Option<u64>,
+    /// Share of the rows that the row cache had.
+    pub hit_rate: Option<f64>,
+    /// Median of a closed loop in microseconds, counted as `db_bench` counts.
+    pub median_as_db_bench_us: Option<f64>,
     /// Calls of an open loop that were due and not made.
     pub unsent: u64,
     /// Writes per sync, where there were syncs.
@@ -108,6 +145,8 @@ pub struct StorageReport {
     pub measured: Vec<Measured>,
     /// Share by which the loaded store is smaller than its keys and values.
     pub saved_ratio: Option<f64>,
+    /// Measurements that were left out because the time of the run was over.
+    pub left_out: u64,
 }
 
 /// What happens.
@@ -115,6 +154,8 @@ pub struct StorageReport {
 pub enum Happening<'a> {
     /// Something begins, in words.
     Begins(&'a str),
+    /// It goes on; so many calls were made.
+    Runs(&'a str, u64),
     /// A measurement is done.
     Done(&'a Measured),
 }
@@ -132,15 +173,13 @@ pub fn run(
         return Err(EngineError::Unknown("no record: ask for at least one".to_owned()));
     }
     let dir = empty_folder(&options.dir)?;
-    let values = Values::new(options.value_bytes, options.seed);
-    let mut bench = Bench { options, cancel, values, dir, report: StorageReport::default(), listen };
+    let mut bench = Bench::new(options, cancel, dir, listen)?;
     bench.loaded()?;
-    let fills = options.workloads.iter().filter(|workload| workload.fills());
-    for workload in fills {
-        let hot = Draw::Uniform { count: options.records };
-        let folder = bench.dir.join("filled");
+    for workload in options.workloads.iter().filter(|workload| workload.start() != Start::Kept) {
+        let hot = Draw::zipf(options.records);
+        let folder = bench.dir.join("own");
         for setting in bench.settings(*workload) {
-            bench.both_loops(setting, &folder, true, &hot)?;
+            bench.both_loops(setting, &folder, &hot)?;
         }
         remove(&folder)?;
     }
@@ -160,11 +199,26 @@ struct Bench<'a> {
     cancel: &'a Cancel,
     values: Values,
     dir: PathBuf,
+    began: Instant,
     report: StorageReport,
     listen: &'a mut dyn FnMut(Happening<'_>),
 }
 
-impl Bench<'_> {
+impl<'a> Bench<'a> {
+    fn new(
+        options: &'a StorageOptions,
+        cancel: &'a Cancel,
+        dir: PathBuf,
+        listen: &'a mut dyn FnMut(Happening<'_>),
+    ) -> Result<Self, EngineError> {
+        let values = match &options.values {
+            Some(path) => Values::of_files(path, options.value_bytes)?,
+            None => Values::new(options.value_bytes, options.seed),
+        };
+        let (began, report) = (Instant::now(), StorageReport::default());
+        Ok(Self { options, cancel, values, dir, began, report, listen })
+    }
+
     /// Every level where something is written, with every number of clients.
     fn settings(&self, workload: Workload) -> Vec<Setting> {
         let levels = if workload.writes() { self.options.durability.as_slice() } else { &[Durability::Wal] };
@@ -177,7 +231,7 @@ impl Bench<'_> {
     fn loaded(&mut self) -> Result<(), EngineError> {
         let options = self.options;
         let workloads: Vec<Workload> =
-            options.workloads.iter().copied().filter(|workload| !workload.fills()).collect();
+            options.workloads.iter().copied().filter(|workload| workload.start() == Start::Kept).collect();
         if workloads.is_empty() {
             return Ok(());
         }
@@ -185,33 +239,43 @@ impl Bench<'_> {
         (self.listen)(Happening::Begins(&format!("loading {} records", options.records)));
         load(&folder, options.records, &self.values, self.cancel)?;
         let raw_bytes = options.records as f64 * (KEY_BYTES + options.value_bytes) as f64;
-        self.report.saved_ratio = Some(1.0 - folder_bytes(&folder.join("kv"))? as f64 / raw_bytes);
+        let merged_bytes = table_bytes(&folder)?;
+        self.report.saved_ratio = Some(1.0 - merged_bytes as f64 / raw_bytes);
         let hot = Draw::zipf(options.records);
         for workload in workloads {
             for setting in self.settings(workload) {
-                self.both_loops(setting, &folder, false, &hot)?;
+                self.both_loops(setting, &folder, &hot)?;
             }
+        }
+        for measured in &mut self.report.measured {
+            measured.space_amplification = Some(measured.disk_bytes as f64 / merged_bytes as f64);
         }
         remove(&folder)
     }
 
     /// The closed loop, and where it is asked for the open one at a share of its rate. The store is opened for each, so that
     /// its caches are equal at the start.
-    fn both_loops(
-        &mut self,
-        setting: Setting,
-        folder: &Path,
-        is_new: bool,
-        hot: &Draw,
-    ) -> Result<(), EngineError> {
+    fn both_loops(&mut self, setting: Setting, folder: &Path, hot: &Draw) -> Result<(), EngineError> {
         let mut pacing = Pacing::Closed;
         loop {
-            if is_new {
+            if self.options.total.is_some_and(|total| self.began.elapsed() >= total) {
+                self.report.left_out += 1;
+                return Ok(());
+            }
+            let start = setting.workload.start();
+            if start != Start::Kept {
                 remove(folder)?;
             }
-            let store = open(folder, &TUNING)?;
-            let measured =
-                self.one(setting, pacing, self.limit(setting.workload, pacing), hot, store.records())?;
+            if start == Start::Loaded {
+                load(folder, self.options.records, &self.values, self.cancel)?;
+            }
+            let store = self.open(folder, setting.workload)?;
+            let limit = self.limit(setting.workload, pacing);
+            let mut measured = self.one(setting, pacing, limit, hot, &store)?;
+            measured.disk_bytes = table_bytes(folder)?;
+            if start == Start::Loaded {
+                self.merge(&mut measured, store.records(), folder)?;
+            }
             drop(store);
             (self.listen)(Happening::Done(&measured));
             let open_rate = self.options.open_loop.map(|share| measured.calls_per_second * share);
@@ -223,8 +287,35 @@ impl Bench<'_> {
         }
     }
 
+    fn open(&self, folder: &Path, workload: Workload) -> Result<Store, EngineError> {
+        if workload != Workload::RowCache {
+            return open(folder, &TUNING);
+        }
+        let all_bytes = self.options.records * (ROW_KEY_BYTES + self.options.value_bytes) as u64;
+        open_bounded(folder, &TUNING, (all_bytes / CACHED_OF).max(1))
+    }
+
+    /// Merges the tables after deletes, which brings the space back, and counts what is left.
+    fn merge(
+        &mut self,
+        measured: &mut Measured,
+        records: &Records,
+        folder: &Path,
+    ) -> Result<(), EngineError> {
+        (self.listen)(Happening::Begins("merging what the deletes left"));
+        let began = Instant::now();
+        records.compact()?;
+        measured.merge = Some(began.elapsed());
+        measured.space_amplification = Some(measured.disk_bytes as f64 / table_bytes(folder)?.max(1) as f64);
+        expect_count(records, self.options.records - u64::from(measured.latency.n_samples))
+    }
+
     fn limit(&self, workload: Workload, pacing: Pacing) -> Limit {
-        let per_call = if workload.fills() { workload.records_per_call() } else { 1 };
+        let per_call = match workload.start() {
+            Start::Empty => workload.records_per_call(),
+            Start::Loaded => DELETED_OF,
+            Start::Kept => 1,
+        };
         let (calls, time) = ((self.options.records / per_call).max(1), self.options.time);
         match pacing {
             Pacing::Closed => Limit { calls, time },
@@ -242,13 +333,15 @@ impl Bench<'_> {
         pacing: Pacing,
         limit: Limit,
         hot: &Draw,
-        records: &Records,
+        store: &Store,
     ) -> Result<Measured, EngineError> {
         let Setting { workload, durability, clients } = setting;
-        let level = durability.as_str();
-        (self.listen)(Happening::Begins(&format!("{}, {level}, {clients} clients", workload.as_str())));
+        let (records, rows) = (store.records(), store.rows());
+        let what = format!("{}, {}, {clients} clients", workload.as_str(), durability.as_str());
+        (self.listen)(Happening::Begins(&what));
         let subject = Subject {
             records,
+            rows,
             values: &self.values,
             record_count: self.options.records,
             durability,
@@ -256,7 +349,21 @@ impl Bench<'_> {
         };
         let (started_at, probe, before) = (now(), NoiseProbe::begin(), records.counts());
         let make = |client| calls(workload, &subject, hot, client);
-        let driven = drive(clients, limit, pacing, self.cancel, make)?;
+        let cancel = self.cancel;
+        let mut resident_bytes = None;
+        let mut tell = |calls| {
+            resident_bytes = resident_bytes.max(resident());
+            (self.listen)(Happening::Runs(&what, calls));
+        };
+        let mut beside = None;
+        let driven = if workload == Workload::ReadWhileWriting {
+            let (driven, writes) =
+                beside_a_writer(&subject, || drive(clients, limit, pacing, cancel, make, &mut tell))?;
+            beside = Some(rate(writes, &driven));
+            driven
+        } else {
+            drive(clients, limit, pacing, cancel, make, &mut tell)?
+        };
         let (after, noise) = (records.counts(), probe.end());
         let syncs = after.syncs - before.syncs;
         Ok(Measured {
@@ -264,10 +371,21 @@ impl Bench<'_> {
             durability,
             clients,
             pacing,
-            latency: rows::summary_of(&driven.latencies),
+            latency: self::rows::summary_of(&driven.latencies),
             records_per_second: rate(driven.records, &driven),
             calls_per_second: rate(driven.latencies.len(), &driven),
             elapsed: driven.elapsed,
+            stalls: self::rows::stalls(&driven.latencies),
+            disk_bytes: 0,
+            space_amplification: None,
+            beside_per_second: beside,
+            merge: None,
+            resident_bytes: resident_bytes.max(resident()),
+            hit_rate: (workload == Workload::RowCache).then(|| {
+                let counts = rows.counts();
+                counts.hits as f64 / (counts.hits + counts.misses).max(1) as f64
+            }),
+            median_as_db_bench_us: driven.whole_micros.median(),
             unsent: driven.unsent,
             writes_per_sync: (syncs > 0).then(|| (after.writes - before.writes) as f64 / syncs as f64),
             started_at,
@@ -276,45 +394,26 @@ impl Bench<'_> {
     }
 }
 
+/// Drives the readers while one more thread writes, and answers how many writes it made.
+fn beside_a_writer(
+    subject: &Subject<'_>,
+    readers: impl FnOnce() -> Result<Driven, EngineError>,
+) -> Result<(Driven, u64), EngineError> {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (begun, has_begun) = channel();
+        let stop_writer = &stop;
+        let writer = scope.spawn(move || write_until(subject, begun, stop_writer));
+        let _ = has_begun.recv();
+        let driven = readers();
+        stop.store(true, Ordering::Relaxed);
+        let writes = writer.join().map_err(|_| EngineError::internal("the writer", "it panicked"))??;
+        Ok((driven?, writes))
+    })
+}
+
 fn rate(count: u64, driven: &Driven) -> f64 {
     count as f64 / driven.elapsed.as_secs_f64().max(1e-9)
-}
-
-/// A store with every record once, its tables merged.
-fn load(folder: &Path, records: u64, values: &Values, cancel: &Cancel) -> Result<(), EngineError> {
-    let store = open(folder, &TUNING)?;
-    let mut batch = Batch::new();
-    for (number, record) in (0..).zip(shuffled(records)) {
-        batch.put(&key(record), values.at(number))?;
-        if batch.len() as u64 == BATCH {
-            if cancel.is_cancelled() {
-                return Err(EngineError::Interrupted);
-            }
-            store.records().write(std::mem::take(&mut batch), Durability::Wal)?;
-        }
-    }
-    store.records().write(batch, Durability::WalFsync)?;
-    store.records().compact()?;
-    Ok(())
-}
-
-fn remove(folder: &Path) -> Result<(), EngineError> {
-    match std::fs::remove_dir_all(folder) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(EngineError::Program { path: folder.to_path_buf(), source })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Bytes of the files in a folder.
-fn folder_bytes(folder: &Path) -> Result<u64, EngineError> {
-    let io = |source| EngineError::Program { path: folder.to_path_buf(), source };
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(folder).map_err(io)? {
-        bytes += entry.and_then(|entry| entry.metadata()).map_err(io)?.len();
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -331,7 +430,9 @@ mod tests {
             clients: vec![1, 3],
             durability: vec![Durability::Wal, Durability::GroupCommit],
             workloads: Workload::ALL.to_vec(),
+            values: None,
             time: Duration::from_secs(5),
+            total: None,
             open_loop: Some(0.5),
             seed: 1,
         };
@@ -339,20 +440,36 @@ mod tests {
         let mut listen =
             |happening: Happening<'_>| told += u32::from(matches!(happening, Happening::Done(_)));
         let report = run(&options, &Cancel::default(), &mut listen).unwrap();
-        // Three loads that read and three that write at two levels, two numbers of clients, two loops.
-        assert_eq!((report.measured.len(), told), ((3 + 3 * 2) * 2 * 2, 36));
+        // Four loads of one level and five that write at two, two numbers of clients, two loops.
+        assert_eq!((report.measured.len(), told), ((4 + 5 * 2) * 2 * 2, 56));
         assert!(report.measured.iter().all(|measured| measured.latency.n_samples > 0));
         assert!(report.measured.iter().all(|measured| measured.records_per_second > 0.0));
         let synced = report.measured.iter().filter(|measured| measured.writes_per_sync.is_some());
         assert!(synced.clone().all(|measured| measured.durability == Durability::GroupCommit));
-        assert_eq!(synced.count(), 3 * 2 * 2);
+        assert_eq!(synced.count(), 5 * 2 * 2);
+        for measured in &report.measured {
+            let is_filled = measured.workload.start() == Start::Empty;
+            assert_eq!(measured.space_amplification.is_none(), is_filled, "{measured:?}");
+            assert_eq!(measured.merge.is_some(), measured.workload == Workload::DeleteCompact);
+            assert!(cfg!(not(target_os = "linux")) || measured.resident_bytes.is_some_and(|bytes| bytes > 0));
+            assert_eq!(measured.hit_rate.is_some(), measured.workload == Workload::RowCache);
+            assert!(
+                measured.disk_bytes > 0 && measured.hit_rate.is_none_or(|rate| rate > 0.2),
+                "{measured:?}"
+            );
+        }
         assert_eq!(std::fs::read_dir(&options.dir).unwrap().count(), 0);
         let rows = rows(&report, &options);
-        assert_eq!(rows.len(), 36 * 2 + 1);
+        // Latency, rate, stalls, size and memory of each; amplification where the store was loaded; merging; writers beside readers;
+        // hit rates; the share that is saved.
+        assert_eq!(rows.len(), 56 * 5 + (56 - 2 * 8 - 4) + 8 + 8 + 4 + 1);
         let ids: std::collections::BTreeSet<_> =
             rows.iter().map(|row| (&row.bench_id, &row.metric, row.attempt)).collect();
         assert_eq!(ids.len(), rows.len(), "every row has a name of its own");
         std::fs::write(options.dir.join("mine"), "x").unwrap();
         assert!(run(&options, &Cancel::default(), &mut |_| {}).is_err());
+        let options = StorageOptions { dir: dir.path().join("late"), total: Some(Duration::ZERO), ..options };
+        let late = run(&options, &Cancel::default(), &mut |_| {}).unwrap();
+        assert_eq!((late.measured.len(), late.left_out), (0, 28));
     }
 }

@@ -75,7 +75,7 @@ fn storage_is_measured_and_recorded_with_its_durability() {
         "--value-bytes",
         "200",
         "--seconds",
-        "2",
+        "1",
         "--open-loop",
         "50",
         "--format",
@@ -87,7 +87,7 @@ fn storage_is_measured_and_recorded_with_its_durability() {
     let (shown, said) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(shown.starts_with("workload,durability,clients,loop,records_per_second,p50_us"), "{shown}");
-    assert_eq!(shown.lines().count(), 1 + (3 + 3 * 2) * 2 * 2, "{shown}");
+    assert_eq!(shown.lines().count(), 1 + (4 + 5 * 2) * 2 * 2, "{shown}");
     let run = said.split("recorded as run ").nth(1).unwrap_or_else(|| panic!("{said}"));
     let run = run.split(' ').next().unwrap();
     let parameter = format!("run={run}");
@@ -106,7 +106,89 @@ fn storage_is_measured_and_recorded_with_its_durability() {
             checked += 1;
         }
     }
-    assert_eq!(checked, (3 + 2 * 2) * 2);
+    assert_eq!(checked, (4 + 4 * 2) * 2);
+}
+
+#[test]
+fn values_are_cut_from_files_and_a_run_has_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let words: String = (0..4_000).map(|number| format!("{{\"word\": \"{number:x}\"}}\n")).collect();
+    std::fs::write(folder.path().join("words.jsonl"), words).unwrap();
+    let args = [
+        "stress",
+        "storage",
+        "--records",
+        "300",
+        "--clients",
+        "1",
+        "--durability",
+        "wal",
+        "--values",
+        "words.jsonl",
+    ];
+    let output =
+        promptc(folder.path(), &[&args[..], &["--workload", "delete_compact", "--no-record"]].concat());
+    let (shown, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(shown.contains("delete_compact"), "{shown}");
+    let late = ["--total-seconds", "1", "--seconds", "2", "--clients", "1,2", "--no-record"];
+    let output = promptc(folder.path(), &[&args[..4], &late[..]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let args = [&args[..], &["--value-bytes", "9000000", "--no-record"]].concat();
+    let output = promptc(folder.path(), &args);
+    assert!(text(&output.stderr).contains("expected more than 9000000"), "{}", text(&output.stderr));
+}
+
+/// What a run with hazards shows, or why there was none here.
+fn figures(args: &[&str]) -> Option<(i32, String, String)> {
+    let folder = tempfile::tempdir().unwrap();
+    let output = promptc(folder.path(), args);
+    let (shown, said) = (text(&output.stdout), text(&output.stderr));
+    if let Some(line) = shown.lines().find(|line| line.starts_with("skipped")) {
+        eprintln!("{line}");
+        return None;
+    }
+    Some((output.status.code().unwrap(), shown, said))
+}
+
+/// `PROMPTC_TEST_CUTS=200` is the long form.
+#[test]
+fn a_cut_of_the_power_takes_nothing_that_was_acknowledged_as_synced() {
+    let cuts = std::env::var("PROMPTC_TEST_CUTS").unwrap_or("4".into());
+    let args = ["stress", "crash", "--power-cut", "--cycles", &cuts, "--seed", "5", "--history", "kept"];
+    let Some((code, shown, said)) = figures(&args) else { return };
+    assert_eq!(code, 0, "{shown}{said}");
+    assert!(shown.contains("lost                 0\n") && shown.contains("torn sectors"), "{shown}");
+    println!("{shown}");
+    // The same writes, left in the page cache: some of them must be gone.
+    let args = ["stress", "crash", "--power-cut", "--cycles", "50", "--seed", "5", "--control", "unsynced"];
+    let (code, shown, said) = figures(&args).expect("what was allowed once is allowed again");
+    assert_eq!(code, 3, "the cuts cut nothing: {shown}{said}");
+}
+
+#[test]
+fn a_load_with_faults_is_compared_in_the_end() {
+    let args = [
+        "stress",
+        "storage",
+        "--records",
+        "200",
+        "--clients",
+        "1",
+        "--durability",
+        "wal",
+        "--workload",
+        "mixed",
+    ];
+    let args = [&args[..], &["--faults", "--cycles", "2", "--history", "kept"]].concat();
+    let Some((code, shown, said)) = figures(&args) else { return };
+    assert_eq!(code, 0, "{shown}{said}");
+    assert!(
+        shown.contains("hazard               kill_9") && shown.contains("hazard               disk_full"),
+        "{shown}"
+    );
+    assert_eq!(shown.matches("lost                 0\n").count(), 2, "{shown}");
+    println!("{shown}");
 }
 
 #[test]

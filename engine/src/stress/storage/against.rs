@@ -7,11 +7,12 @@
 //! | `point_read_cold` | `readrandom` | gets, every record as likely |
 //! | `point_read_hot` | `readrandom --read_random_exp_range=20` | gets, by the same law |
 //! | `range_100` | `seekrandom --seek_nexts=100` | ranges of 100 |
+//! | `read_while_writing` | `readwhilewriting` | gets, every record as likely, beside a writer of level `wal` |
 //! | `synced_write/1_writer` | `fillsync` | puts, `wal_fsync` |
 //! | `synced_write/64_writers` | `fillsync`, one writer | puts of 64 writers, `group_commit` |
 //!
 //! Keys of 16 bytes, values that compress to a quarter, and every setting of the database equal; both are closed loops of one
-//! client, the last pair excepted. Readers find a merged store that holds every record once. What a pair says is the ratio:
+//! client, the last pair excepted. Median latencies are compared as [`whole_micros`](super::whole_micros) has them. Readers find a merged store that holds every record once. What a pair says is the ratio:
 //! a machine that is slower for a minute is slower for both.
 
 use std::path::{Path, PathBuf};
@@ -22,13 +23,13 @@ use promptc_store::history::ingest::{IngestOptions, Kind, ingest_text};
 use promptc_store::history::{ResultRow, summary};
 use promptc_store::kv::Durability;
 
-use super::data::{Draw, KEY_BYTES, Values};
+use super::data::{Draw, KEY_BYTES};
 use super::drive::{Limit, Pacing};
 use super::rows::{params, rows_of, single};
-use super::workload::Workload;
+use super::workload::{Start, Workload};
 use super::{
-    BLOCK_BYTES, Bench, CACHE_BYTES, Happening, Setting, StorageOptions, StorageReport, TUNING,
-    WRITE_BUFFER_BYTES, load, remove,
+    BLOCK_BYTES, Bench, CACHE_BYTES, Happening, Setting, StorageOptions, TUNING, WRITE_BUFFER_BYTES, load,
+    remove,
 };
 use crate::bench::now;
 use crate::context::Cancel;
@@ -56,7 +57,7 @@ struct Compared {
     clients: usize,
 }
 
-const COMPARED: [Compared; 7] = [
+const COMPARED: [Compared; 8] = [
     Compared {
         name: "single_write",
         flags: &["--benchmarks=fillrandom"],
@@ -93,6 +94,13 @@ const COMPARED: [Compared; 7] = [
         clients: 1,
     },
     Compared {
+        name: "read_while_writing",
+        flags: &["--benchmarks=readwhilewriting"],
+        workload: Workload::ReadWhileWriting,
+        durability: Durability::Wal,
+        clients: 1,
+    },
+    Compared {
         name: "synced_write/1_writer",
         flags: &["--benchmarks=fillsync"],
         workload: Workload::FillSingle,
@@ -121,7 +129,7 @@ pub struct Pair {
     pub our_rate: f64,
     /// Median latency of `db_bench` in nanoseconds.
     pub their_p50_ns: f64,
-    /// The same of ours.
+    /// The same of ours, counted as `db_bench` counts; not what `wall_ns` has, which is exact.
     pub our_p50_ns: f64,
 }
 
@@ -183,14 +191,7 @@ pub fn run(
 ) -> Result<AgainstReport, EngineError> {
     let dir = empty_folder(&options.dir)?;
     let mut quiet = |_: Happening<'_>| {};
-    let ours = Bench {
-        options,
-        cancel,
-        values: Values::new(options.value_bytes, options.seed),
-        dir: dir.clone(),
-        report: StorageReport::default(),
-        listen: &mut quiet,
-    };
+    let ours = Bench::new(options, cancel, dir.clone(), &mut quiet)?;
     let mut against = Against { program, options, dir, ours, report: AgainstReport::default() };
     listen("loading both", None);
     against.load(cancel)?;
@@ -243,7 +244,7 @@ impl Against<'_> {
         } else {
             ours.records_per_second
         };
-        let our_p50_ns = ours.latency.median.unwrap_or(f64::NAN);
+        let our_p50_ns = ours.median_as_db_bench_us.unwrap_or(f64::NAN) * 1e3;
         let pair = Pair { name: compared.name, attempt, their_rate, our_rate, their_p50_ns, our_p50_ns };
         let pair_id = Some(format!("{}#{attempt}", compared.name));
         let mut rows = theirs;
@@ -260,8 +261,8 @@ impl Against<'_> {
 
     fn our_side(&mut self, compared: &Compared) -> Result<super::Measured, EngineError> {
         let Compared { workload, durability, clients, .. } = *compared;
-        let folder = self.dir.join(if workload.fills() { "our-fill" } else { "ours" });
-        if workload.fills() {
+        let folder = self.dir.join(if workload.start() == Start::Empty { "our-fill" } else { "ours" });
+        if workload.start() == Start::Empty {
             remove(&folder)?;
         }
         let hot = Draw::Exponential { count: self.options.records };
@@ -274,13 +275,18 @@ impl Against<'_> {
         let limit = Limit { calls: calls.max(1), time: TIME_MAX };
         let store = open(&folder, &TUNING)?;
         let setting = Setting { workload, durability, clients };
-        self.ours.one(setting, Pacing::Closed, limit, &hot, store.records())
+        let measured = self.ours.one(setting, Pacing::Closed, limit, &hot, &store)?;
+        if workload == Workload::ReadWhileWriting {
+            // The next pair finds a merged store again.
+            store.records().compact()?;
+        }
+        Ok(measured)
     }
 
     fn theirs(&mut self, compared: &Compared, attempt: u16) -> Result<Vec<ResultRow>, EngineError> {
         let records = self.options.records;
         let mut flags: Vec<String> = compared.flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let folder = if compared.workload.fills() {
+        let folder = if compared.workload.start() == Start::Empty {
             remove(&self.dir.join("their-fill"))?;
             if compared.durability.is_synced() {
                 flags.push(format!("--writes={}", self.synced_writes()));
@@ -293,6 +299,9 @@ impl Against<'_> {
             "theirs"
         };
         let text = self.db_bench(folder, &flags)?;
+        if compared.workload == Workload::ReadWhileWriting {
+            self.db_bench(folder, &["--benchmarks=compact".to_owned(), "--use_existing_db=1".to_owned()])?;
+        }
         let mut options = IngestOptions::new("storage", |values| summary(values, 0));
         options.attempt = attempt;
         options.params = params(self.options, &[("clients", "1".to_owned())]);

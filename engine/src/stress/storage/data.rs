@@ -1,6 +1,12 @@
 //! Keys, values, and which of them are asked for.
 
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::error::EngineError;
 use crate::measure::Random;
+use crate::stress::fault;
 
 /// Bytes of a key, as in `db_bench --key_size=16`.
 pub(super) const KEY_BYTES: usize = 16;
@@ -22,7 +28,14 @@ pub(super) fn key(number: u64) -> [u8; KEY_BYTES] {
     key
 }
 
-/// Values that compress to a quarter, made as `db_bench --compression_ratio=0.25` makes them.
+/// Endings of the files that real values are cut from.
+const TEXT_ENDINGS: [&str; 6] = ["json", "jsonl", "md", "txt", "csv", "promptc"];
+/// Most bytes of files that are read: more than a block cache of a small machine.
+const FILES_BYTES_MAX: usize = 64 << 20;
+/// Deepest folder that is looked into.
+const FOLDERS_DEEP: u32 = 16;
+
+/// Values: cut from files, or such that compress to a quarter, made as `db_bench --compression_ratio=0.25` makes them.
 #[derive(Debug)]
 pub(super) struct Values {
     text: Vec<u8>,
@@ -40,12 +53,49 @@ impl Values {
         Self { text, value_bytes }
     }
 
+    /// Neighbouring pieces of the JSON and text files at or below `path`, in the order of their names.
+    ///
+    /// # Errors
+    /// It cannot be read, or holds too little text for one value.
+    pub(super) fn of_files(path: &Path, value_bytes: usize) -> Result<Self, EngineError> {
+        let mut text = Vec::new();
+        gather(path, 0, &mut text)
+            .map_err(|source| EngineError::Program { path: path.to_path_buf(), source })?;
+        if text.len() <= value_bytes {
+            let message = format!(
+                "{}: {} bytes of JSON and text, expected more than {value_bytes}",
+                path.display(),
+                text.len()
+            );
+            let help = "name a folder with more files, or ask for shorter values with `--value-bytes`";
+            return Err(fault(message, help));
+        }
+        Ok(Self { text, value_bytes })
+    }
+
     /// One of them; neighbours differ.
     pub(super) fn at(&self, number: u64) -> &[u8] {
         let places = (self.text.len() - self.value_bytes) as u64;
         let start = (number.wrapping_mul(self.value_bytes as u64) % places) as usize;
         &self.text[start..start + self.value_bytes]
     }
+}
+
+/// Adds the text of a file, or of the files below a folder, up to the bound.
+fn gather(path: &Path, depth: u32, text: &mut Vec<u8>) -> io::Result<()> {
+    if path.is_dir() {
+        let mut entries: Vec<PathBuf> =
+            fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+        entries.sort();
+        let below = entries.iter().filter(|_| depth < FOLDERS_DEEP);
+        return below.into_iter().try_for_each(|entry| gather(entry, depth + 1, text));
+    }
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if text.len() < FILES_BYTES_MAX && (depth == 0 || TEXT_ENDINGS.contains(&ending)) {
+        let room = (FILES_BYTES_MAX - text.len()) as u64;
+        fs::File::open(path)?.take(room).read_to_end(text)?;
+    }
+    Ok(())
 }
 
 /// Which of `count` records a reader asks for.
@@ -94,19 +144,32 @@ fn scattered(rank: u64, count: u64) -> u64 {
 }
 
 /// The numbers below `count`, each once, in an order that is not that of the keys.
-pub(super) fn shuffled(count: u64) -> impl Iterator<Item = u64> {
-    let common = |mut one: u64, mut other: u64| {
-        while other != 0 {
-            (one, other) = (other, one % other);
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shuffled {
+    count: u64,
+    step: u64,
+}
+
+impl Shuffled {
+    pub(super) fn new(count: u64) -> Self {
+        let common = |mut one: u64, mut other: u64| {
+            while other != 0 {
+                (one, other) = (other, one % other);
+            }
+            one
+        };
+        // A step near the golden section that shares no factor with the count visits every number once.
+        let mut step = (count as f64 * 0.618) as u64 | 1;
+        while common(step, count) != 1 {
+            step += 2;
         }
-        one
-    };
-    // A step near the golden section that shares no factor with the count visits every number once.
-    let mut step = (count as f64 * 0.618) as u64 | 1;
-    while common(step, count) != 1 {
-        step += 2;
+        Self { count, step }
     }
-    (0..count).map(move |number| (u128::from(number) * u128::from(step) % u128::from(count)) as u64)
+
+    /// The number at a place below `count`.
+    pub(super) fn at(self, place: u64) -> u64 {
+        (u128::from(place) * u128::from(self.step) % u128::from(self.count)) as u64
+    }
 }
 
 #[cfg(test)]
@@ -116,7 +179,7 @@ mod tests {
     #[test]
     fn every_number_comes_once() {
         for count in [1, 2, 3, 10, 999, 1_000, 4_096, 30_030] {
-            let mut all: Vec<u64> = shuffled(count).collect();
+            let mut all: Vec<u64> = (0..count).map(|place| Shuffled::new(count).at(place)).collect();
             all.sort_unstable();
             assert!(all.into_iter().eq(0..count), "{count}");
         }
@@ -151,5 +214,20 @@ mod tests {
         assert_ne!(values.text[..25], values.text[100..125]);
         assert_eq!(Values::new(3 << 20, 3).at(9).len(), 3 << 20);
         assert_eq!(Values::new(0, 3).at(9).len(), 0);
+    }
+
+    #[test]
+    fn values_of_files_are_their_pieces() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("deeper")).unwrap();
+        fs::write(dir.path().join("a.json"), "0123456789").unwrap();
+        fs::write(dir.path().join("deeper/b.txt"), "abcdefghij").unwrap();
+        fs::write(dir.path().join("c.bin"), "never").unwrap();
+        let values = Values::of_files(dir.path(), 4).unwrap();
+        assert_eq!(values.text, b"0123456789abcdefghij");
+        assert_eq!((values.at(0), values.at(3)), (b"0123".as_slice(), b"cdef".as_slice()));
+        assert_eq!(Values::of_files(&dir.path().join("c.bin"), 4).unwrap().text, b"never");
+        assert!(Values::of_files(dir.path(), 20).is_err());
+        assert!(Values::of_files(&dir.path().join("absent"), 4).is_err());
     }
 }

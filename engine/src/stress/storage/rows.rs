@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 use promptc_store::history::{ResultRow, Status, Summary};
 
-use super::{Measured, Pacing, StorageOptions, StorageReport};
+use super::{Measured, Pacing, STALL, StorageOptions, StorageReport};
 
 /// The histogram in short, in nanoseconds. A quantile for which there are too few values is none: p needs 10 / (1 - p), below
 /// the median 10 / p. There is no median of deviations and no interval, which would need the values themselves.
@@ -34,16 +34,24 @@ pub(super) fn summary_of(latencies: &Histogram<u64>) -> Summary {
     }
 }
 
-/// Two rows per measurement, `wall_ns` of a call and `throughput` in records, and one for the space that the loaded store saves.
+/// Calls that were stalls.
+pub(super) fn stalls(latencies: &Histogram<u64>) -> u64 {
+    let least = u64::try_from(STALL.as_nanos()).unwrap_or(u64::MAX);
+    latencies.len() - latencies.count_between(0, least)
+}
+
+/// Per measurement `wall_ns` of a call, `throughput` in records, `stall_count`, `size_bytes` of the files afterwards, where it is known
+/// how much larger they are than needed, how long merging took, and the rate of the writer beside readers; and one row for the
+/// space that the loaded store saves.
 #[must_use]
 pub fn rows(report: &StorageReport, options: &StorageOptions) -> Vec<ResultRow> {
     let mut rows: Vec<ResultRow> =
-        report.measured.iter().flat_map(|measured| rows_of(measured, options)).collect();
+        report.measured.iter().flat_map(|measured| all_rows_of(measured, options)).collect();
     if let (Some(saved), Some(first)) = (report.saved_ratio, report.measured.first()) {
         rows.push(ResultRow {
             suite: "storage".to_owned(),
             bench_id: format!("storage_stress/space/{}b", options.value_bytes),
-            params: params(options, &[("data", "synthetic, a quarter".to_owned())]),
+            params: params(options, &[]),
             metric: "saved_ratio".to_owned(),
             unit: "ratio".to_owned(),
             direction: 1,
@@ -80,7 +88,42 @@ pub(super) fn params(
         ("value_bytes", options.value_bytes.to_string()),
         ("seed", options.seed.to_string()),
     ];
-    common.iter().chain(others).map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    let data = match &options.values {
+        Some(path) => path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
+        None => "synthetic, a quarter".to_owned(),
+    };
+    let data = [("data", data)];
+    let all = common.iter().chain(&data).chain(others);
+    all.map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+}
+
+fn all_rows_of(measured: &Measured, options: &StorageOptions) -> Vec<ResultRow> {
+    let [wall, throughput] = rows_of(measured, options);
+    let row = |metric: &str, unit: &str, value: f64| ResultRow {
+        metric: metric.to_owned(),
+        unit: unit.to_owned(),
+        value: Some(value),
+        summary: single(value),
+        ..wall.clone()
+    };
+    let mut rows = vec![
+        row("size_bytes", "bytes", measured.disk_bytes as f64),
+        row("stall_count", "count", measured.stalls as f64),
+    ];
+    rows.extend(measured.resident_bytes.map(|bytes| row("rss_peak_bytes", "bytes", bytes as f64)));
+    rows.extend(measured.space_amplification.map(|ratio| row("space_amplification", "ratio", ratio)));
+    rows.extend(measured.merge.map(|time| ResultRow {
+        bench_id: format!("{}/merge", wall.bench_id),
+        ..row("wall_ns", "ns", time.as_nanos() as f64)
+    }));
+    rows.extend(measured.hit_rate.map(|rate| ResultRow { direction: 1, ..row("hit_rate", "ratio", rate) }));
+    rows.extend(measured.beside_per_second.map(|rate| ResultRow {
+        bench_id: format!("{}/writer", wall.bench_id),
+        direction: 1,
+        ..row("throughput", "1/s", rate)
+    }));
+    rows.extend([wall, throughput]);
+    rows
 }
 
 /// `wall_ns` and `throughput` of a measurement.

@@ -1,14 +1,19 @@
 //! What the clients do.
 
-use promptc_store::kv::{Batch, Durability, Records};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 
-use super::data::{Draw, Values, key};
+use promptc_store::kv::{Batch, Durability, Records, RowCache};
+
+use super::data::{Draw, Shuffled, Values, key};
 use crate::error::EngineError;
 use crate::measure::Random;
 use crate::stress::fault;
 
 /// Records of a batch and of a range.
 pub(super) const BATCH: u64 = 100;
+/// One of so many records is deleted.
+pub(super) const DELETED_OF: u64 = 2;
 
 /// One kind of load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,17 +30,38 @@ pub enum Workload {
     Range,
     /// 50 % gets, 45 % puts, 5 % ranges.
     Mixed,
+    /// Gets, every record as likely, while one more writer puts without a pause.
+    ReadWhileWriting,
+    /// Deletes of every second record in no order; then the tables are merged, which is timed by itself.
+    DeleteCompact,
+    /// Rows of the row cache by Zipf's law, as embeddings of texts that repeat; what is not there is computed, here drawn, and put.
+    /// The cache has room for a fifth of them.
+    RowCache,
+}
+
+/// What a measurement begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// The store that holds every record, as the measurement before left it.
+    Kept,
+    /// A store that holds every record, made for it.
+    Loaded,
+    /// A store with nothing in it.
+    Empty,
 }
 
 impl Workload {
     /// All, in the order in which they run.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::PointReadCold,
         Self::PointReadHot,
         Self::Range,
+        Self::ReadWhileWriting,
         Self::Mixed,
+        Self::DeleteCompact,
         Self::FillSingle,
         Self::FillBatch,
+        Self::RowCache,
     ];
 
     /// Its name in the history and on the command line.
@@ -48,6 +74,9 @@ impl Workload {
             Self::PointReadHot => "point_read_hot",
             Self::Range => "range_100",
             Self::Mixed => "mixed",
+            Self::ReadWhileWriting => "read_while_writing",
+            Self::DeleteCompact => "delete_compact",
+            Self::RowCache => "row_cache_zipf",
         }
     }
 
@@ -63,25 +92,37 @@ impl Workload {
         match self {
             Self::FillBatch | Self::Range => BATCH,
             Self::Mixed => 6,
-            Self::FillSingle | Self::PointReadCold | Self::PointReadHot => 1,
+            Self::FillSingle
+            | Self::PointReadCold
+            | Self::PointReadHot
+            | Self::ReadWhileWriting
+            | Self::DeleteCompact
+            | Self::RowCache => 1,
         }
     }
 
-    /// Whether it begins with an empty store.
-    pub(super) fn fills(self) -> bool {
-        matches!(self, Self::FillSingle | Self::FillBatch)
+    pub(super) fn start(self) -> Start {
+        match self {
+            Self::FillSingle | Self::FillBatch | Self::RowCache => Start::Empty,
+            Self::DeleteCompact => Start::Loaded,
+            _ => Start::Kept,
+        }
     }
 
-    /// Whether it writes, so that levels of durability differ.
+    /// Whether it writes at the levels that are asked for. The row cache has one of its own.
     pub(super) fn writes(self) -> bool {
-        self.fills() || self == Self::Mixed
+        !matches!(self, Self::PointReadCold | Self::PointReadHot | Self::Range | Self::RowCache)
     }
 }
+
+/// Calls after which the row cache counts a build: ages are told apart by builds, and old ones go first.
+const CALLS_OF_A_BUILD: u64 = 1_000;
 
 /// What all clients share.
 #[derive(Debug)]
 pub(super) struct Subject<'a> {
     pub(super) records: &'a Records,
+    pub(super) rows: &'a RowCache,
     pub(super) values: &'a Values,
     pub(super) record_count: u64,
     pub(super) durability: Durability,
@@ -97,6 +138,7 @@ pub(super) fn calls<'a>(
 ) -> impl FnMut(u64) -> Result<u64, EngineError> + use<'a> {
     let mut random = Random::new(subject.seed ^ (client as u64 + 1).wrapping_mul(0x9e37_79b9));
     let uniform = Draw::Uniform { count: subject.record_count };
+    let order = Shuffled::new(subject.record_count);
     move |number| match workload {
         Workload::FillSingle => put(subject, uniform.next(&mut random), number),
         Workload::FillBatch => {
@@ -108,14 +150,60 @@ pub(super) fn calls<'a>(
             subject.records.write(batch, subject.durability)?;
             Ok(BATCH)
         }
-        Workload::PointReadCold => get(subject, uniform.next(&mut random)),
+        Workload::DeleteCompact => {
+            // The places of the order that are even; every record is met once.
+            subject.records.delete(&key(order.at(number * DELETED_OF)), subject.durability)?;
+            Ok(1)
+        }
+        Workload::PointReadCold | Workload::ReadWhileWriting => get(subject, uniform.next(&mut random)),
         Workload::PointReadHot => get(subject, hot.next(&mut random)),
+        Workload::RowCache => {
+            if client == 0 && number.is_multiple_of(CALLS_OF_A_BUILD) {
+                subject.rows.advance()?;
+            }
+            row(subject, hot.next(&mut random))
+        }
         Workload::Range => range(subject, uniform.next(&mut random)),
         Workload::Mixed => match random.below(100) {
             0..50 => get(subject, uniform.next(&mut random)),
             50..95 => put(subject, uniform.next(&mut random), number),
             _ => range(subject, uniform.next(&mut random)),
         },
+    }
+}
+
+/// Puts one record after the other, each as likely, until it is told to stop, and answers how many. Says when the first is done.
+pub(super) fn write_until(
+    subject: &Subject<'_>,
+    begun: Sender<()>,
+    stop: &AtomicBool,
+) -> Result<u64, EngineError> {
+    let mut random = Random::new(subject.seed);
+    let uniform = Draw::Uniform { count: subject.record_count };
+    let mut count = 0;
+    while !stop.load(Ordering::Relaxed) {
+        count += put(subject, uniform.next(&mut random), count)?;
+        if count == 1 {
+            // Whoever waits hears of an error by the end of the channel.
+            let _ = begun.send(());
+        }
+    }
+    Ok(count)
+}
+
+/// Compares the number of records with what must be left.
+pub(super) fn expect_count(records: &Records, expected: u64) -> Result<(), EngineError> {
+    let mut found = 0;
+    let count = |_: &[u8], _: &[u8]| {
+        found += 1;
+        true
+    };
+    records.range(b"", None, count)?;
+    let message = format!("{found} records are there, expected {expected}");
+    if found == expected {
+        Ok(())
+    } else {
+        Err(fault(message, "this is a fault; please report it with the seed"))
     }
 }
 
@@ -129,6 +217,15 @@ fn get(subject: &Subject<'_>, record: u64) -> Result<u64, EngineError> {
         Some(_) => Ok(1),
         None => Err(missing(record)),
     }
+}
+
+/// The row of a text, out of the cache or into it.
+fn row(subject: &Subject<'_>, record: u64) -> Result<u64, EngineError> {
+    let key = *blake3::hash(&record.to_le_bytes()).as_bytes();
+    if subject.rows.get_many(&[key]) == [None] {
+        subject.rows.put_many(&[(key, subject.values.at(record).to_vec())])?;
+    }
+    Ok(1)
 }
 
 fn range(subject: &Subject<'_>, from: u64) -> Result<u64, EngineError> {

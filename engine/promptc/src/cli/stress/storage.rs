@@ -1,5 +1,6 @@
 //! `promptc stress storage`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,12 +42,24 @@ pub(super) struct StorageArgs {
     /// Bytes of a value
     #[arg(long, value_name = "N", default_value_t = 1_024, value_parser = parse_value_bytes)]
     value_bytes: usize,
+    /// Cut the values from the JSON and text files at or below this path; default: synthetic ones that compress to a quarter
+    #[arg(long, value_name = "PATH", conflicts_with = "against")]
+    values: Option<PathBuf>,
     /// Longest time of one measurement in seconds
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
+    /// Longest time of the whole run in seconds; measurements that would begin after it are left out
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    total_seconds: Option<u64>,
     /// Measure again in an open loop at this share of the highest rate, in percent: latencies count from when a call was due
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=200))]
     open_loop: Option<u32>,
+    /// Then kill the writing process and fill its disk, and compare everything with what was acknowledged
+    #[arg(long, conflicts_with = "against")]
+    faults: bool,
+    /// How many times it is killed; a tenth as often the disk is filled
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "faults", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    cycles: u64,
     /// Beside RocksDB's own benchmark, in turn and with equal settings; ignores clients, durability, workload and open loop
     #[arg(long, value_name = "PROGRAM", value_parser = ["db_bench"])]
     against: Option<String>,
@@ -92,7 +105,9 @@ impl StorageArgs {
             clients,
             durability,
             workloads: Workload::ALL.into_iter().filter(is_wanted).collect(),
+            values: self.values.clone(),
             time: Duration::from_secs(self.seconds),
+            total: self.total_seconds.map(Duration::from_secs),
             open_loop: self.open_loop.map(|percent| f64::from(percent) / 100.0),
             seed: self.seed,
         }
@@ -125,6 +140,10 @@ pub(super) fn storage(args: &StorageArgs, common: &Common) -> Outcome {
         None => {
             let mut tell = |happening: Happening<'_>| match happening {
                 Happening::Begins(what) => listener.say(what),
+                Happening::Runs(what, calls) if listener.moves() => {
+                    listener.say(&format!("{what}: {calls} calls"));
+                }
+                Happening::Runs(..) => {}
                 Happening::Done(measured) => {
                     let per_second = measured.records_per_second;
                     listener.say(&format!("{}: {per_second:.0} records/s", measured.workload.as_str()));
@@ -135,7 +154,10 @@ pub(super) fn storage(args: &StorageArgs, common: &Common) -> Outcome {
             report.and_then(|report| show_report(&report, &options, args, common))
         }
     };
-    args.place.clean_up(&options.dir);
+    // What a fault lost is kept.
+    if !matches!(outcome, Ok(Exit::Failed)) {
+        args.place.clean_up(&options.dir);
+    }
     outcome
 }
 
@@ -149,17 +171,36 @@ fn show_report(
     show::print_batches(&batch.schema(), &[batch], args.format)?;
     if let Some(saved) = report.saved_ratio {
         eprintln!(
-            "the loaded store is {:.0} % smaller than its keys and values (synthetic values)",
-            saved * 100.0
+            "the loaded store is {:.0} % smaller than its keys and values ({} values)",
+            saved * 100.0,
+            if options.values.is_some() { "real" } else { "synthetic" }
         );
+    }
+    if let Some(resident) = report.measured.iter().filter_map(|measured| measured.resident_bytes).max() {
+        let mib = |bytes: u64| bytes >> 20;
+        eprintln!(
+            "at most {} MiB of memory; the store's settings allow its cache and buffers {} MiB",
+            mib(resident),
+            mib(storage::MEMORY_BYTES as u64)
+        );
+    }
+    if report.left_out > 0 {
+        eprintln!("{} measurements were left out: the time of the run was over", report.left_out);
     }
     if options.open_loop.is_none() {
         eprintln!(
             "closed loops: a stall is one slow call; `--open-loop 70` counts every call that it would have delayed"
         );
     }
-    args.place.record(storage::rows(report, options), common)?;
-    Ok(Exit::Ok)
+    let mut rows = storage::rows(report, options);
+    let mut is_clean = true;
+    if args.faults {
+        let (of_faults, nothing_lost) = super::crash::faults(&args.place, args.seed, args.cycles, common)?;
+        rows.extend(of_faults);
+        is_clean = nothing_lost;
+    }
+    args.place.record(rows, common)?;
+    Ok(if is_clean { Exit::Ok } else { Exit::Failed })
 }
 
 fn table(measured: &[Measured]) -> Result<RecordBatch, EngineError> {
@@ -170,10 +211,12 @@ fn table(measured: &[Measured]) -> Result<RecordBatch, EngineError> {
         Arc::new(UInt64Array::from_iter_values(measured.iter().map(of)))
     };
     let rounded = |number: f64, digits: i32| (number * 10_f64.powi(digits)).round() / 10_f64.powi(digits);
-    let numbers = |of: &dyn Fn(&Measured) -> Option<f64>| -> ArrayRef {
-        let values = measured.iter().map(|measured| of(measured).map(|number| rounded(number, 1)));
+    let floats = |of: &dyn Fn(&Measured) -> Option<f64>, digits: i32| -> ArrayRef {
+        let values = measured.iter().map(|measured| of(measured).map(|number| rounded(number, digits)));
         Arc::new(Float64Array::from_iter(values))
     };
+    let numbers = |of: &dyn Fn(&Measured) -> Option<f64>| floats(of, 1);
+    let hundredths = |of: &dyn Fn(&Measured) -> Option<f64>| floats(of, 2);
     let micros =
         |of: fn(&Measured) -> Option<f64>| numbers(&|measured| of(measured).map(|nanos| nanos / 1e3));
     let pacing = |measured: &Measured| match measured.pacing {
@@ -190,6 +233,12 @@ fn table(measured: &[Measured]) -> Result<RecordBatch, EngineError> {
         ("p99_us", micros(|measured| measured.latency.p99)),
         ("p999_us", micros(|measured| measured.latency.p999)),
         ("max_us", micros(|measured| measured.latency.max)),
+        ("stalls", counts(&|measured| measured.stalls)),
+        ("disk_mib", numbers(&|measured| Some(measured.disk_bytes as f64 / f64::from(1 << 20)))),
+        ("space_amplification", hundredths(&|measured| measured.space_amplification)),
+        ("merge_ms", numbers(&|measured| measured.merge.map(|time| time.as_secs_f64() * 1e3))),
+        ("writer_per_second", numbers(&|measured| measured.beside_per_second)),
+        ("hit_rate", floats(&|measured| measured.hit_rate, 3)),
         ("writes_per_sync", numbers(&|measured| measured.writes_per_sync)),
         ("unsent", counts(&|measured| measured.unsent)),
     ];
@@ -212,7 +261,9 @@ fn show_pairs(report: &against::AgainstReport, args: &StorageArgs, common: &Comm
     ];
     let batch = RecordBatch::try_from_iter(columns)?;
     show::print_batches(&batch.schema(), &[batch], args.format)?;
-    eprintln!("medians over pairs, ours over db_bench: a rate above 1 and a p50 below 1 are ours");
+    eprintln!(
+        "medians over pairs, ours over db_bench: a rate above 1 and a p50 below 1 are ours; both p50 as db_bench counts"
+    );
     report.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     if let Some(level) = build_info::environment().opt_level.filter(|level| level != "3") {
         eprintln!(
