@@ -22,6 +22,7 @@ use promptc_compiler::hir::Hir;
 use promptc_compiler::op::{Op, Scan};
 use promptc_compiler::plan::{BuildRecord, Content, Plan, PlanError, Request, Rules, plan, plan_graph};
 use promptc_compiler::types::Fp;
+use promptc_store::failpoint::{Control, Site, is_broken};
 use promptc_store::kv::Ledger;
 use promptc_store::open::Store;
 use promptc_store::sources::{self, FileEntry};
@@ -160,6 +161,9 @@ pub async fn run(
         files.values().flat_map(|found| &found.files),
     )?;
     let mut run = Run::new(&plan, Arc::new(ctx), options, files, last, folder, identity.clone())?;
+    if is_broken(Control::RecordFirst) {
+        run.remember()?;
+    }
     run.stages().await?;
     run.gather_quarantine()?;
     run.remember()?;
@@ -390,10 +394,14 @@ impl<'a> Run<'a> {
         }
         let entries: Vec<(&str, &[u8])> =
             entries.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        store_errors::reach(Site::BuildBeforeRecord)?;
         ledger.put_all(&entries)?;
+        store_errors::reach(Site::BuildAfterRecord)?;
         self.ctx.store.rows().advance()?;
+        store_errors::reach(Site::BuildBeforeForget)?;
         forget_unused(ledger)?;
         if !self.report.is_idle() {
+            store_errors::reach(Site::BuildBeforeCollect)?;
             let leftovers = promptc_store::doctor::unreferenced(&self.ctx.store);
             let removed = leftovers.and_then(|leftovers| promptc_store::doctor::remove(&leftovers));
             removed.map_err(|error| EngineError::Store {

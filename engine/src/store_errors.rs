@@ -1,5 +1,6 @@
 //! Errors of the store as errors of a run: code, message and help are kept.
 
+use promptc_store::failpoint::Site;
 use promptc_store::{documents, flows, history, kv, open, sinks, sources, text, vectors};
 
 use crate::error::EngineError;
@@ -15,6 +16,14 @@ fn store(code: &'static str, error: &dyn std::error::Error, help: impl Into<Stri
         cause = inner.source();
     }
     EngineError::Store { code, message, help: Some(help.into()).filter(|help: &String| !help.is_empty()) }
+}
+
+/// The program is at a failpoint outside the store.
+///
+/// # Errors
+/// E2501 if a test lets it fail.
+pub fn reach(site: Site) -> Result<(), EngineError> {
+    promptc_store::failpoint::reach(site).map_err(|error| store("E2501", &error, ""))
 }
 
 /// A flow file.

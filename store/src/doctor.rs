@@ -3,9 +3,10 @@
 //! The doctor opens nothing for writing and changes nothing. It says what is damaged, what is lost by it, and what to do;
 //! since everything in a store is computed from the sources, the remedy is always to remove and run again.
 
+use crate::failpoint::{Site, reach};
 use crate::flows::Flow;
 use crate::kv::KvError;
-use crate::medium::{self, MediumError};
+use crate::medium::{self, MediumError, disk};
 use crate::open::{Folder, OpenError, Store, StoreOptions};
 use crate::vectors;
 use std::collections::{BTreeMap, BTreeSet};
@@ -213,7 +214,7 @@ pub fn unreferenced(store: &Store) -> Result<Vec<Leftover>, CollectError> {
     for folder in Folder::ALL {
         let dir = store.dir().join(folder.name());
         let fail = |source| MediumError::new("read folder", &dir, source);
-        let entries = match fs::read_dir(&dir) {
+        let entries = match disk::read_dir(&dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(fail(error).into()),
@@ -236,11 +237,13 @@ pub fn unreferenced(store: &Store) -> Result<Vec<Leftover>, CollectError> {
 pub fn remove(leftovers: &[Leftover]) -> Result<u64, CollectError> {
     let mut bytes = 0;
     for leftover in leftovers {
-        let removed = if leftover.path.is_dir() {
-            fs::remove_dir_all(&leftover.path)
-        } else {
-            fs::remove_file(&leftover.path)
-        };
+        let removed = reach(Site::CollectBeforeRemove).and_then(|()| {
+            if leftover.path.is_dir() {
+                disk::remove_dir_all(&leftover.path)
+            } else {
+                disk::remove_file(&leftover.path)
+            }
+        });
         match removed {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(MediumError::new("remove", &leftover.path, source).into());
@@ -248,6 +251,7 @@ pub fn remove(leftovers: &[Leftover]) -> Result<u64, CollectError> {
             _ => bytes += leftover.bytes,
         }
     }
+    reach(Site::CollectBeforeSync).map_err(|source| MediumError::new("remove", Path::new(""), source))?;
     let folders: BTreeSet<&Path> = leftovers.iter().filter_map(|leftover| leftover.path.parent()).collect();
     folders.into_iter().try_for_each(medium::sync_folder)?;
     Ok(bytes)

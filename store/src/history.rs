@@ -40,7 +40,7 @@ mod summary;
 mod tables;
 mod write;
 
-use std::fs;
+use crate::medium::disk;
 use std::path::{Path, PathBuf};
 
 pub use code_hash::code_hash;
@@ -76,7 +76,7 @@ impl History {
     /// # Errors
     /// A folder that cannot be made or read; a compacted file that is damaged (E1003) or of a later version (E1002).
     pub fn open(dir: &Path) -> Result<Self, HistoryError> {
-        fs::create_dir_all(dir).map_err(|source| HistoryError::io("make folder", dir, source))?;
+        disk::create_dir_all(dir).map_err(|source| HistoryError::io("make folder", dir, source))?;
         let history = Self { dir: dir.to_path_buf() };
         if let Some(_lock) = history.try_lock()? {
             history.remove_covered()?;

@@ -37,11 +37,12 @@ mod room;
 pub mod rows;
 mod tuning;
 
+use crate::failpoint::{self, Site};
+use crate::medium::disk::{self, File};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
     FlushOptions, LogLevel, Options, ReadOptions,
 };
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -131,6 +132,14 @@ pub enum KvError {
         /// The bound.
         limit: usize,
     },
+    /// The system refused a read or a write (E2501).
+    #[error("key-value store {path}: {detail}")]
+    Io {
+        /// The database folder.
+        path: PathBuf,
+        /// The library's answer.
+        detail: String,
+    },
     /// Anything else that the library reports.
     #[error("key-value store {path}: {source}")]
     Library {
@@ -156,8 +165,13 @@ impl KvError {
                 Self::Locked { path, detail }
             }
             rocksdb::ErrorKind::IOError if detail.contains("No such file") => Self::Damaged { path, detail },
+            rocksdb::ErrorKind::IOError => Self::Io { path, detail },
             _ => Self::Library { path, source },
         }
+    }
+
+    fn io(path: &Path, source: &std::io::Error) -> Self {
+        Self::Io { path: path.to_path_buf(), detail: source.to_string() }
     }
 
     /// The code of the diagnostic.
@@ -168,6 +182,7 @@ impl KvError {
             Self::Locked { .. } => "E1001",
             Self::SyncFailed { .. } | Self::Stopped { .. } => "E1005",
             Self::Bound { .. } => "E1006",
+            Self::Io { .. } => "E2501",
             Self::ReadOnly { .. } | Self::Library { .. } => "E2001",
         }
     }
@@ -188,6 +203,9 @@ impl KvError {
                 path.display()
             ),
             Self::Bound { .. } => "write less at once, or keep the bytes in a file and its name here".into(),
+            Self::Io { path, .. } => {
+                format!("check the disk under {} and that it may be written, then run again", path.display())
+            }
             Self::ReadOnly { .. } | Self::Library { .. } => {
                 "this is a fault of promptc or of its disk; please report it".into()
             }
@@ -263,6 +281,11 @@ impl Kv {
         KvError::new(&self.path, source)
     }
 
+    /// The program is at `site`, in front of a call of the library or behind it.
+    fn reach(&self, site: Site) -> Result<(), KvError> {
+        failpoint::reach(site).map_err(|source| KvError::io(&self.path, &source))
+    }
+
     fn check_writable(&self) -> Result<(), KvError> {
         if self.is_read_only { Err(KvError::ReadOnly { path: self.path.clone() }) } else { Ok(()) }
     }
@@ -270,17 +293,26 @@ impl Kv {
 
 impl Opened {
     fn open(path: &Path, is_read_only: bool, tuning: &Tuning) -> Result<Self, KvError> {
+        let fail = |source| KvError::io(path, &source);
+        failpoint::reach(Site::KvBeforeOpen).map_err(fail)?;
         check_names(path)?;
         let options = database_options(tuning);
-        if is_read_only {
-            return Self::open_to_read(path, &options, tuning);
-        }
+        let opened = if is_read_only {
+            Self::open_to_read(path, &options, tuning)?
+        } else {
+            Self::open_to_write(path, &options, tuning)?
+        };
+        failpoint::reach(Site::KvAfterOpen).map_err(fail)?;
+        Ok(opened)
+    }
+
+    fn open_to_write(path: &Path, options: &Options, tuning: &Tuning) -> Result<Self, KvError> {
         let cache = Cache::new_lru_cache(tuning.block_cache_bytes);
         let family = |name: &str| ColumnFamilyDescriptor::new(name, family_options(name, &cache, tuning));
         let families = FAMILIES.into_iter().chain([UNUSED]);
-        let db = DB::open_cf_descriptors(&options, path, families.map(family));
+        let db = DB::open_cf_descriptors(options, path, families.map(family));
         let db = db.map_err(|source| KvError::new(path, source))?;
-        Ok(Self { db, reading: ReadOptions::default(), is_read_only })
+        Ok(Self { db, reading: ReadOptions::default(), is_read_only: false })
     }
 
     /// For readers, while the database is closed and opened again: holds every file open, so that none is missed that the
@@ -324,7 +356,9 @@ impl Drop for Opened {
         };
         if families.iter().any(|family| buffered(family) > FLUSH_AT_CLOSE_BYTES) {
             // A failed flush loses nothing: the log still holds the writes.
-            let _ = self.db.flush_cfs_opt(&families, &FlushOptions::default());
+            let _ = self
+                .reach(Site::KvBeforeCloseFlush)
+                .map(|()| self.db.flush_cfs_opt(&families, &FlushOptions::default()));
         }
     }
 }
@@ -333,10 +367,10 @@ impl Drop for Opened {
 /// without a word. A database killed while it was made has neither tables nor logs.
 fn check_names(path: &Path) -> Result<(), KvError> {
     let damaged = |detail: String| KvError::Damaged { path: path.to_path_buf(), detail };
-    let current = match std::fs::read_to_string(path.join("CURRENT")) {
+    let current = match disk::read_to_string(&path.join("CURRENT")) {
         Ok(current) => current,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            let entries = disk::read_dir(path).into_iter().flatten().flatten();
             let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
             let held = names.find(|name| name.ends_with(".sst") || name.ends_with(".log"));
             return held.map_or(Ok(()), |name| Err(damaged(format!("`{name}` is there, `CURRENT` is not"))));

@@ -19,6 +19,7 @@
 //! | [`history`] | what was ever measured, where and of which commit (Parquet) |
 //! | [`sql`] | what does the history say, as tables and views of SQL |
 //! | [`doctor`] | is the directory whole, and what in it is no longer needed |
+//! | [`failpoint`] | where do tests make a write fail |
 //!
 //! ```text
 //!  user's files --sources--> record batches ==> flows/*.parquet ==> record batches --sinks--> user's outputs
@@ -41,6 +42,7 @@
 
 pub mod doctor;
 pub mod documents;
+pub mod failpoint;
 pub mod flows;
 pub mod history;
 pub mod kv;

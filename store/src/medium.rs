@@ -6,8 +6,12 @@
 //!
 //! Does not know what is in the file, nor whether the path may be written ([`crate::paths`]).
 
+pub(crate) mod disk;
+
+use crate::failpoint::{Control, Site, call, is_broken, reach};
+use disk::File;
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, BufWriter, Read, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -87,14 +91,22 @@ fn parent_of(path: &Path) -> &Path {
 
 /// Makes the names in `folder` durable (renames, creations, removals).
 pub fn sync_folder(folder: &Path) -> Result<(), MediumError> {
-    File::open(folder)
-        .and_then(|file| file.sync_all())
+    reach(Site::FolderBeforeSync)
+        .and_then(|()| File::open(folder)?.sync_all())
+        .and_then(|()| reach(Site::FolderAfterSync))
         .map_err(|source| MediumError::new("sync folder", folder, source))
 }
 
 /// Lets two names of one folder change places: one step on Linux, where the file system can; else three renames, of which a kill can
 /// leave the first without the others. The names are durable after [`sync_folder`].
 pub fn exchange(one: &Path, other: &Path) -> Result<(), MediumError> {
+    let fail = |source| MediumError::new("replace", other, source);
+    reach(Site::ExchangeBefore).and_then(|()| call("exchange", other)).map_err(fail)?;
+    change_places(one, other)?;
+    reach(Site::ExchangeAfter).map_err(fail)
+}
+
+fn change_places(one: &Path, other: &Path) -> Result<(), MediumError> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -107,7 +119,7 @@ pub fn exchange(one: &Path, other: &Path) -> Result<(), MediumError> {
     }
     let aside = Hidden::beside(other);
     let rename = |from: &Path, to: &Path| {
-        fs::rename(from, to).map_err(|source| MediumError::new("replace", to, source))
+        disk::rename(from, to).map_err(|source| MediumError::new("replace", to, source))
     };
     rename(other, &aside)?;
     rename(one, other)?;
@@ -128,11 +140,13 @@ impl AsideFile {
     pub fn create(target: &Path) -> Result<Self, MediumError> {
         remove_stale(target);
         let aside = Hidden::beside(target);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&*aside)
-            .map_err(|source| MediumError::new("create", &aside, source))?;
+        let fail = |source| MediumError::new("create", &aside, source);
+        reach(Site::AsideBeforeCreate).map_err(fail)?;
+        let file = File::create_new(&aside).map_err(fail)?;
+        reach(Site::AsideAfterCreate).map_err(fail)?;
+        if is_broken(Control::NameFirst) {
+            disk::rename(&aside, target).map_err(fail)?;
+        }
         let writer = Some(BufWriter::with_capacity(BUFFER_BYTES, file));
         Ok(Self { target: target.to_path_buf(), aside, writer })
     }
@@ -162,13 +176,21 @@ impl AsideFile {
     pub fn publish_unsynced(mut self) -> Result<bool, MediumError> {
         let mut writer =
             self.writer.take().expect("invariant: the writer is taken only by publish, which consumes self");
-        writer.flush().map_err(|source| self.failed(source))?;
+        reach(Site::AsideBeforeFlush)
+            .and_then(|()| writer.flush())
+            .and_then(|()| reach(Site::AsideBeforeSync))
+            .map_err(|source| self.failed(source))?;
+        if is_broken(Control::NameFirst) {
+            return Ok(true);
+        }
         if same_content(&self.aside, &self.target) {
             return Ok(false); // dropping self removes the hidden file
         }
         writer.get_ref().sync_all().map_err(|source| self.failed(source))?;
         drop(writer);
-        fs::rename(&*self.aside, &self.target)
+        reach(Site::AsideBeforeRename)
+            .and_then(|()| disk::rename(&self.aside, &self.target))
+            .and_then(|()| reach(Site::AsideAfterRename))
             .map_err(|source| MediumError::new("replace", &self.target, source))?;
         Ok(true)
     }
@@ -191,7 +213,7 @@ impl Drop for AsideFile {
             let _ = writer.into_parts();
         }
         // After a rename the hidden name is gone and this fails, as it should.
-        let _ = fs::remove_file(&*self.aside);
+        let _ = disk::remove_file(&self.aside);
     }
 }
 
@@ -243,21 +265,21 @@ fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 /// effort; whoever writes such a file meanwhile fails to publish it.
 pub fn remove_unfinished() {
     for path in unfinished().iter() {
-        let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        let _ = if path.is_dir() { disk::remove_dir_all(path) } else { disk::remove_file(path) };
     }
 }
 
 /// Removes hidden files of `target` whose process no longer runs. Best effort: a file that stays costs space only.
 pub fn remove_stale(target: &Path) {
     let prefix = aside_prefix(target);
-    let Ok(entries) = fs::read_dir(parent_of(target)) else { return };
+    let Ok(entries) = disk::read_dir(parent_of(target)) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(&prefix)) else { continue };
         let Some(process) = rest.split('-').next().and_then(|id| id.parse::<u32>().ok()) else { continue };
         if !is_alive(process) {
             let path = entry.path();
-            let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            let _ = if path.is_dir() { disk::remove_dir_all(&path) } else { disk::remove_file(&path) };
         }
     }
 }

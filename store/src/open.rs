@@ -10,9 +10,11 @@
 //! process), the process id in the file is for the message only.
 
 use crate::documents::OpenNames;
+use crate::failpoint::{Site, reach};
 use crate::kv::{Kv, KvError, Ledger, Records, RowCache, Tuning};
+use crate::medium::disk::{self, File};
 use crate::medium::{self, MediumError};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::TryLockError;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -268,23 +270,22 @@ impl Folder {
 }
 
 fn enter_to_write(dir: &Path) -> Result<File, OpenError> {
-    fs::create_dir_all(dir).map_err(|source| OpenError::io("make folder", dir, source))?;
+    disk::create_dir_all(dir).map_err(|source| OpenError::io("make folder", dir, source))?;
     refuse_foreign(dir)?;
     let path = dir.join("LOCK");
-    let mut lock = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
+    let mut lock = reach(Site::OpenBeforeLock)
+        .and_then(|()| File::open_or_create(&path))
         .map_err(|source| OpenError::io("open", &path, source))?;
     take(dir, &path, lock.try_lock())?;
-    let named = lock
-        .set_len(0)
+    let named = reach(Site::OpenAfterLock)
+        .and_then(|()| lock.set_len(0))
         .and_then(|()| lock.seek(SeekFrom::Start(0)))
         .and_then(|_| writeln!(lock, "{}", std::process::id()));
     named.map_err(|source| OpenError::io("write", &path, source))?;
+    let fail = |source| OpenError::io("write", dir, source);
+    reach(Site::OpenBeforeFormat).map_err(fail)?;
     check_or_write_format(dir)?;
+    reach(Site::OpenAfterFormat).map_err(fail)?;
     Ok(lock)
 }
 
@@ -306,7 +307,7 @@ fn take(dir: &Path, path: &Path, result: Result<(), TryLockError>) -> Result<(),
     match result {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => {
-            let holder = fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u32>().ok());
+            let holder = disk::read_to_string(path).ok().and_then(|text| text.trim().parse::<u32>().ok());
             let holder = holder.map_or("another process".into(), |process| format!("process {process}"));
             Err(OpenError::Locked { path: dir.to_path_buf(), holder })
         }
@@ -319,7 +320,7 @@ fn refuse_foreign(dir: &Path) -> Result<(), OpenError> {
     if dir.join("FORMAT").exists() {
         return Ok(());
     }
-    let entries = fs::read_dir(dir).map_err(|source| OpenError::io("read folder", dir, source))?;
+    let entries = disk::read_dir(dir).map_err(|source| OpenError::io("read folder", dir, source))?;
     for entry in entries {
         let entry = entry.map_err(|source| OpenError::io("read folder", dir, source))?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -364,12 +365,13 @@ pub(crate) fn check_format(dir: &Path) -> Result<(), OpenError> {
 }
 
 fn make_folder(path: &Path) -> Result<(), OpenError> {
-    fs::create_dir_all(path).map_err(|source| OpenError::io("make folder", path, source))
+    disk::create_dir_all(path).map_err(|source| OpenError::io("make folder", path, source))
 }
 
 fn empty_tmp(path: &Path) -> Result<(), OpenError> {
-    match fs::remove_dir_all(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(OpenError::io("empty", path, source)),
-        _ => make_folder(path),
+    let fail = |source| OpenError::io("empty", path, source);
+    match reach(Site::OpenBeforeTmp).and_then(|()| disk::remove_dir_all(path)) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(fail(source)),
+        _ => reach(Site::OpenAfterTmp).map_err(fail).and_then(|()| make_folder(path)),
     }
 }

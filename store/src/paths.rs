@@ -8,6 +8,7 @@
 //! created with `O_EXCL` and a rename replaces a link instead of following it, so the last component is safe; the folders
 //! above it are as trustworthy as whoever may write to them.
 
+use crate::medium::disk;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -233,7 +234,7 @@ enum Found {
 fn output_root(base: &Path, path: &str) -> Result<PathBuf, PathError> {
     let base = if base.as_os_str().is_empty() { Path::new(".") } else { base };
     let failed = |action, source| PathError::Io { path: path.into(), action, at: base.to_path_buf(), source };
-    fs::create_dir_all(base).map_err(|source| failed("make folder", source))?;
+    disk::create_dir_all(base).map_err(|source| failed("make folder", source))?;
     base.canonicalize().map_err(|source| failed("find", source))
 }
 
@@ -251,7 +252,7 @@ fn found(at: &Path, path: &str) -> Result<Option<Found>, PathError> {
 }
 
 fn make_folder(at: &Path, path: &str) -> Result<(), PathError> {
-    match fs::create_dir(at) {
+    match disk::create_dir(at) {
         Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
             Err(PathError::Io { path: path.into(), action: "make folder", at: at.to_path_buf(), source })
         }

@@ -36,7 +36,9 @@ use tantivy::{
     Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyDocument, TantivyError, Term,
 };
 
+use crate::failpoint::{Site, reach};
 use crate::flows::RowId;
+use crate::medium::disk;
 use analyze::Analyzer;
 use score::Snapshot;
 
@@ -301,6 +303,8 @@ impl TextIndex {
             .num_merge_threads(1)
             .memory_budget_per_thread(WRITER_BYTES)
             .build();
+        let io = |error| TextError::io(&dir, error);
+        reach(Site::TextBeforeWriter).map_err(io)?;
         let mut writer: IndexWriter = self.index.writer_with_options(options).map_err(tantivy)?;
         let was_empty = self.rows() == 0;
         for row in removed {
@@ -313,6 +317,7 @@ impl TextIndex {
                     if !was_empty {
                         writer.delete_term(Term::from_field_bytes(self.fields.row, &text_row.row));
                     }
+                    reach(Site::TextBeforeAdd).map_err(io)?;
                     let document = self.document(&text_row);
                     writer.add_document(document).map_err(tantivy)?;
                 }
@@ -328,10 +333,14 @@ impl TextIndex {
         }
         let payload = Payload { analysis: self.analysis.clone(), state: state.to_owned() };
         let payload = serde_json::to_string(&payload).expect("invariant: two texts are always JSON");
+        reach(Site::TextBeforePrepare).map_err(io)?;
         let mut commit = writer.prepare_commit().map_err(tantivy)?;
         commit.set_payload(&payload);
+        reach(Site::TextBeforeCommit).map_err(io)?;
         commit.commit().map_err(tantivy)?;
+        reach(Site::TextAfterCommit).map_err(io)?;
         writer.wait_merging_threads().map_err(tantivy)?;
+        reach(Site::TextAfterMerge).map_err(io)?;
         self.reader.reload().map_err(tantivy)?;
         self.snapshot = Snapshot::load(&self.reader.searcher(), &self.fields).map_err(tantivy)?;
         self.state = Some(state.to_owned());
@@ -426,10 +435,12 @@ fn open_whole(dir: &Path, schema: &Schema, analysis: &str) -> Result<Option<(Ind
 
 fn create(dir: &Path, schema: Schema) -> Result<Index, TextError> {
     let io = |error| TextError::io(dir, error);
+    reach(Site::TextBeforeCreate).map_err(io)?;
     if dir.exists() {
-        std::fs::remove_dir_all(dir).map_err(io)?;
+        disk::remove_dir_all(dir).map_err(io)?;
     }
-    std::fs::create_dir_all(dir).map_err(io)?;
+    disk::create_dir_all(dir).map_err(io)?;
+    reach(Site::TextAfterCreateFolder).map_err(io)?;
     let settings = IndexSettings { docstore_compression: Compressor::None, ..IndexSettings::default() };
     let directory = MmapDirectory::open(dir).map_err(|error| TextError::tantivy(dir, error.into()))?;
     Index::create(directory, schema, settings).map_err(|error| TextError::tantivy(dir, error))

@@ -30,5 +30,9 @@ fn main() -> ExitCode {
         eprintln!("error[E2001]: internal fault{place}: {message}");
         eprintln!("  = help: please report it with the program; outputs are untouched");
     }));
+    if let Err(message) = promptc_engine::store::failpoint::arm(|name| std::env::var(name).ok()) {
+        eprintln!("error[E2001]: {message}");
+        return exit::Exit::Usage.into();
+    }
     cli::main()
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, ArrayRef, FixedSizeListArray, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
 use promptc_compiler::op::Index;
+use promptc_store::failpoint::Site;
 use promptc_store::flows::{self, Flow, RowId};
 use promptc_store::text::{TextIndex, TextParams, TextRow};
 use promptc_store::vectors::{Metric, VectorIndex, VectorKind, VectorParams, vector_batch};
@@ -225,10 +226,11 @@ fn vector_params(params: &Index, flow: &Flow) -> Result<VectorParams, EngineErro
 }
 
 fn remove(dir: &Path) -> Result<(), EngineError> {
+    store_errors::reach(Site::IndexBeforeRemove)?;
     std::fs::remove_dir_all(dir).or_else(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Ok(()),
         _ => Err(EngineError::Store {
-            code: "E1005",
+            code: "E2501",
             message: format!("{}: {error}", dir.display()),
             help: Some("check that this folder may be changed by this user".into()),
         }),

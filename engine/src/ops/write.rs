@@ -14,6 +14,7 @@ use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use promptc_compiler::op::Write;
 use promptc_compiler::types::Fp;
+use promptc_store::failpoint::Site;
 use promptc_store::open::Store;
 use promptc_store::sinks::{SinkSpec, open_sink};
 
@@ -54,8 +55,10 @@ pub async fn write(
     }
     ctx.check_interrupt()?;
     let report = sink.finish().map_err(store_errors::sink)?;
+    store_errors::reach(Site::OutputBeforeMemo)?;
     let memo = memo_value(&report.path, fp);
     ctx.store.ledger().put_all(&[(memo_key(&report.path).as_str(), memo.as_bytes())])?;
+    store_errors::reach(Site::OutputAfterMemo)?;
     Ok(OutputReport {
         path: report.path.display().to_string(),
         rows: report.rows,

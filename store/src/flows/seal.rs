@@ -10,7 +10,6 @@
 //! The block table and the mark are ordinary key-value entries of the Parquet footer. The mark is looked for in the raw
 //! bytes, so that nothing of the footer is parsed before its hash was compared.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +19,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::FlowError;
+use crate::medium::disk::File;
 
 /// Bytes hashed together: reading one page verifies at most two blocks more than the page.
 const BLOCK_BYTES: usize = 16 * 1024;
@@ -145,20 +145,20 @@ impl SealedFile {
             return Err(damaged("the file is too short to have a footer"));
         }
         let mut end = [0u8; FOOTER_END_BYTES];
-        read_at(&file, byte_count - FOOTER_END_BYTES as u64, &mut end).map_err(io)?;
+        file.read_exact_at(&mut end, byte_count - FOOTER_END_BYTES as u64).map_err(io)?;
         let footer_bytes =
             u64::from(u32::from_le_bytes([end[0], end[1], end[2], end[3]])) + FOOTER_END_BYTES as u64;
         if &end[4..] != b"PAR1" || footer_bytes > byte_count {
             return Err(damaged("the end of the file is not that of a flow"));
         }
         let mut footer = vec![0u8; footer_bytes as usize];
-        read_at(&file, byte_count - footer_bytes, &mut footer).map_err(io)?;
+        file.read_exact_at(&mut footer, byte_count - footer_bytes).map_err(io)?;
         let sealed_from = find_mark(&footer)
             .and_then(|hash_at| read_offset(&footer[hash_at + HASH_DIGITS..]))
             .filter(|&offset| offset <= byte_count - footer_bytes)
             .ok_or_else(|| damaged("the footer holds no seal"))?;
         let mut tail = vec![0u8; (byte_count - sealed_from) as usize];
-        read_at(&file, sealed_from, &mut tail).map_err(io)?;
+        file.read_exact_at(&mut tail, sealed_from).map_err(io)?;
         let hash_at = find_mark(&tail).ok_or_else(|| damaged("the footer holds no seal"))?;
         let stated: Vec<u8> = tail[hash_at..hash_at + HASH_DIGITS].to_vec();
         let mut zeroed = tail.clone();
@@ -241,7 +241,10 @@ impl SealedFile {
         let from = first_block * BLOCK_BYTES as u64;
         let to = end.next_multiple_of(BLOCK_BYTES as u64).min(sealed.sealed_from);
         let mut bytes = vec![0u8; (to - from) as usize];
-        read_at(&sealed.file, from, &mut bytes).map_err(|error| ParquetError::External(Box::new(error)))?;
+        sealed
+            .file
+            .read_exact_at(&mut bytes, from)
+            .map_err(|error| ParquetError::External(Box::new(error)))?;
         for (block, block_idx) in bytes.chunks(BLOCK_BYTES).zip(first_block as usize..) {
             let stated = blocks.get(block_idx * 8..block_idx * 8 + 8);
             if stated != Some(&blake3::hash(block).as_bytes()[..8]) {
@@ -320,23 +323,6 @@ fn to_hex(bytes: &[u8]) -> String {
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| (byte as char).to_digit(16).map(|value| value as u8);
     text.as_bytes().chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect()
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match std::os::windows::fs::FileExt::seek_read(file, &mut buffer[done..], offset + done as u64)? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            count => done += count,
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Writing a flow: hidden columns, duplicate keys, pages, publication.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +16,9 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+
+use crate::failpoint::{Control, Site, is_broken, reach};
+use crate::medium::disk::{self, File};
 
 use super::identity::{RowHasher, ordinal_id};
 use super::seal::{BLOCKS_KEY, SEAL_KEY, SealWriter};
@@ -108,7 +110,9 @@ impl FlowWriter {
 
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let part_path = dir_tmp.join(format!("{fp}.{}.{serial}.part", std::process::id()));
-        let file = File::create_new(&part_path).map_err(|error| FlowError::io(&part_path, error))?;
+        let io = |error| FlowError::io(&part_path, error);
+        reach(Site::FlowBeforeCreate).map_err(io)?;
+        let file = File::create_new(&part_path).map_err(io)?;
         let mut flow_writer = Self {
             part_path,
             final_path,
@@ -126,6 +130,12 @@ impl FlowWriter {
         let writer = ArrowWriter::try_new(SealWriter::new(file), stored, Some(properties))
             .map_err(|error| flow_writer.error(error))?;
         flow_writer.writer = Some(writer);
+        reach(Site::FlowAfterCreate).map_err(|error| FlowError::io(&flow_writer.part_path, error))?;
+        if is_broken(Control::FlowFirst) {
+            disk::rename(&flow_writer.part_path, &flow_writer.final_path)
+                .map_err(|error| FlowError::io(&flow_writer.final_path, error))?;
+            flow_writer.part_path.clone_from(&flow_writer.final_path);
+        }
         Ok(flow_writer)
     }
 
@@ -173,6 +183,7 @@ impl FlowWriter {
 
     /// Writes the waiting rows as one row group.
     fn write_group(&mut self) -> Result<(), FlowError> {
+        reach(Site::FlowBeforeGroup).map_err(|error| FlowError::io(&self.part_path, error))?;
         let group = concat_batches(&self.stored, &self.waiting)
             .map_err(|error| FlowError::arrow(&self.part_path, error))?;
         self.waiting.clear();
@@ -197,13 +208,17 @@ impl FlowWriter {
         writer.append_key_value_metadata(KeyValue::new(SEAL_KEY.to_owned(), seal));
         writer.finish().map_err(|error| self.error(error))?;
         writer.sync().map_err(io)?;
+        reach(Site::FlowBeforeSeal).map_err(io)?;
         let bytes = writer.inner_mut().seal().map_err(io)?;
-        writer.inner_mut().file_mut().sync_all().map_err(io)?;
+        reach(Site::FlowBeforeSync).and_then(|()| writer.inner_mut().file_mut().sync_all()).map_err(io)?;
         drop(writer);
-        std::fs::rename(&self.part_path, &self.final_path).map_err(io)?;
+        reach(Site::FlowBeforeRename)
+            .and_then(|()| disk::rename(&self.part_path, &self.final_path))
+            .map_err(io)?;
         let folder = self.final_path.parent().unwrap_or(Path::new("."));
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
+        reach(Site::FlowAfterRename)
+            .and_then(|()| File::open(folder)?.sync_all())
+            .and_then(|()| reach(Site::FlowAfterSync))
             .map_err(|error| FlowError::io(folder, error))?;
         Ok(FlowMeta { rows: self.row_count, bytes })
     }
@@ -234,7 +249,7 @@ impl Drop for FlowWriter {
         // After `finish` the part was renamed and there is nothing to remove; a part that cannot be removed is garbage
         // that the next opening of the store clears from `tmp/`.
         drop(self.writer.take());
-        let _ = std::fs::remove_file(&self.part_path);
+        let _ = disk::remove_file(&self.part_path);
     }
 }
 

@@ -21,7 +21,8 @@ use super::read::{Listed, Orphan};
 use super::rows::Micros;
 use super::run_id::month_of;
 use super::tables::Table;
-use crate::medium;
+use crate::failpoint::{Site, reach};
+use crate::medium::{self, disk};
 
 /// Most rows of a compacted file: it is sorted in memory, where a row of results takes about 1 KB.
 const ROWS_MAX: usize = 200_000;
@@ -118,7 +119,9 @@ impl History {
             .map_err(|error| HistoryError::arrow(&path, error))?;
         drop(batches);
         let covers: Vec<String> = group.iter().map(|file| stem_of(&file.path)).collect();
+        self.reach(Site::HistoryBeforeCompact)?;
         self.publish(table, month, &stem, &rows, Some(&covers))?;
+        self.reach(Site::HistoryBeforeCover)?;
         done.file_count += 1;
         done.covered_count += u32::try_from(group.len()).unwrap_or(u32::MAX);
         done.bytes_after += Footer::open(&path, table)?.byte_count;
@@ -176,7 +179,7 @@ fn remove<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<Removed, HistoryE
     let mut folders = BTreeSet::new();
     for path in paths {
         let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
-        match fs::remove_file(path) {
+        match reach(Site::HistoryBeforeRemove).and_then(|()| disk::remove_file(path)) {
             Ok(()) => {
                 removed.file_count += 1;
                 removed.bytes += bytes;
@@ -186,6 +189,10 @@ fn remove<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<Removed, HistoryE
             Err(error) => return Err(HistoryError::io("remove", path, error)),
         }
     }
-    folders.into_iter().try_for_each(medium::sync_folder)?;
+    for folder in folders {
+        reach(Site::HistoryBeforeRemoveSync)
+            .map_err(|source| HistoryError::io("sync folder", folder, source))?;
+        medium::sync_folder(folder)?;
+    }
     Ok(removed)
 }

@@ -11,7 +11,6 @@
 //! A run counts once: the first file that holds it wins, over all histories that are read together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +24,7 @@ use super::files::{self, Footer};
 use super::rows::Micros;
 use super::run_id::run_id_time;
 use super::tables::Table;
+use crate::medium::disk;
 
 /// A file that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,7 +209,7 @@ fn name_of(path: &Path) -> &str {
 /// What is in a folder; nothing if it is not there.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, HistoryError> {
     let fail = |source| HistoryError::io("read folder", folder, source);
-    let entries = match fs::read_dir(folder) {
+    let entries = match disk::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(Vec::new());

@@ -7,8 +7,7 @@
 //!
 //! One process writes a history at a time ([`History::lock`]); readers need no lock, since no published file ever changes.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::path::Path;
+use std::fs::TryLockError;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,7 +22,9 @@ use super::files;
 use super::rows::{Micros, Run, VerdictRow};
 use super::run_id::{month_of, new_run_id};
 use super::tables::{self, Table};
+use crate::failpoint::{Site, reach};
 use crate::medium;
+use crate::medium::disk::{self, File};
 
 /// Name of the lock file. Hidden, so that other readers' patterns of file names do not meet it.
 const LOCK_FILE: &str = ".lock";
@@ -61,17 +62,22 @@ impl History {
         }
         let month = month_of(run.started_at);
         if samples.num_rows() > 0 {
+            self.reach(Site::HistoryBeforeSamples)?;
             self.publish(Table::Samples, &month, &run.id, &samples, None)?;
         }
         if !self.dir().join(Table::Env.name()).join(format!("{}.parquet", run.env_id)).is_file() {
             // Sealed again, so that what is stored is what the fingerprint says.
+            self.reach(Site::HistoryBeforeEnv)?;
             let env = tables::env_batch(&environment.clone().sealed());
             self.publish(Table::Env, "", &run.env_id, &env, None)?;
         }
         if scrapes.num_rows() > 0 {
+            self.reach(Site::HistoryBeforeScrapes)?;
             self.publish(Table::Scrapes, &month, &run.id, &scrapes, None)?;
         }
-        self.publish(Table::Results, &month, &run.id, &results, None)
+        self.reach(Site::HistoryBeforeResults)?;
+        self.publish(Table::Results, &month, &run.id, &results, None)?;
+        self.reach(Site::HistoryAfterResults)
     }
 
     /// Appends verdicts, durable and as a whole. They are filed under the month of the last one.
@@ -86,7 +92,9 @@ impl History {
             .sort(&tables::verdicts_batch(rows))
             .map_err(|error| HistoryError::arrow(self.dir(), error))?;
         let id = new_run_id(SystemTime::now());
-        self.publish(Table::Verdicts, &month_of(last), &id, &batch, None)
+        self.reach(Site::HistoryBeforeVerdicts)?;
+        self.publish(Table::Verdicts, &month_of(last), &id, &batch, None)?;
+        self.reach(Site::HistoryAfterVerdicts)
     }
 
     /// Records that a person accepts or rejects a run: a summary row of the gate `manual`. It outweighs all gates until the
@@ -108,6 +116,10 @@ impl History {
             decided_at: Micros::try_from(now).unwrap_or(Micros::MAX),
             ..VerdictRow::default()
         }])
+    }
+
+    pub(super) fn reach(&self, site: Site) -> Result<(), HistoryError> {
+        reach(site).map_err(|source| HistoryError::io("write", self.dir(), source))
     }
 
     /// The stored rows of a run, in the table's order; none if no file holds it.
@@ -132,7 +144,10 @@ impl History {
         let root = self.dir().join(table.name());
         let folder = if month.is_empty() { root.clone() } else { root.join(format!("month={month}")) };
         if !folder.is_dir() {
-            fs::create_dir_all(&folder).map_err(|source| HistoryError::io("make folder", &folder, source))?;
+            self.reach(Site::HistoryBeforeFolder)?;
+            disk::create_dir_all(&folder)
+                .map_err(|source| HistoryError::io("make folder", &folder, source))?;
+            self.reach(Site::HistoryBeforeFolderSync)?;
             // The names of new folders are as much part of the file's durability as its own.
             medium::sync_folder(self.dir())?;
             medium::sync_folder(&root)?;
@@ -162,17 +177,13 @@ impl History {
     /// As [`History::lock`], without waiting.
     pub(super) fn try_lock(&self) -> Result<Option<HistoryLock>, HistoryError> {
         let path = self.dir().join(LOCK_FILE);
-        let file = open_lock(&path).map_err(|source| HistoryError::io("open", &path, source))?;
+        let file = File::open_or_create(&path).map_err(|source| HistoryError::io("open", &path, source))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(HistoryLock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(source)) => Err(HistoryError::io("lock", &path, source)),
         }
     }
-}
-
-fn open_lock(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 /// The right to write a history.

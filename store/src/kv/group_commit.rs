@@ -27,8 +27,10 @@
 use super::codec::Batch;
 use super::tuning::{Durability, GROUP_RECORDS_MAX, Tuning};
 use super::{FAMILIES, Kv, KvError, LOG, RECORDS};
+use crate::failpoint::Site;
 use rocksdb::{FlushOptions, WriteBatch, WriteOptions};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -236,9 +238,20 @@ impl GroupCommit {
         }
         let started = durability.is_synced().then(Instant::now);
         let mut others: Vec<Batch> = members.iter().map(|ticket| ticket.take()).collect();
+        let mut panic = None;
         let result = match stopped {
             Some(cause) => Err(KvError::Stopped { path: self.kv.path.clone(), cause }),
-            None => self.commit(first, &mut batch, &mut others, durability),
+            // A leader that unwound without a word would let all others wait for ever.
+            None => match catch_unwind(AssertUnwindSafe(|| {
+                self.commit(first, &mut batch, &mut others, durability)
+            })) {
+                Ok(result) => result,
+                Err(payload) => {
+                    panic = Some(payload);
+                    let detail = "the writer of its group panicked".to_owned();
+                    Err(KvError::SyncFailed { path: self.kv.path.clone(), detail })
+                }
+            },
         };
         self.end(&result, count, durability, started.map(|started| started.elapsed()));
         let ack = |number: usize| {
@@ -247,6 +260,9 @@ impl GroupCommit {
         };
         for (number, ticket) in (1..).zip(&members) {
             ticket.finish(ack(number));
+        }
+        if let Some(payload) = panic {
+            resume_unwind(payload);
         }
         ack(0)
     }
@@ -302,6 +318,7 @@ impl GroupCommit {
             }
         }
         let kv = &*self.kv;
+        kv.reach(Site::LogBeforeCommit)?;
         let opened = kv.now();
         let (log, records) = (opened.family(LOG), opened.family(RECORDS));
         let size_bytes = batch.size_bytes() + others.iter().map(Batch::size_bytes).sum::<usize>();
@@ -324,7 +341,10 @@ impl GroupCommit {
         options.disable_wal(durability == Durability::None);
         drop(opened);
         let unlogged = (durability == Durability::None).then(|| lock(&self.has_unlogged));
-        let written = kv.write(together, &options);
+        let written = kv
+            .reach(Site::LogBeforeWrite)
+            .and_then(|()| kv.write(together, &options))
+            .and_then(|()| kv.reach(Site::LogAfterWrite));
         if let Some(mut has_unlogged) = unlogged {
             *has_unlogged = true;
         }

@@ -8,6 +8,8 @@
 //! [`uses_key`]: the files of the store that it stands on, one path per line. Garbage collection keeps what any of these
 //! name; a build that fails before the batch leaves the old record and the old files in force.
 
+use crate::failpoint::Site;
+
 use super::{CHECKSUM_BYTES, Kv, KvError, LEDGER, checksum};
 use rocksdb::{Direction, IteratorMode, WriteBatch, WriteOptions};
 use std::collections::BTreeSet;
@@ -64,18 +66,24 @@ impl Ledger {
 
     /// Stores all entries in one atomic batch, synced: when it returns they survive a power cut.
     pub fn put_all(&self, entries: &[(&str, &[u8])]) -> Result<(), KvError> {
-        self.write(entries, &[], true)
+        self.kv.reach(Site::LedgerBeforePut)?;
+        self.write(entries, &[], true)?;
+        self.kv.reach(Site::LedgerAfterPut)
     }
 
     /// Stores all entries in one atomic batch, not synced: they survive a kill of the process. For what can be computed
     /// again.
     pub fn put_memos(&self, entries: &[(&str, &[u8])]) -> Result<(), KvError> {
-        self.write(entries, &[], false)
+        self.kv.reach(Site::LedgerBeforeMemo)?;
+        self.write(entries, &[], false)?;
+        self.kv.reach(Site::LedgerAfterMemo)
     }
 
     /// Removes all names in one atomic batch, synced. Absent names are no error.
     pub fn remove_all(&self, names: &[&str]) -> Result<(), KvError> {
-        self.write(&[], names, true)
+        self.kv.reach(Site::LedgerBeforeRemove)?;
+        self.write(&[], names, true)?;
+        self.kv.reach(Site::LedgerAfterRemove)
     }
 
     /// All entries whose name starts with `prefix`, in byte order. Error: E1003 if one is damaged.

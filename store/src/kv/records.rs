@@ -12,6 +12,7 @@ use super::codec::{Batch, LogRecord, decode_log, decode_value};
 use super::group_commit::{Ack, GroupCommit, WriteCounts};
 use super::tuning::{Durability, GROUP_RECORDS_MAX, Tuning};
 use super::{Kv, KvError, LOG, Opened, RECORDS};
+use crate::failpoint::Site;
 use rocksdb::{DBRawIterator, FlushOptions, ReadOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -134,7 +135,9 @@ impl Records {
         kv.check_writable()?;
         let opened = kv.now();
         let families = [opened.family(LOG), opened.family(RECORDS)];
+        kv.reach(Site::RecordsBeforeCompact)?;
         opened.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|source| kv.error(source))?;
+        kv.reach(Site::RecordsAfterCompactFlush)?;
         for family in families {
             opened.db.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
         }

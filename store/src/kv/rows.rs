@@ -10,6 +10,7 @@
 //! error and never wrong data. Does not know what the bytes mean.
 
 use super::{Kv, KvError, META, ROWS};
+use crate::failpoint::Site;
 use rocksdb::{IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -90,9 +91,11 @@ impl RowCache {
         let shared = &*self.shared;
         shared.kv.check_writable()?;
         let next = shared.generation.load(Ordering::Acquire).saturating_add(1);
+        shared.kv.reach(Site::RowsBeforeAdvance)?;
         let mut batch = WriteBatch::default();
         batch.put_cf(shared.kv.now().family(META), META_GENERATION, u64::from(next).to_le_bytes());
         shared.kv.write(batch, &WriteOptions::default())?;
+        shared.kv.reach(Site::RowsAfterAdvance)?;
         shared.generation.store(next, Ordering::Release);
         Ok(())
     }
@@ -138,7 +141,7 @@ impl RowCache {
         shared.damaged.fetch_add(damaged_count, Ordering::Relaxed);
         if !stale.is_empty() {
             // Refreshing is a hint to the eviction; a full disk is reported by the next put.
-            let _ = self.write(&stale, 0);
+            let _ = kv.reach(Site::RowsBeforeRefresh).and_then(|()| self.write(&stale, 0));
         }
         values
     }
@@ -168,7 +171,9 @@ impl RowCache {
         let after = live_bytes.saturating_add(added_bytes);
         batch.put_cf(opened.family(META), META_LIVE_BYTES, after.to_le_bytes());
         drop(opened);
+        kv.reach(Site::RowsBeforePut)?;
         kv.write(batch, &WriteOptions::default())?;
+        kv.reach(Site::RowsAfterPut)?;
         *live_bytes = after;
         if after > shared.bound_bytes {
             self.evict(&mut live_bytes)?;
@@ -192,6 +197,7 @@ impl RowCache {
     fn evict(&self, live_bytes: &mut u64) -> Result<(), KvError> {
         let shared = &*self.shared;
         let kv = &shared.kv;
+        kv.reach(Site::RowsBeforeEvict)?;
         let mut bytes_by_generation = BTreeMap::<u32, u64>::new();
         self.for_each_entry(|_, generation, bytes| {
             *bytes_by_generation.entry(generation).or_default() += bytes;
@@ -225,7 +231,9 @@ impl RowCache {
             })?;
         }
         batch.put_cf(kv.now().family(META), META_LIVE_BYTES, remaining.to_le_bytes());
+        kv.reach(Site::RowsBeforeEvictWrite)?;
         kv.write(batch, &WriteOptions::default())?;
+        kv.reach(Site::RowsAfterEvict)?;
         *live_bytes = remaining;
         Ok(())
     }

@@ -5,7 +5,8 @@
 
 use super::values::{self, NotFinite};
 use super::{Sink, SinkError, SinkReport, SinkSpec, target_file};
-use crate::medium::AsideFile;
+use crate::failpoint::{Site, reach};
+use crate::medium::{AsideFile, MediumError};
 use arrow::array::Array;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -21,7 +22,9 @@ pub(super) struct Csv {
 impl Csv {
     pub(super) fn open(spec: &SinkSpec, schema: &SchemaRef) -> Result<Self, SinkError> {
         values::check(schema, "csv", &spec.path, false)?;
-        let file = AsideFile::create(&target_file(spec)?)?;
+        let target = target_file(spec)?;
+        reach(Site::CsvBeforeCreate).map_err(|source| MediumError::new("create", &target, source))?;
+        let file = AsideFile::create(&target)?;
         let mut csv = Self { file, path: spec.path.clone(), rows: 0, bytes: 0 };
         let mut line = Vec::new();
         for (idx, field) in schema.fields().iter().enumerate() {
@@ -66,6 +69,7 @@ fn write_quoted(line: &mut Vec<u8>, cell: &[u8]) {
 
 impl Sink for Csv {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
+        reach(Site::CsvBeforeWrite).map_err(|source| self.file.failed(source))?;
         let schema = batch.schema();
         let (mut line, mut cell) = (Vec::new(), Vec::new());
         for row in 0..batch.num_rows() {
@@ -89,6 +93,7 @@ impl Sink for Csv {
 
     fn finish(self: Box<Self>) -> Result<SinkReport, SinkError> {
         let path = self.file.target().to_path_buf();
+        reach(Site::CsvBeforePublish).map_err(|source| self.file.failed(source))?;
         let changed = self.file.publish()?;
         Ok(SinkReport { path, rows: self.rows, bytes: self.bytes, changed })
     }

@@ -2,10 +2,13 @@
 
 use super::tree::Tree;
 use super::{Sink, SinkError, SinkReport, SinkSpec};
+use crate::failpoint::{Site, reach};
+use crate::medium::MediumError;
 use crate::paths;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use std::path::Path;
 
 pub(super) struct Files {
     tree: Tree,
@@ -79,6 +82,8 @@ impl Sink for Files {
             }
             let name = String::from_utf8_lossy(bytes_at(names.as_ref(), row)).into_owned();
             let name = self.tree.check_name(&name, self.rows + 1)?;
+            reach(Site::FilesBeforeWrite)
+                .map_err(|source| MediumError::new("write", Path::new(&name), source))?;
             self.tree.add(name, bytes_at(bodies.as_ref(), row))?;
             self.rows += 1;
         }

@@ -2,7 +2,8 @@
 
 use super::values::{self, NotFinite};
 use super::{Sink, SinkError, SinkReport, SinkSpec, target_file};
-use crate::medium::AsideFile;
+use crate::failpoint::{Site, reach};
+use crate::medium::{AsideFile, MediumError};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use std::io::Write;
@@ -18,13 +19,16 @@ pub(super) struct JsonLines {
 impl JsonLines {
     pub(super) fn open(spec: &SinkSpec, schema: &SchemaRef) -> Result<Self, SinkError> {
         values::check(schema, "jsonl", &spec.path, true)?;
-        let file = AsideFile::create(&target_file(spec)?)?;
+        let target = target_file(spec)?;
+        reach(Site::JsonlBeforeCreate).map_err(|source| MediumError::new("create", &target, source))?;
+        let file = AsideFile::create(&target)?;
         Ok(Self { file, path: spec.path.clone(), rows: 0, bytes: 0, line: Vec::new() })
     }
 }
 
 impl Sink for JsonLines {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
+        reach(Site::JsonlBeforeWrite).map_err(|source| self.file.failed(source))?;
         let schema = batch.schema();
         for row in 0..batch.num_rows() {
             self.line.clear();
@@ -54,6 +58,7 @@ impl Sink for JsonLines {
 
     fn finish(self: Box<Self>) -> Result<SinkReport, SinkError> {
         let path = self.file.target().to_path_buf();
+        reach(Site::JsonlBeforePublish).map_err(|source| self.file.failed(source))?;
         let changed = self.file.publish()?;
         Ok(SinkReport { path, rows: self.rows, bytes: self.bytes, changed })
     }

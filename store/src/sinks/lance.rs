@@ -17,6 +17,8 @@
 //! synced always. A kill or a power cut leaves the old or the new versions.
 
 use super::{Sink, SinkError, SinkReport, SinkSpec};
+use crate::failpoint::{Site, reach};
+use crate::medium::disk::{self, File};
 use crate::medium::{self, Hidden, MediumError};
 use crate::paths;
 use arrow::array::RecordBatchIterator;
@@ -26,7 +28,7 @@ use arrow::record_batch::RecordBatch;
 use futures::StreamExt;
 use lance::Dataset;
 use lance::dataset::{MergeInsertBuilder, WhenMatched, WhenNotMatched, WriteMode, WriteParams};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -52,7 +54,7 @@ struct Staging(Hidden);
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&*self.0);
+        let _ = disk::remove_dir_all(&self.0);
     }
 }
 
@@ -92,6 +94,10 @@ impl Lance {
             worker: Some(worker),
             rows: 0,
         })
+    }
+
+    fn reach(&self, site: Site) -> Result<(), MediumError> {
+        reach(site).map_err(|source| MediumError::new("write", &self.target, source))
     }
 
     /// Ends the worker and returns what went wrong in it.
@@ -139,14 +145,20 @@ impl Sink for Lance {
                 std::thread::spawn(move || block_on(&target, update(&staging, &target, &twin_path, key)));
             let changed = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             if changed {
+                self.reach(Site::LanceSinkAfterVersion)?;
                 sync_tree(&twin.0)?;
+                self.reach(Site::LanceSinkBeforeExchange)?;
                 medium::exchange(&twin.0, &self.target)?;
+                self.reach(Site::LanceSinkAfterExchange)?;
             }
             changed
         } else {
+            self.reach(Site::LanceSinkBeforeFirstSync)?;
             sync_tree(&self.staging.0)?;
-            fs::rename(&*self.staging.0, &self.target)
+            self.reach(Site::LanceSinkBeforeFirstRename)?;
+            disk::rename(&self.staging.0, &self.target)
                 .map_err(|source| MediumError::new("replace", &self.target, source))?;
+            self.reach(Site::LanceSinkAfterFirstRename)?;
             true
         };
         if changed {
@@ -181,10 +193,13 @@ fn uri(path: &Path) -> Result<&str, SinkError> {
 }
 
 async fn write_all(path: &Path, schema: SchemaRef, batches: Receiver<RecordBatch>) -> Result<(), SinkError> {
+    let io = |source| MediumError::new("write", path, source);
+    reach(Site::LanceSinkBeforeStaging).map_err(io)?;
     let batches = batches.into_iter().map(Ok::<_, ArrowError>);
     let reader = RecordBatchIterator::new(batches, schema);
     let params = WriteParams { mode: WriteMode::Create, ..Default::default() };
     Dataset::write(reader, uri(path)?, Some(params)).await.map_err(|error| failed(path, &error))?;
+    reach(Site::LanceSinkAfterStaging).map_err(io)?;
     Ok(())
 }
 
@@ -202,7 +217,10 @@ async fn update(
         return Ok(false);
     }
     drop(current);
+    let io = |source| MediumError::new("write", twin, source);
+    reach(Site::LanceSinkBeforeTwin).map_err(io)?;
     link_tree(target, twin)?;
+    reach(Site::LanceSinkAfterTwin).map_err(io)?;
     let mut scanner = staged.scan();
     scanner.scan_in_order(true);
     let stream = scanner.try_into_stream().await.map_err(fail)?;
@@ -286,14 +304,14 @@ impl Rows {
 /// The same files under other names; copies where the file system has no hard links.
 fn link_tree(from: &Path, to: &Path) -> Result<(), MediumError> {
     let fail = |source| MediumError::new("write", to, source);
-    fs::create_dir_all(to).map_err(fail)?;
-    for entry in fs::read_dir(from).map_err(fail)? {
+    disk::create_dir_all(to).map_err(fail)?;
+    for entry in disk::read_dir(from).map_err(fail)? {
         let entry = entry.map_err(fail)?;
         let (path, twin) = (entry.path(), to.join(entry.file_name()));
         if entry.file_type().map_err(fail)?.is_dir() {
             link_tree(&path, &twin)?;
-        } else if fs::hard_link(&path, &twin).is_err() {
-            fs::copy(&path, &twin).map_err(fail)?;
+        } else if disk::hard_link(&path, &twin).is_err() {
+            disk::copy(&path, &twin).map_err(fail)?;
         }
     }
     Ok(())
@@ -302,7 +320,7 @@ fn link_tree(from: &Path, to: &Path) -> Result<(), MediumError> {
 /// Syncs every file and folder below `folder`, and the folder.
 fn sync_tree(folder: &Path) -> Result<(), MediumError> {
     let fail = |source| MediumError::new("sync", folder, source);
-    for entry in fs::read_dir(folder).map_err(fail)? {
+    for entry in disk::read_dir(folder).map_err(fail)? {
         let entry = entry.map_err(fail)?;
         let path = entry.path();
         if entry.file_type().map_err(fail)?.is_dir() {

@@ -6,6 +6,8 @@
 use super::tree::Tree;
 use super::values::{self, NotFinite};
 use super::{Sink, SinkError, SinkReport, SinkSpec, target_file};
+use crate::failpoint::{Site, reach};
+use crate::medium::disk::File;
 use crate::medium::{AsideFile, MediumError};
 use crate::paths;
 use arrow::array::{Array, UInt32Array};
@@ -17,7 +19,6 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub(super) struct OneFile {
 impl OneFile {
     pub(super) fn open(spec: &SinkSpec, schema: &SchemaRef) -> Result<Self, SinkError> {
         let target = target_file(spec)?;
+        reach(Site::ParquetBeforeCreate).map_err(|source| MediumError::new("create", &target, source))?;
         let file = AsideFile::create(&target)?;
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties()))
             .map_err(|error| failed(&target, error))?;
@@ -67,6 +69,7 @@ impl OneFile {
 
 impl Sink for OneFile {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
+        reach(Site::ParquetBeforeWrite).map_err(|source| MediumError::new("write", &self.target, source))?;
         self.writer.write(batch).map_err(|error| failed(&self.target, error))?;
         self.rows += batch.num_rows() as u64;
         Ok(())
@@ -75,6 +78,7 @@ impl Sink for OneFile {
     fn finish(self: Box<Self>) -> Result<SinkReport, SinkError> {
         let Self { writer, target, rows } = *self;
         let file = writer.into_inner().map_err(|error| failed(&target, error))?;
+        reach(Site::ParquetBeforePublish).map_err(|source| MediumError::new("write", &target, source))?;
         let changed = file.publish()?;
         let bytes =
             std::fs::metadata(&target).map_err(|source| MediumError::new("look at", &target, source))?.len();
@@ -189,12 +193,14 @@ impl Sink for Partitions {
                 }
                 let checked = self.tree.check_name(&name, self.rows)?;
                 let staged = self.tree.stage();
-                let file = File::create_new(&staged)
+                let file = reach(Site::PartitionBeforeCreate)
+                    .and_then(|()| File::create_new(&staged))
                     .map_err(|source| MediumError::new("create", &staged, source))?;
                 let writer = ArrowWriter::try_new(file, self.schema.clone(), Some(properties()))
                     .map_err(|error| failed(&target, error))?;
                 self.open.insert(checked, (writer, staged));
             }
+            reach(Site::PartitionBeforeWrite).map_err(|source| MediumError::new("write", &target, source))?;
             let (writer, _) = self.open.get_mut(&name).expect("invariant: the partition was opened above");
             let fail = |error: arrow::error::ArrowError| SinkError::Library {
                 path: target.clone(),
@@ -210,6 +216,7 @@ impl Sink for Partitions {
     fn finish(self: Box<Self>) -> Result<SinkReport, SinkError> {
         let Self { mut tree, open, rows, .. } = *self;
         for (name, (writer, staged)) in open {
+            reach(Site::PartitionBeforeClose).map_err(|source| MediumError::new("write", &staged, source))?;
             writer.close().map_err(|error| failed(Path::new(&name), error))?;
             tree.add_staged(name, staged)?;
         }

@@ -11,10 +11,12 @@
 //! with the names of both runs, and again at the end, so that a killed run leaves no file that nobody owns.
 
 use super::{SinkError, SinkReport};
+use crate::failpoint::{Site, reach};
+use crate::medium::disk::{self, File};
 use crate::medium::{self, Hidden, MediumError};
 use crate::paths;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -47,7 +49,9 @@ impl Tree {
     pub(super) fn open(folder: PathBuf, path: &str) -> Result<Self, SinkError> {
         medium::remove_stale(&folder);
         let staging = Hidden::beside(&folder);
-        fs::create_dir(&*staging).map_err(|source| MediumError::new("make folder", &staging, source))?;
+        reach(Site::TreeBeforeStaging)
+            .and_then(|()| disk::create_dir(&staging))
+            .map_err(|source| MediumError::new("make folder", &staging, source))?;
         Ok(Self { folder, path: path.to_owned(), staging, staged_count: 0, entries: BTreeMap::new() })
     }
 
@@ -85,9 +89,7 @@ impl Tree {
             None
         } else {
             let staged = self.stage();
-            File::create_new(&staged)
-                .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-                .map_err(|source| MediumError::new("write", &target, source))?;
+            write_synced(&staged, bytes).map_err(|source| MediumError::new("write", &target, source))?;
             Some(staged)
         };
         self.entries.insert(name, Entry { hash, bytes: bytes.len() as u64, staged });
@@ -99,7 +101,7 @@ impl Tree {
         let failed = |source| MediumError::new("read", &staged, source);
         let hash = hash_file(&staged).map_err(failed)?;
         let bytes = fs::metadata(&staged).map_err(failed)?.len();
-        File::open(&staged).and_then(|file| file.sync_all()).map_err(failed)?;
+        reach(Site::TreeBeforeStagedSync).and_then(|()| File::open(&staged)?.sync_all()).map_err(failed)?;
         let is_same = medium::same_content(&staged, &self.folder.join(&name));
         let staged = if is_same { None } else { Some(staged) };
         self.entries.insert(name, Entry { hash, bytes, staged });
@@ -120,6 +122,7 @@ impl Tree {
         let mut changed = false;
         let mut touched = BTreeSet::new();
         if self.entries.values().any(|entry| entry.staged.is_some()) || !removed.is_empty() {
+            reach(Site::TreeBeforeFirstManifest).map_err(|source| self.failed(source))?;
             let mut both = old;
             both.extend(new.clone());
             write_manifest(&self.folder, &both)?;
@@ -127,21 +130,30 @@ impl Tree {
         for (name, entry) in &mut self.entries {
             let Some(staged) = entry.staged.take() else { continue };
             let target = paths::output_file(&self.folder, name)?;
-            fs::rename(&staged, &target).map_err(|source| MediumError::new("replace", &target, source))?;
+            reach(Site::TreeBeforeRename)
+                .and_then(|()| disk::rename(&staged, &target))
+                .map_err(|source| MediumError::new("replace", &target, source))?;
             touched.extend(target.parent().map(Path::to_path_buf));
             changed = true;
         }
         for (name, hash) in removed {
+            reach(Site::TreeBeforeRemove).map_err(|source| self.failed(source))?;
             changed |= self.remove_ours(&name, &hash, &mut touched);
         }
+        reach(Site::TreeBeforeFolderSync).map_err(|source| self.failed(source))?;
         for folder in &touched {
             if folder.is_dir() {
                 medium::sync_folder(folder)?;
             }
         }
+        reach(Site::TreeBeforeLastManifest).map_err(|source| self.failed(source))?;
         write_manifest(&self.folder, &new)?;
         let bytes = self.entries.values().map(|entry| entry.bytes).sum();
         Ok(SinkReport { path: self.folder.clone(), rows, bytes, changed })
+    }
+
+    fn failed(&self, source: io::Error) -> MediumError {
+        MediumError::new("write", &self.folder, source)
     }
 
     /// No name may be the folder of another.
@@ -166,14 +178,14 @@ impl Tree {
         if !is_inside || !is_file || !hash_file(&target).is_ok_and(|found| found == *hash) {
             return false;
         }
-        if fs::remove_file(&target).is_err() {
+        if disk::remove_file(&target).is_err() {
             return false;
         }
         let mut folder = target.parent();
         while let Some(at) = folder.filter(|at| *at != self.folder && at.starts_with(&self.folder)) {
             touched.insert(at.to_path_buf());
             // Fails for a folder that still holds something, which then stays.
-            if fs::remove_dir(at).is_err() {
+            if disk::remove_dir(at).is_err() {
                 break;
             }
             folder = at.parent();
@@ -185,15 +197,23 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&*self.staging);
+        let _ = disk::remove_dir_all(&self.staging);
     }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    reach(Site::TreeBeforeFile)?;
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    reach(Site::TreeBeforeFileSync)?;
+    file.sync_all()
 }
 
 /// Whether `target` is a regular file with exactly these bytes.
 fn holds(target: &Path, bytes: &[u8]) -> bool {
     let is_candidate =
         fs::symlink_metadata(target).is_ok_and(|found| found.is_file() && found.len() == bytes.len() as u64);
-    is_candidate && fs::read(target).is_ok_and(|found| found == bytes)
+    is_candidate && disk::read(target).is_ok_and(|found| found == bytes)
 }
 
 fn hash_file(path: &Path) -> io::Result<Hash> {
@@ -211,7 +231,7 @@ fn hash_file(path: &Path) -> io::Result<Hash> {
 /// Names and hashes of the files of earlier runs. A manifest that is missing or not ours owns nothing; of a damaged one
 /// the whole lines count, because a file is removed only if its hash agrees.
 fn read_manifest(folder: &Path) -> BTreeMap<String, Hash> {
-    let text = fs::read_to_string(folder.join(MANIFEST)).unwrap_or_default();
+    let text = disk::read_to_string(&folder.join(MANIFEST)).unwrap_or_default();
     let mut lines = text.lines();
     if lines.next() != Some(MANIFEST_HEAD) {
         return BTreeMap::new();

@@ -7,7 +7,8 @@
 
 use super::SourceError;
 use crate::kv::Ledger;
-use std::fs::{self, File, Metadata};
+use crate::medium::disk::File;
+use std::fs::{self, Metadata};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@
 
 use super::files::{FileEntry, kind_of, unreadable};
 use super::{SourceError, SourceSpec};
+use crate::medium::disk;
 use globset::{GlobBuilder, GlobMatcher};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -263,7 +264,7 @@ impl<'a> Walk<'a> {
     fn read(&self, folder: &Folder, files: &mut Vec<FileEntry>) -> Result<Vec<Folder>, SourceError> {
         let mut below = Vec::new();
         let fail = |source| unreadable(&folder.path, source);
-        for entry in fs::read_dir(&folder.path).map_err(fail)? {
+        for entry in disk::read_dir(&folder.path).map_err(fail)? {
             let entry = entry.map_err(fail)?;
             let name = entry.file_name();
             let shown = name.to_string_lossy();

@@ -28,7 +28,8 @@ impl Parquet {
             path: file.path.clone(),
             detail: error.to_string(),
         };
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file.open_raw()?).map_err(damaged)?;
+        let builder =
+            ParquetRecordBatchReaderBuilder::try_new(file.open_raw()?.into_std()).map_err(damaged)?;
         let roots = stored_columns(builder.schema(), &spec.columns, &file.path.display().to_string())?;
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
         let bytes_per_row = builder

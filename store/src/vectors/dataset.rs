@@ -25,7 +25,9 @@ use super::durable::{list_files, sync_new_files};
 use super::guard::{Seal, break_seal, check_seal, write_seal};
 use super::train::{Generator, Matrix, assign, k_means, sample};
 use super::{ExactVectors, Metric, VectorError, VectorKind, VectorParams, vector_schema};
+use crate::failpoint::{Site, reach};
 use crate::flows::RowId;
+use crate::medium::disk;
 
 /// Bytes of index data that Lance may keep in memory per open index.
 const INDEX_CACHE_BYTES: usize = 256 << 20;
@@ -104,7 +106,9 @@ impl VectorDataset {
     /// Removes what is in `dir` and begins an empty index.
     pub(super) fn create(dir: &Path, params: &VectorParams) -> Result<Self, VectorError> {
         if dir.exists() {
-            std::fs::remove_dir_all(dir).map_err(|error| VectorError::io(dir, error))?;
+            reach(Site::VectorsBeforeRemove)
+                .and_then(|()| disk::remove_dir_all(dir))
+                .map_err(|error| VectorError::io(dir, error))?;
         }
         Ok(Self {
             dir: dir.to_owned(),
@@ -192,7 +196,7 @@ impl VectorDataset {
         self.dataset = None;
         self.state = None;
         self.session = Arc::new(Session::new(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES, Arc::default()));
-        match std::fs::remove_dir_all(&self.dir) {
+        match disk::remove_dir_all(&self.dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(VectorError::io(&self.dir, error))
             }
@@ -211,9 +215,11 @@ impl VectorDataset {
         let io = |error| VectorError::io(&dir, error);
         let lance = |error| VectorError::lance(&dir, error);
         if let Some(parent) = dir.parent() {
-            std::fs::create_dir_all(parent).map_err(io)?;
+            disk::create_dir_all(parent).map_err(io)?;
         }
+        reach(Site::VectorsBeforeBreakSeal).map_err(io)?;
         break_seal(&dir)?;
+        reach(Site::VectorsAfterBreakSeal).map_err(io)?;
         let files_before = list_files(&dir).map_err(io)?;
         self.state = None;
         let dropped: Vec<usize> = (0..self.vectors.len())
@@ -244,6 +250,7 @@ impl VectorDataset {
             _ if trainable => train_index(&mut dataset, params, &dir).await?,
             _ => None,
         };
+        reach(Site::VectorsBeforeConfig).map_err(io)?;
         let version = dataset.version_id() + 1;
         let config = [
             (STATE_KEY.to_owned(), Some(format!("{version}:{state}"))),
@@ -257,7 +264,9 @@ impl VectorDataset {
                 format!("version {} where {version} was expected: another writer?", dataset.version_id());
             return Err(VectorError::Damaged { dir, detail });
         }
+        reach(Site::VectorsAfterConfig).map_err(io)?;
         sync_new_files(&dir, &files_before).map_err(io)?;
+        reach(Site::VectorsAfterSync).map_err(io)?;
         let policy = CleanupPolicyBuilder::default()
             .delete_unverified(true)
             .retain_n_versions(&dataset, 1)
@@ -265,7 +274,9 @@ impl VectorDataset {
             .map_err(lance)?
             .build();
         dataset.cleanup_with_policy(policy).await.map_err(lance)?;
+        reach(Site::VectorsAfterCleanup).map_err(io)?;
         write_seal(&dir)?;
+        reach(Site::VectorsAfterSeal).map_err(io)?;
         self.read(dataset, params, Some(digest)).await?;
         self.untrained_rows = untrained;
         self.state = Some(state.to_owned());
@@ -308,16 +319,20 @@ impl VectorDataset {
         added: &[RecordBatch],
     ) -> Result<Dataset, VectorError> {
         let lance = |error| VectorError::lance(&self.dir, error);
+        let io = |error| VectorError::io(&self.dir, error);
         if !dropped.is_empty() {
+            reach(Site::VectorsBeforeDelete).map_err(io)?;
             let numbers: Vec<String> = dropped.iter().map(|&idx| self.lance_rows[idx].to_string()).collect();
             dataset.delete(&format!("_rowid IN ({})", numbers.join(", "))).await.map_err(lance)?;
         }
         if added.iter().any(|batch| batch.num_rows() > 0) {
+            reach(Site::VectorsBeforeAppend).map_err(io)?;
             let schema = vector_schema(self.vectors.dim());
             let batches: Vec<RecordBatch> = added.to_vec();
             let reader = RecordBatchIterator::new(batches.into_iter().map(Ok), schema);
             dataset.append(reader, Some(self.write_params(WriteMode::Append))).await.map_err(lance)?;
         }
+        reach(Site::VectorsAfterChange).map_err(io)?;
         Ok(dataset)
     }
 
@@ -328,6 +343,8 @@ impl VectorDataset {
         dropped: &[usize],
         added: &[RecordBatch],
     ) -> Result<Dataset, VectorError> {
+        let io = |error| VectorError::io(&self.dir, error);
+        reach(Site::VectorsBeforeRewrite).map_err(io)?;
         let gone: HashSet<usize> = dropped.iter().copied().collect();
         let kept: Vec<usize> = (0..self.vectors.len()).filter(|idx| !gone.contains(idx)).collect();
         let mut batches = Vec::new();
@@ -343,9 +360,11 @@ impl VectorDataset {
         batches.extend_from_slice(added);
         let reader = RecordBatchIterator::new(batches.into_iter().map(Ok), vector_schema(params.dim));
         let mode = if self.dir.join("_versions").exists() { WriteMode::Overwrite } else { WriteMode::Create };
-        Dataset::write(reader, uri(&self.dir)?, Some(self.write_params(mode)))
+        let dataset = Dataset::write(reader, uri(&self.dir)?, Some(self.write_params(mode)))
             .await
-            .map_err(|error| VectorError::lance(&self.dir, error))
+            .map_err(|error| VectorError::lance(&self.dir, error))?;
+        reach(Site::VectorsAfterRewrite).map_err(io)?;
+        Ok(dataset)
     }
 
     fn write_params(&self, mode: WriteMode) -> WriteParams {
@@ -480,7 +499,10 @@ async fn train_index(
         })?
         .map_err(lance)?;
     let name = Some(INDEX_NAME.to_owned());
+    let io = |error| VectorError::io(dir, error);
+    reach(Site::VectorsBeforeTrain).map_err(io)?;
     dataset.create_index(&["vec"], IndexType::Vector, name, &trained, true).await.map_err(lance)?;
+    reach(Site::VectorsAfterTrain).map_err(io)?;
     Ok(Some(0))
 }
 

@@ -6,10 +6,10 @@
 //! an update that was not reported done is either whole or found to be damaged when the index is opened.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::medium::disk::File;
 use walkdir::WalkDir;
 
 /// All files below `dir`; none if it does not exist.

@@ -14,7 +14,7 @@ use std::path::Path;
 use futures::FutureExt;
 
 use super::VectorError;
-use crate::medium::{self, MediumError};
+use crate::medium::{self, MediumError, disk};
 
 /// The seal inside the folder of the index: one line `<blake3> <name>` per file of `_versions`, sorted by name.
 const SEAL_NAME: &str = "promptc.seal";
@@ -47,7 +47,7 @@ pub(super) async fn caught<T>(
 
 /// Compares the manifests in `dir` with their seal. Cost: they are read once.
 pub(super) fn check_seal(dir: &Path) -> Result<Seal, VectorError> {
-    let stated = match std::fs::read(dir.join(SEAL_NAME)) {
+    let stated = match disk::read(&dir.join(SEAL_NAME)) {
         Ok(stated) => stated,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Seal::Missing),
         Err(error) => return Err(VectorError::io(dir, error)),
@@ -57,7 +57,7 @@ pub(super) fn check_seal(dir: &Path) -> Result<Seal, VectorError> {
 
 /// Removes the seal, before anything else is changed.
 pub(super) fn break_seal(dir: &Path) -> Result<(), VectorError> {
-    match std::fs::remove_file(dir.join(SEAL_NAME)) {
+    match disk::remove_file(&dir.join(SEAL_NAME)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(VectorError::io(dir, error)),
         _ => Ok(()),
     }
@@ -75,13 +75,13 @@ pub(super) fn write_seal(dir: &Path) -> Result<(), VectorError> {
 fn seal_text(dir: &Path) -> Result<String, VectorError> {
     let io = |error| VectorError::io(dir, error);
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(dir.join(VERSIONS_NAME)).map_err(io)? {
+    for entry in disk::read_dir(&dir.join(VERSIONS_NAME)).map_err(io)? {
         names.push(entry.map_err(io)?.file_name());
     }
     names.sort();
     let mut text = String::new();
     for name in names {
-        let bytes = std::fs::read(dir.join(VERSIONS_NAME).join(&name)).map_err(io)?;
+        let bytes = disk::read(&dir.join(VERSIONS_NAME).join(&name)).map_err(io)?;
         let hash = blake3::hash(&bytes).to_hex();
         writeln!(text, "{hash} {}", name.to_string_lossy()).expect("invariant: a string takes any text");
     }

@@ -4,6 +4,8 @@
 mod bench;
 mod cli;
 mod disturbed;
+#[cfg(target_os = "linux")]
+mod failpoints;
 mod generated;
 mod job;
 #[cfg(target_os = "linux")]
