@@ -4,7 +4,7 @@
 //! FAILPOINTS=flow-before-rename=abort     the place is reached: an error, a panic, or the end of the process
 //! FAILPOINTS=flow-before-rename=return@3  the same when it is reached for the third time
 //! FAILPOINTS_CALL=17                      the 17th call on a file answers EIO
-//! FAILPOINTS_TRACE=<file>                 every place that is reached, a line each, and what was made to fail
+//! FAILPOINTS_TRACE=<file>                 a line for every place and call that is reached, and what was made to fail
 //! ```
 //!
 //! [`Site`] is the table of all places, with what is on the disk there. A test compares it with the source and with what

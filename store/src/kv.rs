@@ -370,12 +370,12 @@ fn check_names(path: &Path) -> Result<(), KvError> {
     let current = match disk::read_to_string(&path.join("CURRENT")) {
         Ok(current) => current,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let entries = disk::read_dir(path).into_iter().flatten().flatten();
-            let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-            let held = names.find(|name| name.ends_with(".sst") || name.ends_with(".log"));
-            return held.map_or(Ok(()), |name| Err(damaged(format!("`{name}` is there, `CURRENT` is not"))));
+            return check_empty(path);
         }
-        Err(error) => return Err(damaged(format!("`CURRENT`: {error}"))),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            return Err(damaged(format!("`CURRENT`: {error}")));
+        }
+        Err(error) => return Err(KvError::io(path, &error)),
     };
     let manifest = current.trim_end();
     if !manifest.starts_with("MANIFEST-") || manifest.contains('/') {
@@ -383,6 +383,24 @@ fn check_names(path: &Path) -> Result<(), KvError> {
     }
     if !path.join(manifest).is_file() {
         return Err(damaged(format!("`{manifest}` is missing")));
+    }
+    Ok(())
+}
+
+/// A folder that cannot be looked into may hold a database.
+fn check_empty(path: &Path) -> Result<(), KvError> {
+    let entries = match disk::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(KvError::io(path, &error)),
+    };
+    for entry in entries {
+        let name = entry.map_err(|error| KvError::io(path, &error))?.file_name();
+        let name = name.to_string_lossy();
+        if name.ends_with(".sst") || name.ends_with(".log") {
+            let detail = format!("`{name}` is there, `CURRENT` is not");
+            return Err(KvError::Damaged { path: path.to_path_buf(), detail });
+        }
     }
     Ok(())
 }

@@ -74,7 +74,12 @@ pub async fn write(
 pub fn is_written(store: &Store, params: &Write, folder: &Path, fp: &Fp) -> Result<bool, EngineError> {
     let path = folder.join(&params.path);
     let Some(memo) = store.ledger().get(&memo_key(&path))? else { return Ok(false) };
-    Ok(path.exists() && memo == memo_value(&path, fp).as_bytes())
+    let stands = path.exists() && memo == memo_value(&path, fp).as_bytes();
+    if stands {
+        // No writer comes that would do it.
+        promptc_store::medium::remove_stale(&path);
+    }
+    Ok(stands)
 }
 
 fn spec(params: &Write, folder: &Path) -> SinkSpec {

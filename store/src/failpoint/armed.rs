@@ -110,7 +110,10 @@ pub fn reach(site: Site) -> io::Result<()> {
 /// EIO for the call that [`arm`] was told of.
 pub(crate) fn call(action: &'static str, path: &Path) -> io::Result<()> {
     let Some(plan) = PLAN.get() else { return Ok(()) };
-    let Some(failing) = plan.call else { return Ok(()) };
+    let Some(failing) = plan.call else {
+        trace(plan, &format!("call {action} {}", path.display()));
+        return Ok(());
+    };
     if CALLS.fetch_add(1, Ordering::Relaxed) + 1 != failing {
         return Ok(());
     }

@@ -129,6 +129,8 @@ struct Sealed {
     tail: Bytes,
     blocks: std::sync::OnceLock<Vec<u8>>,
     broken_at: std::sync::OnceLock<u64>,
+    /// The system's answer when a read failed; libraries in between keep only its words.
+    unreadable: std::sync::OnceLock<(std::io::ErrorKind, String)>,
 }
 
 impl SealedFile {
@@ -174,6 +176,7 @@ impl SealedFile {
             tail: Bytes::from(tail),
             blocks: std::sync::OnceLock::new(),
             broken_at: std::sync::OnceLock::new(),
+            unreadable: std::sync::OnceLock::new(),
         };
         Ok(Self(Arc::new(sealed)))
     }
@@ -189,10 +192,13 @@ impl SealedFile {
         Ok(())
     }
 
-    /// The error for this file if a block was found broken while it was read, else `None`.
+    /// The error for this file if a block was found broken while it was read, or the system refused to read it.
     pub(crate) fn broken(&self) -> Option<FlowError> {
-        let offset = self.0.broken_at.get()?;
-        Some(self.damaged(&format!("the block at byte {offset} differs from what was written")))
+        if let Some(offset) = self.0.broken_at.get() {
+            return Some(self.damaged(&format!("the block at byte {offset} differs from what was written")));
+        }
+        let (kind, said) = self.0.unreadable.get()?;
+        Some(FlowError::io(&self.0.path, std::io::Error::new(*kind, said.clone())))
     }
 
     /// Reads and verifies all data.
@@ -241,10 +247,10 @@ impl SealedFile {
         let from = first_block * BLOCK_BYTES as u64;
         let to = end.next_multiple_of(BLOCK_BYTES as u64).min(sealed.sealed_from);
         let mut bytes = vec![0u8; (to - from) as usize];
-        sealed
-            .file
-            .read_exact_at(&mut bytes, from)
-            .map_err(|error| ParquetError::External(Box::new(error)))?;
+        sealed.file.read_exact_at(&mut bytes, from).map_err(|error| {
+            sealed.unreadable.get_or_init(|| (error.kind(), error.to_string()));
+            ParquetError::External(Box::new(error))
+        })?;
         for (block, block_idx) in bytes.chunks(BLOCK_BYTES).zip(first_block as usize..) {
             let stated = blocks.get(block_idx * 8..block_idx * 8 + 8);
             if stated != Some(&blake3::hash(block).as_bytes()[..8]) {

@@ -111,7 +111,7 @@ impl Tree {
     /// Renames what is new, removes what is ours and no longer produced, writes the manifest.
     pub(super) fn finish(mut self, rows: u64) -> Result<SinkReport, SinkError> {
         self.check_folders()?;
-        let old = read_manifest(&self.folder);
+        let old = read_manifest(&self.folder)?;
         let new: BTreeMap<String, Hash> =
             self.entries.iter().map(|(name, entry)| (name.clone(), entry.hash)).collect();
         let removed: Vec<(String, Hash)> = old
@@ -138,7 +138,7 @@ impl Tree {
         }
         for (name, hash) in removed {
             reach(Site::TreeBeforeRemove).map_err(|source| self.failed(source))?;
-            changed |= self.remove_ours(&name, &hash, &mut touched);
+            changed |= self.remove_ours(&name, &hash, &mut touched)?;
         }
         reach(Site::TreeBeforeFolderSync).map_err(|source| self.failed(source))?;
         for folder in &touched {
@@ -170,17 +170,25 @@ impl Tree {
         Ok(())
     }
 
-    /// Removes a file of an earlier run if it still is what we wrote, and folders that are empty then.
-    fn remove_ours(&self, name: &str, hash: &Hash, touched: &mut BTreeSet<PathBuf>) -> bool {
+    /// Removes a file of an earlier run if it still is what we wrote, and folders that are empty then. A file that cannot be
+    /// read or removed is an error: the manifest names it until a later run has done it.
+    fn remove_ours(
+        &self,
+        name: &str,
+        hash: &Hash,
+        touched: &mut BTreeSet<PathBuf>,
+    ) -> Result<bool, MediumError> {
         let is_inside = matches!(paths::check_output_file(&self.folder, name), Ok(()));
         let target = self.folder.join(name);
         let is_file = fs::symlink_metadata(&target).is_ok_and(|found| found.is_file());
-        if !is_inside || !is_file || !hash_file(&target).is_ok_and(|found| found == *hash) {
-            return false;
+        if !is_inside || !is_file {
+            return Ok(false);
         }
-        if disk::remove_file(&target).is_err() {
-            return false;
+        let found = hash_file(&target).map_err(|source| MediumError::new("read", &target, source))?;
+        if found != *hash {
+            return Ok(false);
         }
+        disk::remove_file(&target).map_err(|source| MediumError::new("remove", &target, source))?;
         let mut folder = target.parent();
         while let Some(at) = folder.filter(|at| *at != self.folder && at.starts_with(&self.folder)) {
             touched.insert(at.to_path_buf());
@@ -191,7 +199,7 @@ impl Tree {
             folder = at.parent();
         }
         touched.insert(self.folder.clone());
-        true
+        Ok(true)
     }
 }
 
@@ -229,20 +237,28 @@ fn hash_file(path: &Path) -> io::Result<Hash> {
 }
 
 /// Names and hashes of the files of earlier runs. A manifest that is missing or not ours owns nothing; of a damaged one
-/// the whole lines count, because a file is removed only if its hash agrees.
-fn read_manifest(folder: &Path) -> BTreeMap<String, Hash> {
-    let text = disk::read_to_string(&folder.join(MANIFEST)).unwrap_or_default();
+/// the whole lines count, because a file is removed only if its hash agrees. One that cannot be read is an error: without
+/// it files of earlier runs would stay for ever.
+fn read_manifest(folder: &Path) -> Result<BTreeMap<String, Hash>, MediumError> {
+    let path = folder.join(MANIFEST);
+    let text = match disk::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+            return Ok(BTreeMap::new());
+        }
+        Err(source) => return Err(MediumError::new("read", &path, source)),
+    };
     let mut lines = text.lines();
     if lines.next() != Some(MANIFEST_HEAD) {
-        return BTreeMap::new();
+        return Ok(BTreeMap::new());
     }
-    lines
+    Ok(lines
         .filter_map(|line| {
             let (digits, name) = line.split_once(' ')?;
             let hash = blake3::Hash::from_hex(digits).ok()?;
             Some((name.to_owned(), *hash.as_bytes()))
         })
-        .collect()
+        .collect())
 }
 
 fn write_manifest(folder: &Path, entries: &BTreeMap<String, Hash>) -> Result<(), SinkError> {

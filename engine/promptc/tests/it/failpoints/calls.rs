@@ -6,8 +6,8 @@ use super::place::{Place, Scenario};
 use super::sweep::{SCENARIOS, try_fault};
 use super::{is_long, random, said, seed};
 
-/// Every so many calls in the short form.
-const STRIDE: u64 = 61;
+/// Calls of each scenario in the short form.
+const TRIES: u64 = 8;
 /// More calls than any of these commands makes.
 const CALLS_MAX: u64 = 100_000;
 
@@ -25,8 +25,8 @@ fn ends(output: &Output) -> Result<(), String> {
 /// Calls tried, and complaints.
 fn all_calls(scenario: &'static dyn Scenario) -> (u64, Vec<String>) {
     let mut place = Place::new(scenario);
-    let stride = if is_long() { 1 } else { STRIDE };
-    let mut call = if is_long() { 1 } else { 1 + random(seed(), 0).below(STRIDE) };
+    let stride = if is_long() { 1 } else { (place.calls / TRIES).max(1) };
+    let mut call = 1 + random(seed(), 0).below(stride);
     let (mut tried, mut complaints) = (0, Vec::new());
     while call < CALLS_MAX {
         let number = call.to_string();

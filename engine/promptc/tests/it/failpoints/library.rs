@@ -21,6 +21,7 @@ use promptc_engine::store::sql::history_session;
 use promptc_engine::store_errors;
 
 use super::place::Scenario;
+use super::{finish, said};
 
 /// Which scenario this process is to be, and where: `records <folder>`.
 const CHILD: &str = "FAILPOINTS_CHILD";
@@ -41,6 +42,8 @@ fn child() {
     let (scenario, folder) = task.split_once(' ').unwrap();
     let done = match scenario {
         "records" => records(Path::new(folder)),
+        "prepare" => prepare_records(Path::new(folder)),
+        "look" => look(Path::new(folder)),
         _ => history(Path::new(folder)),
     };
     if let Err(error) = done {
@@ -59,23 +62,17 @@ impl Scenario for Library {
 
     fn prepare(&self, folder: &Path) {
         if *self == Self::Records {
-            // Rows of old generations, so that a hit is one to refresh.
-            let store = open(folder).unwrap();
-            store.rows().put_many(&rows(0..120)).unwrap();
-            (0..10).for_each(|_| store.rows().advance().unwrap());
+            ask("prepare", folder).unwrap();
         }
     }
 
     fn command(&self, folder: &Path) -> Command {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["failpoints::library::child", "--exact", "--nocapture", "--test-threads=1"]);
-        command.env(CHILD, format!("{} {}", self.name(), folder.display()));
-        command
+        child_command(self.name(), folder)
     }
 
     fn results(&self, folder: &Path) -> BTreeMap<String, Vec<u8>> {
         match self {
-            Self::Records => written_records(folder),
+            Self::Records => ask("look", folder).unwrap_or_default(),
             Self::History => counts(folder),
         }
     }
@@ -96,11 +93,8 @@ impl Scenario for Library {
 
     fn damage(&self, folder: &Path) -> Result<(), String> {
         match self {
-            Self::Records => {
-                let findings = check(folder);
-                let error = findings.iter().find(|finding| finding.severity == Severity::Error);
-                error.map_or(Ok(()), |finding| Err(format!("{}: {}", finding.subject, finding.message)))
-            }
+            // Looking reads and compares everything.
+            Self::Records => ask("look", folder).map(drop),
             Self::History => {
                 let history = History::open(folder).map_err(|error| error.to_string())?;
                 let orphans = history.remove_orphans().map_err(|error| error.to_string())?;
@@ -116,8 +110,9 @@ impl Scenario for Library {
         *self == Self::Records
     }
 
-    fn heals(&self, _site: &str) -> bool {
-        false
+    /// A row is put anew to count as used, which may fail.
+    fn bears(&self, site: &str, action: &str) -> bool {
+        action == "return" && ["rows-before-put", "rows-after-put"].contains(&site)
     }
 }
 
@@ -137,7 +132,7 @@ const WRITES: u8 = 6;
 const VALUE_BYTES: usize = 40_000;
 
 fn key(writer: u8, number: u8, part: &str) -> String {
-    format!("{writer}/{number}/{part}")
+    format!("{writer} {number} {part}")
 }
 
 /// A row cache that evicts, ledger entries, and writers that share groups and say what was acknowledged.
@@ -178,47 +173,77 @@ fn records(folder: &Path) -> Result<(), EngineError> {
 
 /// Every batch that was acknowledged is there, and every batch is there as a whole or not at all.
 fn records_are_there<'a>(folder: &Path, acks: impl Iterator<Item = &'a str>) -> Result<(), String> {
-    let store = match open(folder) {
-        Ok(store) => store,
-        Err(error) => return Err(format!("does not open: {error}")),
-    };
-    let records = store.records();
-    records.verify().map_err(|error| error.to_string())?;
-    let get = |writer, number, part| records.get(key(writer, number, part).as_bytes()).unwrap();
+    let found = ask("look", folder)?;
+    let value = |batch: &str, part: &str| found.get(&format!("record {batch} {part}"));
     for writer in 0..WRITERS {
         for number in 0..WRITES {
-            if get(writer, number, "one") != get(writer, number, "other") {
-                return Err(format!("batch {number} of writer {writer} is there in part"));
+            let batch = format!("{writer} {number}");
+            if value(&batch, "one") != value(&batch, "other") {
+                return Err(format!("batch {batch} is there in part"));
             }
         }
     }
-    for words in acks {
-        let numbers: Vec<u8> = words.split(' ').map(|word| word.parse().unwrap()).collect();
-        if get(numbers[0], numbers[1], "one") != Some(vec![numbers[0] * 16 + numbers[1]; VALUE_BYTES]) {
-            return Err(format!("batch {words} was acknowledged and is not there"));
+    for batch in acks {
+        let numbers: Vec<u8> = batch.split(' ').map(|word| word.parse().unwrap()).collect();
+        let expected = format!("{}", numbers[0] * 16 + numbers[1]);
+        if value(batch, "one").map(Vec::as_slice) != Some(expected.as_bytes()) {
+            return Err(format!("batch {batch} was acknowledged and is not there"));
         }
     }
     Ok(())
 }
 
-fn written_records(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let store = open(folder).unwrap();
-    let mut found = BTreeMap::new();
-    let mut keep = |key: &[u8], value: &[u8]| {
-        found.insert(String::from_utf8_lossy(key).into_owned(), value.to_vec()).is_none()
-    };
-    store.records().range(b"", None, &mut keep).unwrap();
-    for (name, value) in store.ledger().entries("").unwrap() {
-        found.insert(format!("ledger {name}"), value);
+/// Rows of old generations, so that a hit is one to refresh.
+fn prepare_records(folder: &Path) -> Result<(), EngineError> {
+    let store = open(folder)?;
+    store.rows().put_many(&rows(0..120))?;
+    (0..10).try_for_each(|_| store.rows().advance())?;
+    Ok(())
+}
+
+/// Says what a store holds, after everything in it was read and compared.
+fn look(folder: &Path) -> Result<(), EngineError> {
+    let store = open(folder)?;
+    store.records().verify()?;
+    store.records().range(b"", None, |key, value| {
+        let is_even = value.iter().all(|byte| *byte == value[0]);
+        println!("found record {}: {}", String::from_utf8_lossy(key), if is_even { value[0] } else { 255 });
+        true
+    })?;
+    for (name, value) in store.ledger().entries("test/")? {
+        println!("found ledger {name}: {}", String::from_utf8_lossy(&value));
     }
     // A cache may lack a row, and never has a wrong one.
     let keys: Vec<[u8; 32]> = rows(0..250).into_iter().map(|(key, _)| key).collect();
     for (value, (key, expected)) in store.rows().get_many(&keys).into_iter().zip(rows(0..250)) {
         if value.is_some_and(|value| value != expected) {
-            found.insert(format!("row {}", key[0]), Vec::new());
+            println!("found row {}: wrong", key[0]);
         }
     }
-    found
+    drop(store);
+    for finding in check(folder).iter().filter(|finding| finding.severity == Severity::Error) {
+        return Err(EngineError::Unknown(format!("{}: {}", finding.subject, finding.message)));
+    }
+    Ok(())
+}
+
+fn child_command(task: &str, folder: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["failpoints::library::child", "--exact", "--nocapture", "--test-threads=1"]);
+    command.env(CHILD, format!("{task} {}", folder.display()));
+    command
+}
+
+/// What an undisturbed child found. A process of its own, since a store that is open here would be open in every process that
+/// starts meanwhile.
+fn ask(task: &str, folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let output = finish(child_command(task, folder)).ok_or("the look hangs")?;
+    if !output.status.success() {
+        return Err(said(&output));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines = text.lines().filter_map(|line| line.split_once("found ")?.1.split_once(": "));
+    Ok(lines.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect())
 }
 
 const DAY: i64 = 86_400_000_000;

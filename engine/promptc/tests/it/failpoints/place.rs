@@ -24,8 +24,8 @@ pub(super) trait Scenario: Sync {
     fn damage(&self, folder: &Path) -> Result<(), String>;
     /// Whether the data is whole before the command: then a fault leaves it so.
     fn is_whole_before(&self) -> bool;
-    /// Whether a panic at a site may be told as damage and healed in the same run.
-    fn heals(&self, site: &str) -> bool;
+    /// Whether the command may end well all the same: a help to speed failed, or a panic was told as damage and healed.
+    fn bears(&self, site: &str, action: &str) -> bool;
 }
 
 /// One scenario in one folder.
@@ -37,6 +37,8 @@ pub(super) struct Place<'a> {
     expected: BTreeMap<String, Vec<u8>>,
     /// Sites that the undisturbed command reaches, with how often.
     pub(super) reached: BTreeMap<String, u64>,
+    /// Calls on files that it makes.
+    pub(super) calls: u64,
 }
 
 /// A fault as environment.
@@ -60,7 +62,8 @@ impl<'a> Place<'a> {
         };
         let empty = BTreeMap::new();
         let (before, replaced, expected) = (empty.clone(), empty.clone(), empty);
-        let mut place = Self { scenario, guard, before, replaced, expected, reached: BTreeMap::new() };
+        let mut place =
+            Self { scenario, guard, before, replaced, expected, reached: BTreeMap::new(), calls: 0 };
         std::fs::create_dir(place.template()).unwrap();
         std::fs::create_dir(place.folder()).unwrap();
         scenario.prepare(&place.folder());
@@ -101,8 +104,11 @@ impl<'a> Place<'a> {
         let (failed, reached): (Vec<&str>, Vec<&str>) =
             lines.lines().partition(|line| line.starts_with("failed "));
         if fault.is_empty() {
-            for site in reached {
-                *self.reached.entry(site.to_owned()).or_default() += 1;
+            for line in reached {
+                match line.starts_with("call ") {
+                    true => self.calls += 1,
+                    false => *self.reached.entry(line.to_owned()).or_default() += 1,
+                }
             }
         }
         Ok(Disturbed { output, failed: failed.into_iter().map(str::to_owned).collect() })

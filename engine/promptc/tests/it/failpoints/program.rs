@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime};
 
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, Schema};
-use promptc_engine::store::doctor::{Severity, check};
 use promptc_engine::store::sources::{BadRows, SourceSpec, read, resolve};
 
 use super::place::{Scenario, files_below};
@@ -135,11 +134,11 @@ impl Scenario for Run {
     }
 
     fn damage(&self, folder: &Path) -> Result<(), String> {
-        let findings = check(&folder.join(".promptc"));
-        match findings.iter().find(|finding| finding.severity == Severity::Error) {
-            Some(finding) => Err(format!("doctor: {}: {}", finding.subject, finding.message)),
-            None => Ok(()),
-        }
+        // By a process of its own: a store that is open here would be open in every process that starts meanwhile.
+        let mut command = promptc(folder);
+        command.args(["doctor", "."]);
+        let output = finish(command).ok_or("the doctor hangs")?;
+        if output.status.success() { Ok(()) } else { Err(said(&output)) }
     }
 
     fn is_whole_before(&self) -> bool {
@@ -147,8 +146,10 @@ impl Scenario for Run {
     }
 
     /// Lance panics over damaged files, so a panic beside it is told as damage, and the index is built again.
-    fn heals(&self, site: &str) -> bool {
-        site.starts_with("vectors-")
+    fn bears(&self, site: &str, action: &str) -> bool {
+        // The seal of an index is a file that is written aside.
+        let is_beside = ["vectors-", "aside-", "folder-"].iter().any(|part| site.starts_with(part));
+        action == "panic" && is_beside
     }
 }
 
