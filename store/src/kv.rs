@@ -356,8 +356,7 @@ impl Drop for Opened {
         };
         if families.iter().any(|family| buffered(family) > FLUSH_AT_CLOSE_BYTES) {
             // A failed flush loses nothing: the log still holds the writes.
-            let _ = self
-                .reach(Site::KvBeforeCloseFlush)
+            let _ = failpoint::reach(Site::KvBeforeCloseFlush)
                 .map(|()| self.db.flush_cfs_opt(&families, &FlushOptions::default()));
         }
     }
