@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::flows::RowId;
 use crate::kv::{Ack, Batch, Durability, KvError, Records};
-use crate::medium::MediumError;
+use crate::medium::{MediumError, disk};
 use crate::open::Store;
 use crate::text::{TextError, TextIndex, TextParams};
 use crate::vectors::{Metric, VectorError, VectorIndex, VectorParams};
@@ -256,7 +256,7 @@ impl Documents {
         };
         let claim = Claim::new(store.open_documents(), name)?;
         let dir = store.documents_dir().join(name);
-        std::fs::create_dir_all(&dir).map_err(|source| MediumError::new("make folder", &dir, source))?;
+        disk::create_dir_all(&dir).map_err(|source| MediumError::new("make folder", &dir, source))?;
         let mut documents = Self {
             name: name.into(),
             dir,

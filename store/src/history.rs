@@ -51,7 +51,7 @@ pub use files::{COVERS_KEY, PROGRAM_KEY, TABLE_KEY, VERSION_KEY};
 pub use git::git_state;
 pub use noise::NoiseProbe;
 pub(crate) use read::live;
-pub use read::{LiveFile, Orphan, RunInfo};
+pub use read::{DamagedFile, LiveFile, Orphan, RunInfo};
 pub use release::RELEASED_BYTES_MAX;
 pub use rows::{
     GitState, Micros, Noise, ResultRow, Run, SampleRow, ScrapeRow, Side, Status, Summary, VerdictRow,

@@ -26,8 +26,12 @@
 //! neither after a kill, and no old log is kept for a family that is seldom written. The price is small tables where one
 //! family fills its buffer and the others hold little.
 //! *A full disk* does not end the process: [`room`] says how the database takes writes again.
+//! *Closing in order leaves a mark* ([`closed`]): what the folder held. A log or manifest that ends early is then told from one
+//! that was being written when the power went, and losing acknowledged records with it is E1003 and not silence. It costs one
+//! sync of the log at close if something was not synced yet.
 //! *Start.* Write buffers over 1 MiB are flushed when the store closes, so that the next open replays almost nothing.
 
+pub(crate) mod closed;
 mod codec;
 mod group_commit;
 pub mod ledger;
@@ -44,8 +48,10 @@ use rocksdb::{
     FlushOptions, LogLevel, Options, ReadOptions,
 };
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use closed::{Closed, MarkOnClose};
 pub use codec::{
     BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, Change, KEY_BYTES_MAX, LogRecord, VALUE_BYTES_MAX,
 };
@@ -61,6 +67,8 @@ const OPEN_FILES_MAX: i32 = 256;
 /// Write buffers below this are left to the log at close: replaying them costs less than a file.
 const FLUSH_AT_CLOSE_BYTES: u64 = 1 << 20;
 
+/// Families whose content is computed again when it is gone.
+pub(crate) const DERIVED: [&str; 3] = [ROWS, LEDGER, META];
 const FAMILIES: [&str; 5] = [ROWS, LEDGER, META, LOG, RECORDS];
 const LOG: &str = "log";
 const RECORDS: &str = "records";
@@ -191,8 +199,9 @@ impl KvError {
     pub fn help(&self) -> String {
         match self {
             Self::Damaged { path, .. } => format!(
-                "remove {} and run again: everything in it is computed anew from the sources",
-                path.parent().unwrap_or(path).display()
+                "`promptc doctor` says what is lost, and with `--repair` moves aside what is computed again; records of \
+                 applications are not: restore {} from a copy if it holds some",
+                path.display()
             ),
             Self::Full { .. } => {
                 "free some space, or lower `cache_bytes`; nothing that was there is lost".into()
@@ -221,6 +230,12 @@ pub(crate) struct Kv {
     is_read_only: bool,
     tuning: Tuning,
     room: room::Room,
+    /// Whether what was acknowledged may be missing on the disk: then closing leaves no mark.
+    is_doubtful: AtomicBool,
+    /// Whether something was written past RocksDB's log, which a flush alone brings to the disk.
+    has_unlogged: Mutex<bool>,
+    /// Written after `opened` is closed, because fields are dropped in order.
+    mark: MarkOnClose,
     /// Released after `opened` is closed, because fields are dropped in order.
     _lock: Option<File>,
 }
@@ -253,9 +268,80 @@ impl Kv {
         lock: Option<File>,
         tuning: &Tuning,
     ) -> Result<Arc<Self>, KvError> {
-        let opened = RwLock::new(Arc::new(Opened::open(path, is_read_only, tuning)?));
-        let (path, tuning, room) = (path.to_path_buf(), *tuning, room::Room::default());
-        Ok(Arc::new(Self { opened, path, is_read_only, tuning, room, _lock: lock }))
+        let closed = Closed::read(path);
+        if let Some(detail) = closed.as_ref().and_then(|closed| closed.difference(path)) {
+            return Err(KvError::Damaged { path: path.to_path_buf(), detail });
+        }
+        let opened = Opened::open(path, is_read_only, tuning)?;
+        let (marked, last) = (closed.map_or(0, |closed| closed.last_sequence), opened.last_logged(path)?);
+        if last < marked {
+            let detail =
+                format!("the log ends at write {last}; when the store was closed it ended at {marked}");
+            return Err(KvError::Damaged { path: path.to_path_buf(), detail });
+        }
+        Ok(Arc::new(Self {
+            opened: RwLock::new(Arc::new(opened)),
+            path: path.to_path_buf(),
+            is_read_only,
+            tuning: *tuning,
+            room: room::Room::default(),
+            is_doubtful: AtomicBool::new(false),
+            has_unlogged: Mutex::new(false),
+            mark: MarkOnClose::new(path),
+            _lock: lock,
+        }))
+    }
+
+    /// Begins families anew: what was in them is gone. Nobody else may have the database open.
+    pub(crate) fn begin_anew(path: &Path, families: &[&'static str]) -> Result<(), KvError> {
+        let fail = |source| KvError::new(path, source);
+        let tuning = Tuning::STANDARD;
+        let (options, cache) = (database_options(&tuning), Cache::new_lru_cache(tuning.block_cache_bytes));
+        let family = |name: &str| ColumnFamilyDescriptor::new(name, family_options(name, &cache, &tuning));
+        let mut db = DB::open_cf_descriptors(&options, path, FAMILIES.map(family)).map_err(fail)?;
+        for name in families {
+            db.drop_cf(name).map_err(fail)?;
+            db.create_cf(name, &family_options(name, &cache, &tuning)).map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    /// Reads each family from end to end, and says in which ones that is not possible. Cost: everything is read once.
+    pub(crate) fn unreadable(&self) -> Vec<(&'static str, KvError)> {
+        let opened = self.now();
+        let problem = |name: &'static str| {
+            let mut options = ReadOptions::default();
+            options.fill_cache(false);
+            let mut entries = opened.db.raw_iterator_cf_opt(opened.family_if_held(name)?, options);
+            entries.seek_to_first();
+            while entries.valid() {
+                entries.next();
+            }
+            entries.status().err().map(|source| (name, self.error(source)))
+        };
+        FAMILIES.into_iter().filter_map(problem).collect()
+    }
+
+    /// Makes a write past RocksDB's log. The note is held meanwhile: whoever sees the write finds it noted.
+    fn write_unlogged<T>(&self, write: impl FnOnce() -> T) -> T {
+        let mut has_unlogged = self.has_unlogged.lock().unwrap_or_else(PoisonError::into_inner);
+        *has_unlogged = true;
+        write()
+    }
+
+    /// Brings what was written past RocksDB's log into tables.
+    fn flush_unlogged(&self) -> Result<(), KvError> {
+        let mut has_unlogged = self.has_unlogged.lock().unwrap_or_else(PoisonError::into_inner);
+        if *has_unlogged {
+            self.now().flush().map_err(|source| self.error(source))?;
+            *has_unlogged = false;
+        }
+        Ok(())
+    }
+
+    /// What was acknowledged may be missing on the disk.
+    fn doubt(&self) {
+        self.is_doubtful.store(true, Ordering::Relaxed);
     }
 
     /// The opening that is in force.
@@ -334,6 +420,33 @@ impl Opened {
         Ok(Self { db, reading: ReadOptions::default(), is_read_only: true })
     }
 
+    /// Number of the newest write in the log; 0 if there is none.
+    fn last_logged(&self, path: &Path) -> Result<u64, KvError> {
+        let Some(family) = self.family_if_held(LOG) else { return Ok(0) };
+        let mut entries = self.db.raw_iterator_cf(family);
+        entries.seek_to_last();
+        let last = entries.key().and_then(|key| <[u8; 8]>::try_from(key).ok()).map(u64::from_be_bytes);
+        entries.status().map_err(|source| KvError::new(path, source))?;
+        Ok(last.unwrap_or(0))
+    }
+
+    /// Brings all that is in memory into tables, synced.
+    fn flush(&self) -> Result<(), rocksdb::Error> {
+        let families = FAMILIES.map(|name| self.family(name));
+        self.db.flush_cfs_opt(&families, &FlushOptions::default())
+    }
+
+    /// Flushes what the next opening would replay for long. A flush that fails loses nothing: the log still holds the writes.
+    fn flush_at_close(&self) {
+        let buffered = |name: &'static str| {
+            let bytes = self.db.property_int_value_cf(self.family(name), "rocksdb.cur-size-all-mem-tables");
+            bytes.ok().flatten().unwrap_or(0)
+        };
+        if FAMILIES.into_iter().any(|name| buffered(name) > FLUSH_AT_CLOSE_BYTES) {
+            let _ = failpoint::reach(Site::KvBeforeCloseFlush).map(|()| self.flush());
+        }
+    }
+
     fn family(&self, name: &'static str) -> &ColumnFamily {
         self.db.cf_handle(name).expect("invariant: every family is opened with the database")
     }
@@ -344,20 +457,26 @@ impl Opened {
     }
 }
 
-impl Drop for Opened {
+impl Drop for Kv {
+    /// The mark must not speak of what a power cut may take: tables first, then the log.
     fn drop(&mut self) {
-        if self.is_read_only {
+        let opened = self.now();
+        if opened.is_read_only || self.flush_unlogged().is_err() || *self.is_doubtful.get_mut() {
             return;
         }
-        let families = FAMILIES.map(|name| self.family(name));
-        let buffered = |family: &&ColumnFamily| {
-            let bytes = self.db.property_int_value_cf(*family, "rocksdb.cur-size-all-mem-tables");
-            bytes.ok().flatten().unwrap_or(0)
-        };
-        if families.iter().any(|family| buffered(family) > FLUSH_AT_CLOSE_BYTES) {
-            // A failed flush loses nothing: the log still holds the writes.
-            let _ = failpoint::reach(Site::KvBeforeCloseFlush)
-                .map(|()| self.db.flush_cfs_opt(&families, &FlushOptions::default()));
+        opened.flush_at_close();
+        if opened.db.flush_wal(true).is_ok()
+            && let Ok(last) = opened.last_logged(&self.path)
+        {
+            self.mark.arm(last);
+        }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if !self.is_read_only {
+            self.flush_at_close();
         }
     }
 }

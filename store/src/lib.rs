@@ -44,6 +44,7 @@ pub mod doctor;
 pub mod documents;
 pub mod failpoint;
 pub mod flows;
+mod folder_seal;
 pub mod history;
 pub mod kv;
 pub mod medium;

@@ -125,16 +125,18 @@ impl OpenError {
         match self {
             Self::Locked { .. } => "wait for that process to end, or give this run a store of its own".into(),
             Self::DamagedFormat { path, .. } => format!(
-                "remove the whole folder {} (not only FORMAT) and run again: it holds only what can be made again from the \
-                 sources",
+                "`promptc doctor --repair` writes it again if the store tells its format elsewhere; nothing in {} was changed",
                 path.parent().unwrap_or(path).display()
             ),
             Self::OtherVersion { path, .. } => format!(
-                "remove {} and run again: everything in a store is computed from the sources; or use the version of promptc \
-                 that wrote it",
+                "use the version of promptc that wrote it; or move {} away and run again: what programs computed is computed \
+                 again, records that applications wrote into it are not",
                 path.display()
             ),
-            Self::NotAStore { .. } => "name an empty or a new folder for the store".into(),
+            Self::NotAStore { .. } => {
+                "name an empty or a new folder for the store; if this was a store, see `promptc doctor`"
+                    .into()
+            }
             Self::Missing { .. } => "run the program once, which makes its store".into(),
             Self::Io { path, .. } => format!("check that {} may be written by this user", path.display()),
             Self::Medium(error) => error.help(),
@@ -170,9 +172,12 @@ impl Store {
             for folder in [Folder::Flows, Folder::Vectors, Folder::Text] {
                 make_folder(&dir.join(folder.name()))?;
             }
-            empty_tmp(&dir.join("tmp"))?;
         }
         let kv = Kv::open_tuned(&dir.join("kv"), options.read_only, Some(lock), tuning)?;
+        if !options.read_only {
+            // Not before the database has said that it is free: `LOCK` may have been deleted under a running process.
+            empty_tmp(&dir.join("tmp"))?;
+        }
         let rows = RowCache::open(kv.clone(), options.cache_bytes)?;
         let ledger = Ledger::open(kv.clone());
         let records = Records::open(kv, tuning)?;
@@ -272,6 +277,16 @@ impl Folder {
 fn enter_to_write(dir: &Path) -> Result<File, OpenError> {
     disk::create_dir_all(dir).map_err(|source| OpenError::io("make folder", dir, source))?;
     refuse_foreign(dir)?;
+    let lock = lock_to_write(dir)?;
+    let fail = |source| OpenError::io("write", dir, source);
+    reach(Site::OpenBeforeFormat).map_err(fail)?;
+    check_or_write_format(dir)?;
+    reach(Site::OpenAfterFormat).map_err(fail)?;
+    Ok(lock)
+}
+
+/// Takes the folder for this process alone, whatever is in it.
+pub(crate) fn lock_to_write(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("LOCK");
     let mut lock = reach(Site::OpenBeforeLock)
         .and_then(|()| File::open_or_create(&path))
@@ -282,14 +297,10 @@ fn enter_to_write(dir: &Path) -> Result<File, OpenError> {
         .and_then(|()| lock.seek(SeekFrom::Start(0)))
         .and_then(|_| writeln!(lock, "{}", std::process::id()));
     named.map_err(|source| OpenError::io("write", &path, source))?;
-    let fail = |source| OpenError::io("write", dir, source);
-    reach(Site::OpenBeforeFormat).map_err(fail)?;
-    check_or_write_format(dir)?;
-    reach(Site::OpenAfterFormat).map_err(fail)?;
     Ok(lock)
 }
 
-fn enter_to_read(dir: &Path) -> Result<File, OpenError> {
+pub(crate) fn enter_to_read(dir: &Path) -> Result<File, OpenError> {
     if !dir.join("FORMAT").is_file() {
         if dir.is_dir() {
             refuse_foreign(dir)?;
@@ -297,7 +308,12 @@ fn enter_to_read(dir: &Path) -> Result<File, OpenError> {
         return Err(OpenError::Missing { path: dir.to_path_buf() });
     }
     let path = dir.join("LOCK");
-    let lock = File::open(&path).map_err(|source| OpenError::io("open", &path, source))?;
+    // Without `LOCK` nobody can write under it; a file that is always there takes its place, so that nothing has to be made.
+    let lock = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => File::open(dir.join("FORMAT")),
+        opened => opened,
+    };
+    let lock = lock.map_err(|source| OpenError::io("open", &path, source))?;
     take(dir, &path, lock.try_lock_shared())?;
     check_format(dir)?;
     Ok(lock)
@@ -332,15 +348,19 @@ fn refuse_foreign(dir: &Path) -> Result<(), OpenError> {
 }
 
 fn check_or_write_format(dir: &Path) -> Result<(), OpenError> {
-    let path = dir.join("FORMAT");
-    if path.exists() {
+    if dir.join("FORMAT").exists() {
         return check_format(dir);
     }
+    write_format(dir)
+}
+
+/// Writes `FORMAT` as this version does.
+pub(crate) fn write_format(dir: &Path) -> Result<(), OpenError> {
     let text = format!(
         "{FORMAT_MAGIC} {FORMAT_VERSION}\npromptc {}\nrocksdb 11.8\nparquet 58\nlance 14.0.2\ntantivy 0.27\n",
         env!("CARGO_PKG_VERSION")
     );
-    medium::replace(&path, text.as_bytes())?;
+    medium::replace(&dir.join("FORMAT"), text.as_bytes())?;
     Ok(())
 }
 

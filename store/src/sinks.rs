@@ -129,6 +129,14 @@ pub enum SinkError {
         /// Kind as written.
         kind: String,
     },
+    /// What stands under the target's name cannot be read, and would have to be for the next version (E1003).
+    #[error("{path} is damaged: {detail}")]
+    Damaged {
+        /// The target.
+        path: PathBuf,
+        /// The library's answer.
+        detail: String,
+    },
     /// A library failed for a reason that is neither the path nor the disk (E2001).
     #[error("{path}: {detail}")]
     Library {
@@ -151,6 +159,7 @@ impl SinkError {
             Self::Name { .. } => "E2104",
             Self::Partitions { .. } => "E0501",
             Self::Unsupported { .. } => "E2002",
+            Self::Damaged { .. } => "E1003",
             Self::Library { .. } => "E2001",
         }
     }
@@ -168,6 +177,10 @@ impl SinkError {
             Self::Name { .. } => "give each row a name of its own".into(),
             Self::Partitions { .. } => "partition by a column with fewer values".into(),
             Self::Unsupported { .. } => "sinks are jsonl, csv, files, parquet and lance".into(),
+            Self::Damaged { path, .. } => format!(
+                "restore it from a copy, or move {} away and run again: its rows are written anew, older versions are lost",
+                path.display()
+            ),
             Self::Library { .. } => "check the disk; if it is sound, please report this".into(),
         }
     }

@@ -13,8 +13,10 @@
 //! This module does not know flows or keys: it stores the bytes it is given.
 //!
 //! # Decisions
-//! *Damage.* Opening compares the checksum of every file (about 1 GB/s). An index that fails it is dropped and
-//! [`TextIndex::notices`] says so; it is derived from a flow and is built again by the next update.
+//! *Damage.* Opening compares every file with the folder's seal (about 1 GB/s): Tantivy's own checksums stand inside the files
+//! and do not tell the file of one segment from that of another. They are compared where an interrupted update left no seal.
+//! An index that fails is dropped and [`TextIndex::notices`] says so; it is derived from a flow and is built again by the next
+//! update.
 //!
 //! *Merging* is Tantivy's logarithmic policy, waited for after each update, so that no thread outlives the call.
 
@@ -38,7 +40,8 @@ use tantivy::{
 
 use crate::failpoint::{Site, reach};
 use crate::flows::RowId;
-use crate::medium::disk;
+use crate::folder_seal::{self, Seal};
+use crate::medium::{MediumError, disk};
 use analyze::Analyzer;
 use score::Snapshot;
 
@@ -155,6 +158,13 @@ impl TextError {
             return Self::DiskFull { dir: dir.to_owned() };
         }
         Self::Io { dir: dir.to_owned(), source }
+    }
+
+    fn medium(dir: &Path, error: MediumError) -> Self {
+        match error {
+            MediumError::Full { .. } => Self::DiskFull { dir: dir.to_owned() },
+            MediumError::Io { source, .. } => Self::io(dir, source),
+        }
     }
 
     fn tantivy(dir: &Path, source: TantivyError) -> Self {
@@ -305,6 +315,7 @@ impl TextIndex {
             .build();
         let io = |error| TextError::io(&dir, error);
         reach(Site::TextBeforeWriter).map_err(io)?;
+        folder_seal::remove(&dir).map_err(io)?;
         let mut writer: IndexWriter = self.index.writer_with_options(options).map_err(tantivy)?;
         let was_empty = self.rows() == 0;
         for row in removed {
@@ -342,6 +353,7 @@ impl TextIndex {
         writer.wait_merging_threads().map_err(tantivy)?;
         reach(Site::TextAfterMerge).map_err(io)?;
         self.reader.reload().map_err(tantivy)?;
+        folder_seal::write(&dir).map_err(|error| TextError::medium(&dir, error))?;
         self.snapshot = Snapshot::load(&self.reader.searcher(), &self.fields).map_err(tantivy)?;
         self.state = Some(state.to_owned());
         Ok(())
@@ -418,6 +430,10 @@ fn open_whole(dir: &Path, schema: &Schema, analysis: &str) -> Result<Option<(Ind
     if !dir.join("meta.json").exists() {
         return Ok(None);
     }
+    let seal = folder_seal::check(dir, |_| true).map_err(|error| error.to_string())?;
+    if let Seal::Broken(detail) = seal {
+        return Err(detail);
+    }
     let index = Index::open_in_dir(dir).map_err(|error| error.to_string())?;
     let metas = index.load_metas().map_err(|error| error.to_string())?;
     // Without payload: a new index whose first update did not complete.
@@ -426,11 +442,32 @@ fn open_whole(dir: &Path, schema: &Schema, analysis: &str) -> Result<Option<(Ind
     if payload.analysis != analysis || index.schema() != *schema {
         return Ok(None);
     }
-    let damaged = index.validate_checksum().map_err(|error| error.to_string())?;
-    if let Some(file) = damaged.iter().min() {
-        return Err(format!("{} does not hold what was written", file.display()));
+    if seal == Seal::Missing {
+        let damaged = index.validate_checksum().map_err(|error| error.to_string())?;
+        if let Some(file) = damaged.iter().min() {
+            return Err(format!("{} does not hold what was written", file.display()));
+        }
     }
     Ok(Some((index, payload.state)))
+}
+
+/// What is wrong with the files of the index in `dir`, as far as their seal says, or, where an interrupted update left none, as
+/// Tantivy's own checksums say. Cost: the files are read once.
+pub(crate) fn problem(dir: &Path) -> Option<String> {
+    match folder_seal::check(dir, |_| true) {
+        Ok(Seal::Broken(detail)) => Some(detail),
+        Ok(Seal::Whole) => None,
+        // Nothing was committed yet: the next run begins it anew.
+        Ok(Seal::Missing) if !dir.join("meta.json").exists() => None,
+        Ok(Seal::Missing) => match Index::open_in_dir(dir).and_then(|index| index.validate_checksum()) {
+            Ok(damaged) => damaged
+                .iter()
+                .min()
+                .map(|file| format!("`{}` does not hold what was written", file.display())),
+            Err(error) => Some(error.to_string()),
+        },
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 fn create(dir: &Path, schema: Schema) -> Result<Index, TextError> {

@@ -9,7 +9,8 @@
 //!
 //! Lance keeps the vectors and, for approximate kinds, the index that names candidates. Every reported score is computed in
 //! `f64` from vectors in memory whose digest was compared, so that a score never depends on the index kind, on the history of
-//! the dataset or on a damaged index file: the worst that these can do to an approximate search is to miss a row.
+//! the dataset or on a damaged index file. The files that name candidates are compared with their seal ([`guard`]): damaged,
+//! they could make an approximate search miss a row.
 //!
 //! # Decisions
 //! *State.* The last commit of an update writes the caller's fingerprint into the dataset's config together with the number of
@@ -434,10 +435,11 @@ impl VectorIndex {
     }
 }
 
-/// What is wrong with the files of the index in `dir`, as far as their seal says; the rows are compared when it is opened.
+/// What is wrong with the files of the index in `dir`, as far as their seal says. Without a seal the next run builds the index
+/// anew, which is no damage. Cost: the files are read once.
 pub(crate) fn problem(dir: &Path) -> Option<String> {
-    match guard::check_seal(dir) {
-        Ok(guard::Seal::Broken) => Some("the manifest differs from what was written".to_owned()),
+    match guard::check_whole_seal(dir) {
+        Ok(guard::Seal::Broken(detail)) => Some(detail),
         Ok(_) => None,
         Err(error) => Some(error.to_string()),
     }

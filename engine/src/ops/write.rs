@@ -3,6 +3,7 @@
 //! What was written is remembered with the fingerprint of the write and the size and time of the file, so that a run
 //! without changes leaves the output alone, and one whose output was changed or deleted by someone else writes it again.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -119,11 +120,37 @@ fn memo_key(path: &Path) -> String {
     format!("output/{}", absolute.display())
 }
 
-/// Fingerprint, size and time of the output; of a folder only the fingerprint and its own time.
+/// Fingerprint, size and time of the output; of a folder the number of its files and a hash of their names, sizes and times.
 fn memo_value(path: &Path, fp: &Fp) -> String {
     let found = std::fs::metadata(path).ok();
-    let modified = found.as_ref().and_then(|file| file.modified().ok());
-    let modified_ns =
-        modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |time| time.as_nanos());
-    format!("{fp} {} {modified_ns}", found.map_or(0, |file| file.len()))
+    if found.as_ref().is_some_and(std::fs::Metadata::is_dir) {
+        let mut files = BTreeSet::new();
+        list(path, path, &mut files);
+        let mut hasher = blake3::Hasher::new();
+        for line in &files {
+            hasher.update(line.as_bytes()).update(b"\n");
+        }
+        return format!("{fp} {} {}", files.len(), hasher.finalize().to_hex());
+    }
+    format!("{fp} {} {}", found.as_ref().map_or(0, std::fs::Metadata::len), modified_ns(found.as_ref()))
+}
+
+fn modified_ns(found: Option<&std::fs::Metadata>) -> u128 {
+    let modified = found.and_then(|file| file.modified().ok());
+    modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |time| time.as_nanos())
+}
+
+/// One line for each file below a folder: path, size, time. What cannot be read is left out, and then the output is another.
+fn list(root: &Path, folder: &Path, lines: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        match entry.metadata() {
+            Ok(found) if found.is_dir() => list(root, &path, lines),
+            Ok(found) => {
+                let name = path.strip_prefix(root).unwrap_or(&path);
+                lines.insert(format!("{} {} {}", name.display(), found.len(), modified_ns(Some(&found))));
+            }
+            Err(_) => {}
+        }
+    }
 }

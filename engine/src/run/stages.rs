@@ -86,6 +86,7 @@ impl Run<'_> {
     /// From the roots backwards: a stage whose result exists needs nothing; any other needs what it reads.
     fn needed(&mut self) -> Result<Needed, EngineError> {
         let mut wanted: BTreeSet<NodeId> = self.plan.roots.iter().copied().collect();
+        wanted.extend(self.gone()?);
         let mut seen = BTreeSet::new();
         let mut done = BTreeSet::new();
         let mut stages = BTreeSet::new();
@@ -157,13 +158,32 @@ impl Run<'_> {
     /// Files and folders of the store that this plan refers to, for the ledger. An index that no stage needed, since what is made
     /// with it was there, may never have been built.
     pub(super) fn used_files(&self) -> Vec<String> {
-        let is_there = |folder: &String| self.ctx.store.dir().join(folder).exists();
-        let name = |node: &Node| match &node.op {
-            Op::Index(params) => Some(self.index_folder(node.id, params)).filter(is_there),
-            _ if node.schema.is_empty() || !self.is_stage(node.id) => None,
-            _ => Some(format!("flows/{}.parquet", self.stream_fp(node.id))),
+        let is_there = |path: &String| self.ctx.store.dir().join(path).exists();
+        let name = |node: &Node| {
+            let name = self.stored_as(node)?;
+            (!matches!(node.op, Op::Index(_)) || is_there(&name)).then_some(name)
         };
         self.graph.nodes.iter().filter_map(name).collect()
+    }
+
+    /// File or folder of the store that a stage leaves, relative to the store.
+    fn stored_as(&self, node: &Node) -> Option<String> {
+        match &node.op {
+            Op::Index(params) => Some(self.index_folder(node.id, params)),
+            _ if node.schema.is_empty() || !self.is_stage(node.id) => None,
+            _ => Some(format!("flows/{}.parquet", self.stream_fp(node.id))),
+        }
+    }
+
+    /// Stages of this plan that the last build left in the store and that are gone since, as after a repair. They are made again
+    /// although what is made from them is there: a query, or the doctor, would miss them.
+    fn gone(&self) -> Result<Vec<NodeId>, EngineError> {
+        let uses = self.ctx.store.ledger().get(&promptc_store::kv::ledger::uses_key(&self.identity))?;
+        let uses = uses.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let uses: BTreeSet<&str> = uses.lines().collect();
+        let is_gone = |path: String| uses.contains(&*path) && !self.ctx.store.dir().join(path).exists();
+        let reached = super::reachable(self.graph, &self.plan.roots).into_iter();
+        Ok(reached.filter(|id| self.stored_as(self.graph.node(*id)).is_some_and(is_gone)).collect())
     }
 
     /// Folder of an index below the data directory.

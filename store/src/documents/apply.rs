@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, Field};
 use super::{Document, Documents, DocumentsError, Searched, derived_dir, documents_prefix, end_of, row_of};
 use crate::flows::RowId;
 use crate::kv::{LogRecord, Records};
-use crate::medium::MediumError;
+use crate::medium::{MediumError, disk};
 use crate::open::Store;
 use crate::text::{TextIndex, TextRow};
 use crate::vectors::{VectorError, VectorIndex, vector_batch};
@@ -110,7 +110,7 @@ impl Documents {
             Derived::Vectors => self.vectors = None,
         }
         let dir = derived_dir(&self.dir, derived);
-        match std::fs::remove_dir_all(&dir) {
+        match disk::remove_dir_all(&dir) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(MediumError::new("remove", &dir, source).into());
             }
@@ -178,7 +178,7 @@ impl Documents {
                 Derived::Text => self.text = None,
                 Derived::Vectors => self.vectors = None,
             }
-            std::fs::remove_dir_all(&dir).map_err(|source| MediumError::new("remove", &dir, source))?;
+            disk::remove_dir_all(&dir).map_err(|source| MediumError::new("remove", &dir, source))?;
         }
         Ok(())
     }

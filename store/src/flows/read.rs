@@ -16,7 +16,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
 use rayon::prelude::*;
 
-use super::seal::{BLOCKS_KEY, SEAL_KEY, SealedFile};
+use super::seal::{BLOCKS_KEY, NAME_KEY, SEAL_KEY, SealedFile};
 use super::{CONTENT_COLUMN, FlowError, HIDDEN_PREFIX, ROW_COLUMN, RowId};
 
 /// Rows per batch that a flow hands out.
@@ -45,8 +45,9 @@ impl Flow {
         let metadata =
             ArrowReaderMetadata::load(&file, options).map_err(|error| FlowError::parquet(path, error))?;
         file.install_blocks(footer_entry(metadata.metadata(), BLOCKS_KEY))?;
+        file.check_name(footer_entry(metadata.metadata(), NAME_KEY))?;
         let mut schema_metadata = metadata.schema().metadata().clone();
-        schema_metadata.retain(|key, _| key != SEAL_KEY && key != BLOCKS_KEY);
+        schema_metadata.retain(|key, _| ![SEAL_KEY, BLOCKS_KEY, NAME_KEY].contains(&key.as_str()));
         let stored = Arc::new(Schema::new_with_metadata(metadata.schema().fields().clone(), schema_metadata));
         let own_fields: Vec<_> = stored
             .fields()

@@ -33,6 +33,8 @@ const OFFSET_DIGITS: usize = 16;
 pub(crate) const SEAL_KEY: &str = "promptc.seal";
 /// Key of the footer entry that holds the block table.
 pub(crate) const BLOCKS_KEY: &str = "promptc.blocks";
+/// Key of the footer entry that holds the file's name without its ending: a whole file under another one's name is damage.
+pub(crate) const NAME_KEY: &str = "promptc.name";
 /// A Parquet file ends with the footer's length (4 bytes) and `PAR1`.
 const FOOTER_END_BYTES: usize = 8;
 
@@ -208,6 +210,17 @@ impl SealedFile {
             self.verified_blocks(start, sealed_from.min(start + 64 * BLOCK_BYTES as u64))?;
         }
         Ok(())
+    }
+
+    /// Compares the name that a verified footer states with the name that the file has. Files written before names were stated
+    /// have none.
+    pub(crate) fn check_name(&self, stated: Option<&str>) -> Result<(), FlowError> {
+        match stated {
+            Some(stated) if self.0.path.file_stem().is_none_or(|stem| stem != stated) => {
+                Err(self.damaged(&format!("it was written as `{stated}` and stands under another name")))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {

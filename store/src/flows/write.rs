@@ -21,7 +21,7 @@ use crate::failpoint::{Control, Site, is_broken, reach};
 use crate::medium::disk::{self, File};
 
 use super::identity::{RowHasher, ordinal_id};
-use super::seal::{BLOCKS_KEY, SEAL_KEY, SealWriter};
+use super::seal::{BLOCKS_KEY, NAME_KEY, SEAL_KEY, SealWriter};
 use super::{CONTENT_COLUMN, FlowError, ROW_COLUMN, RowId};
 
 /// Rows per row group: what a reader that skips nothing holds in memory at once.
@@ -204,6 +204,8 @@ impl FlowWriter {
         let io = |error| FlowError::io(&self.part_path, error);
         writer.sync().map_err(io)?;
         let (seal, blocks) = writer.inner_mut().end_data();
+        let name = self.final_path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        writer.append_key_value_metadata(KeyValue::new(NAME_KEY.to_owned(), name));
         writer.append_key_value_metadata(KeyValue::new(BLOCKS_KEY.to_owned(), blocks));
         writer.append_key_value_metadata(KeyValue::new(SEAL_KEY.to_owned(), seal));
         writer.finish().map_err(|error| self.error(error))?;

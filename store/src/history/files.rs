@@ -24,7 +24,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::error::HistoryError;
 use super::tables::{SCHEMA_VERSION, Table};
-use crate::flows::seal::{BLOCKS_KEY, SEAL_KEY, SealWriter, SealedFile};
+use crate::flows::seal::{BLOCKS_KEY, NAME_KEY, SEAL_KEY, SealWriter, SealedFile};
 
 /// Rows of one row group.
 const GROUP_ROWS: usize = 50_000;
@@ -67,6 +67,7 @@ pub(super) fn encode(
     entry(VERSION_KEY, SCHEMA_VERSION.to_string());
     entry(PROGRAM_KEY, env!("CARGO_PKG_VERSION").to_owned());
     entry(TABLE_KEY, table.name().to_owned());
+    entry(NAME_KEY, path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
     if let Some(covers) = covers {
         entry(COVERS_KEY, serde_json::to_string(covers).expect("invariant: a list of texts is JSON"));
     }
@@ -152,6 +153,7 @@ fn open(path: &Path, table: Table) -> Result<(Footer, SealedFile, ArrowReaderMet
         .map_err(|error| HistoryError::Damaged { path: path.to_owned(), detail: error.to_string() })?;
     let metadata = loaded.metadata().clone();
     file.install_blocks(entry(&metadata, BLOCKS_KEY)).map_err(sealed)?;
+    file.check_name(entry(&metadata, NAME_KEY)).map_err(sealed)?;
     let version = entry(&metadata, VERSION_KEY).ok_or_else(|| foreign("it has no schema version".into()))?;
     match version.parse::<u64>() {
         Ok(number) if number <= u64::from(SCHEMA_VERSION) => {}
@@ -174,6 +176,15 @@ fn open(path: &Path, table: Table) -> Result<(Footer, SealedFile, ArrowReaderMet
     let row_count = usize::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
     let byte_count = parquet::file::reader::Length::len(&file);
     Ok((Footer { path: path.to_owned(), byte_count, row_count, metadata, covers }, file, loaded))
+}
+
+/// Compares every byte of a file with what was written, and its columns and name with what they should be.
+pub(super) fn verify(path: &Path, table: Table) -> Result<(), HistoryError> {
+    let (_, file, _) = open(path, table)?;
+    file.verify().map_err(|error| match file.broken() {
+        Some(error) => HistoryError::sealed(path, error),
+        None => HistoryError::Damaged { path: path.to_owned(), detail: error.to_string() },
+    })
 }
 
 fn check_columns(found: &Schema, known: &Schema) -> Result<(), String> {

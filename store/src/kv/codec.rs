@@ -214,7 +214,8 @@ pub(super) fn decode_log(key: &[u8], value: &[u8]) -> Result<LogRecord, String> 
     if kind != KIND_RECORDS {
         return Err(wrong(&format!("kind {kind} is not known to this version")));
     }
-    let changes = decode_changes(payload).ok_or_else(|| wrong("an operation is cut off"))?;
+    let changes =
+        decode_changes(payload).ok_or_else(|| wrong("an operation is cut off, or beyond its bounds"))?;
     Ok(LogRecord { sequence, crc, changes })
 }
 
@@ -222,12 +223,15 @@ fn decode_changes(mut payload: &[u8]) -> Option<Vec<Change>> {
     let mut changes = Vec::new();
     while let Some((&tag, rest)) = payload.split_first() {
         let (key_bytes, rest) = rest.split_first_chunk::<2>()?;
-        let (key, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*key_bytes)))?;
+        let key_bytes = usize::from(u16::from_le_bytes(*key_bytes));
+        let (key, rest) = rest.split_at_checked(key_bytes).filter(|(key, _)| key.len() <= KEY_BYTES_MAX)?;
         let (put, rest) = match tag {
             TAG_PUT => {
                 let (value_bytes, rest) = rest.split_first_chunk::<4>()?;
                 let (crc, rest) = rest.split_first_chunk::<4>()?;
-                (Some((u32::from_le_bytes(*value_bytes), u32::from_le_bytes(*crc))), rest)
+                let value_bytes = u32::from_le_bytes(*value_bytes);
+                (value_bytes as usize <= VALUE_BYTES_MAX).then_some(())?;
+                (Some((value_bytes, u32::from_le_bytes(*crc))), rest)
             }
             TAG_DELETE => (None, rest),
             _ => return None,
@@ -312,6 +316,51 @@ mod tests {
         assert!(decode_value(b"kez", &stored).is_none() && decode_value(b"key", &stored[..11]).is_none());
         assert!(decode_log(&8_u64.to_be_bytes(), &log).is_err() && decode_log(b"7", &log).is_err());
         assert!(decode_log(&7_u64.to_be_bytes(), &log[..8]).is_err());
+    }
+
+    /// A log record with a right checksum over whatever its fields say.
+    fn logged(payload_bytes: u32, payload: &[u8]) -> Vec<u8> {
+        let mut record = payload_bytes.to_le_bytes().to_vec();
+        record.extend(log_crc(7, KIND_RECORDS, payload).to_le_bytes());
+        record.push(KIND_RECORDS);
+        record.extend(payload);
+        record
+    }
+
+    #[test]
+    fn absurd_lengths_are_damage_even_under_a_right_checksum() {
+        let key = 7_u64.to_be_bytes();
+        let put = |key_bytes: u16, value_bytes: u32| {
+            let mut payload = vec![TAG_PUT];
+            payload.extend(key_bytes.to_le_bytes());
+            payload.extend(b"key");
+            payload.extend(value_bytes.to_le_bytes());
+            payload.extend([0; 4]);
+            payload
+        };
+        let good = put(3, 5);
+        assert!(decode_log(&key, &logged(good.len() as u32, &good)).is_ok());
+        for bytes in [0, good.len() as u32 - 1, good.len() as u32 + 1, 1 << 31, u32::MAX] {
+            let said = decode_log(&key, &logged(bytes, &good)).unwrap_err();
+            assert!(said.contains("log record 7") && said.contains("payload"), "{said}");
+        }
+        for bytes in [4, 5, 100, u16::MAX] {
+            let payload = put(bytes, 5);
+            let said = decode_log(&key, &logged(payload.len() as u32, &payload)).unwrap_err();
+            assert!(said.contains("cut off"), "key of {bytes}: {said}");
+        }
+        for bytes in [VALUE_BYTES_MAX as u32 + 1, u32::MAX] {
+            let payload = put(3, bytes);
+            let said = decode_log(&key, &logged(payload.len() as u32, &payload)).unwrap_err();
+            assert!(said.contains("cut off"), "value of {bytes}: {said}");
+        }
+        let mut payload = vec![TAG_PUT];
+        payload.extend((KEY_BYTES_MAX as u16 + 1).to_le_bytes());
+        payload.extend(vec![0; KEY_BYTES_MAX + 1 + 8]);
+        assert!(decode_log(&key, &logged(payload.len() as u32, &payload)).is_err());
+        for tag in [0, 3, 255] {
+            assert!(decode_log(&key, &logged(3, &[tag, 0, 0])).is_err());
+        }
     }
 
     #[test]

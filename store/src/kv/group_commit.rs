@@ -26,9 +26,9 @@
 
 use super::codec::Batch;
 use super::tuning::{Durability, GROUP_RECORDS_MAX, Tuning};
-use super::{FAMILIES, Kv, KvError, LOG, RECORDS};
+use super::{Kv, KvError, LOG, RECORDS};
 use crate::failpoint::Site;
-use rocksdb::{FlushOptions, WriteBatch, WriteOptions};
+use rocksdb::{WriteBatch, WriteOptions};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -73,9 +73,6 @@ pub(super) struct GroupCommit {
     arrived: Condvar,
     /// Writers wait here for a place in the queue.
     room: Condvar,
-    /// Whether there are writes that are in no log of RocksDB's and perhaps in no table. Held while such a write is made, so
-    /// that whoever sees it finds it said here.
-    has_unlogged: Mutex<bool>,
     #[cfg(test)]
     fault: Mutex<Option<KvError>>,
 }
@@ -144,7 +141,6 @@ impl GroupCommit {
             queue: Mutex::new(queue),
             arrived: Condvar::new(),
             room: Condvar::new(),
-            has_unlogged: Mutex::new(false),
             #[cfg(test)]
             fault: Mutex::new(None),
         }
@@ -195,23 +191,14 @@ impl GroupCommit {
         if let Some(cause) = lock(&self.queue).stopped.clone() {
             return Err(KvError::Stopped { path: kv.path.clone(), cause });
         }
-        let opened = kv.now();
-        let mut has_unlogged = lock(&self.has_unlogged);
-        if *has_unlogged {
-            let families = FAMILIES.map(|name| opened.family(name));
-            opened
-                .db
-                .flush_cfs_opt(&families, &FlushOptions::default())
-                .map_err(|source| kv.error(source))?;
-            *has_unlogged = false;
-        }
-        drop(has_unlogged);
-        match opened.db.flush_wal(true).map_err(|source| kv.error(source)) {
+        kv.flush_unlogged()?;
+        match kv.now().db.flush_wal(true).map_err(|source| kv.error(source)) {
             Ok(()) => Ok(()),
             Err(full @ KvError::Full { .. }) => Err(full),
             Err(error) => {
                 let cause = error.to_string();
                 lock(&self.queue).stopped = Some(cause.clone());
+                kv.doubt();
                 Err(KvError::SyncFailed { path: kv.path.clone(), detail: cause })
             }
         }
@@ -340,14 +327,12 @@ impl GroupCommit {
         options.set_sync(durability.is_synced());
         options.disable_wal(durability == Durability::None);
         drop(opened);
-        let unlogged = (durability == Durability::None).then(|| lock(&self.has_unlogged));
-        let written = kv
-            .reach(Site::LogBeforeWrite)
-            .and_then(|()| kv.write(together, &options))
-            .and_then(|()| kv.reach(Site::LogAfterWrite));
-        if let Some(mut has_unlogged) = unlogged {
-            *has_unlogged = true;
-        }
+        let write = || {
+            kv.reach(Site::LogBeforeWrite)
+                .and_then(|()| kv.write(together, &options))
+                .and_then(|()| kv.reach(Site::LogAfterWrite))
+        };
+        let written = if durability == Durability::None { kv.write_unlogged(write) } else { write() };
         match written {
             Ok(()) => Ok(crcs),
             Err(full @ KvError::Full { .. }) => Err(full),
@@ -376,7 +361,10 @@ impl GroupCommit {
                 counts.largest_group = counts.largest_group.max(count as u64);
             }
             Err(KvError::Full { .. } | KvError::Stopped { .. }) => {}
-            Err(error) => queue.stopped = Some(error.to_string()),
+            Err(error) => {
+                queue.stopped = Some(error.to_string());
+                self.kv.doubt();
+            }
         }
         if durability == Durability::GroupCommit {
             queue.active_writers = count + queue.waiting.len();

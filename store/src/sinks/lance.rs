@@ -143,7 +143,11 @@ impl Sink for Lance {
             // A thread without a runtime of its own, whatever thread the caller stands on.
             let worker =
                 std::thread::spawn(move || block_on(&target, update(&staging, &target, &twin_path, key)));
-            let changed = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            // Lance panics over a manifest that is cut off; the staged dataset was written a moment ago.
+            let changed = worker.join().unwrap_or_else(|_| {
+                let detail = "the dataset library cannot read what is there".to_owned();
+                Err(SinkError::Damaged { path: self.target.clone(), detail })
+            })?;
             if changed {
                 self.reach(Site::LanceSinkAfterVersion)?;
                 sync_tree(&twin.0)?;
@@ -210,8 +214,13 @@ async fn update(
     twin: &Path,
     key: Option<Vec<String>>,
 ) -> Result<bool, SinkError> {
-    let fail = |error: lance::Error| failed(target, &error);
-    let staged = Dataset::open(uri(staging)?).await.map_err(fail)?;
+    let staged = Dataset::open(uri(staging)?).await.map_err(|error| failed(target, &error))?;
+    // The staged rows were written a moment ago: what the library cannot do from here on is for what stands under the name. A
+    // manifest that is not its version's, for one, looks to it like another writer, or like a fault of its own.
+    let fail = |error: lance::Error| match failed(target, &error) {
+        SinkError::Library { path, detail } => SinkError::Damaged { path, detail },
+        other => other,
+    };
     let current = Dataset::open(uri(target)?).await.map_err(fail)?;
     if is_equal(&staged, &current).await.map_err(fail)? {
         return Ok(false);

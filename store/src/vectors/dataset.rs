@@ -134,10 +134,7 @@ impl VectorDataset {
         }
         match check_seal(dir)? {
             Seal::Missing => return Self::create(dir, params),
-            Seal::Broken => {
-                let detail = "the manifest differs from what was written".to_owned();
-                return Err(VectorError::Damaged { dir: dir.to_owned(), detail });
-            }
+            Seal::Broken(detail) => return Err(VectorError::Damaged { dir: dir.to_owned(), detail }),
             Seal::Whole => {}
         }
         let lance = |error| VectorError::lance(dir, error);

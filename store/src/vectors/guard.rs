@@ -1,12 +1,12 @@
 //! What keeps damaged files from ending the process, or from being believed.
 //!
-//! Lance checks neither the length nor a checksum of a manifest: bytes cut off or flipped make it panic. So a manifest is
-//! compared with its hash before Lance sees it, and a panic over any other damaged file is caught and told as damage.
+//! Lance checks neither the length nor a checksum of a manifest: bytes cut off or flipped make it panic. Those in a file of
+//! an index change which candidates it names, and nobody notices. So all files but those of the rows are compared with their
+//! seal before Lance sees them; the rows have a digest; and a panic is caught and told as damage all the same.
 //!
 //! The seal is written last, after an update is synced, and removed before the next one begins: an update that was
 //! interrupted leaves none.
 
-use std::fmt::Write as _;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -14,23 +14,12 @@ use std::path::Path;
 use futures::FutureExt;
 
 use super::VectorError;
-use crate::medium::{self, MediumError, disk};
+use crate::folder_seal;
+pub(super) use crate::folder_seal::Seal;
+use crate::medium::MediumError;
 
-/// The seal inside the folder of the index: one line `<blake3> <name>` per file of `_versions`, sorted by name.
-const SEAL_NAME: &str = "promptc.seal";
-/// Lance's folder of manifests.
-const VERSIONS_NAME: &str = "_versions";
-
-/// What the seal of an index says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seal {
-    /// No update of this folder was completed.
-    Missing,
-    /// The manifests are those of the last update.
-    Whole,
-    /// They are not.
-    Broken,
-}
+/// Lance's folder of rows.
+const ROWS_FOLDER: &str = "data/";
 
 /// Runs `work`, and makes an error of a panic of the library in it.
 pub(super) async fn caught<T>(
@@ -45,45 +34,27 @@ pub(super) async fn caught<T>(
     })
 }
 
-/// Compares the manifests in `dir` with their seal. Cost: they are read once.
+/// Compares the files in `dir` with their seal, but for the rows, whose digest is compared when they are read. Cost: manifests,
+/// deletions and indexes are read once.
 pub(super) fn check_seal(dir: &Path) -> Result<Seal, VectorError> {
-    let stated = match disk::read(&dir.join(SEAL_NAME)) {
-        Ok(stated) => stated,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Seal::Missing),
-        Err(error) => return Err(VectorError::io(dir, error)),
-    };
-    Ok(if stated == seal_text(dir)?.as_bytes() { Seal::Whole } else { Seal::Broken })
+    folder_seal::check(dir, |name| !name.starts_with(ROWS_FOLDER))
+        .map_err(|error| VectorError::io(dir, error))
+}
+
+/// Compares all files in `dir` with their seal, for the doctor.
+pub(super) fn check_whole_seal(dir: &Path) -> Result<Seal, VectorError> {
+    folder_seal::check(dir, |_| true).map_err(|error| VectorError::io(dir, error))
 }
 
 /// Removes the seal, before anything else is changed.
 pub(super) fn break_seal(dir: &Path) -> Result<(), VectorError> {
-    match disk::remove_file(&dir.join(SEAL_NAME)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(VectorError::io(dir, error)),
-        _ => Ok(()),
-    }
+    folder_seal::remove(dir).map_err(|error| VectorError::io(dir, error))
 }
 
-/// Seals the manifests in `dir`; synced when it returns.
+/// Seals the files in `dir`; synced when it returns.
 pub(super) fn write_seal(dir: &Path) -> Result<(), VectorError> {
-    let text = seal_text(dir)?;
-    medium::replace(&dir.join(SEAL_NAME), text.as_bytes()).map(drop).map_err(|error| match error {
+    folder_seal::write(dir).map_err(|error| match error {
         MediumError::Full { .. } => VectorError::DiskFull { dir: dir.to_owned() },
         MediumError::Io { source, .. } => VectorError::io(dir, source),
     })
-}
-
-fn seal_text(dir: &Path) -> Result<String, VectorError> {
-    let io = |error| VectorError::io(dir, error);
-    let mut names = Vec::new();
-    for entry in disk::read_dir(&dir.join(VERSIONS_NAME)).map_err(io)? {
-        names.push(entry.map_err(io)?.file_name());
-    }
-    names.sort();
-    let mut text = String::new();
-    for name in names {
-        let bytes = disk::read(&dir.join(VERSIONS_NAME).join(&name)).map_err(io)?;
-        let hash = blake3::hash(&bytes).to_hex();
-        writeln!(text, "{hash} {}", name.to_string_lossy()).expect("invariant: a string takes any text");
-    }
-    Ok(text)
 }

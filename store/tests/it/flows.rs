@@ -168,11 +168,11 @@ fn every_type_comes_back_with_its_metadata() {
 
 #[test]
 fn the_batches_do_not_decide_the_identities() {
-    let dir = tempfile::tempdir().unwrap();
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let whole = every_type(9_100);
     let one = Flow::open(&write(dir.path(), "01", std::slice::from_ref(&whole), &["id"]).unwrap()).unwrap();
     let parts: Vec<RecordBatch> = (0..700).map(|part| whole.slice(part * 13, 13)).collect();
-    let many = Flow::open(&write(dir.path(), "02", &parts, &["id"]).unwrap()).unwrap();
+    let many = Flow::open(&write(other.path(), "01", &parts, &["id"]).unwrap()).unwrap();
     assert_eq!(one.ids().unwrap(), many.ids().unwrap());
     assert_eq!(one.contents().unwrap(), many.contents().unwrap());
     let flow_diff = diff(&one, &many).unwrap();
@@ -187,7 +187,8 @@ fn the_same_rows_give_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let batch = every_type(3_000);
     let one = write(dir.path(), "01", std::slice::from_ref(&batch), &["id"]).unwrap();
-    let two = write(dir.path(), "02", &[batch], &["id"]).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let two = write(other.path(), "01", &[batch], &["id"]).unwrap();
     assert_eq!(std::fs::read(one).unwrap(), std::fs::read(two).unwrap());
 }
 
@@ -290,6 +291,16 @@ fn a_flipped_bit_is_never_a_wrong_row() {
         }
     }
     assert!(found > 100, "{found}");
+}
+
+#[test]
+fn a_whole_file_under_the_name_of_another_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = write(dir.path(), "01", &[every_type(30)], &["id"]).unwrap();
+    let two = write(dir.path(), "02", &[every_type(40)], &["id"]).unwrap();
+    std::fs::copy(one, &two).unwrap();
+    let error = Flow::open(&two).unwrap_err();
+    assert!(error.code() == "E1003" && error.to_string().contains("written as `01`"), "{error}");
 }
 
 #[test]

@@ -17,16 +17,14 @@ const BALLAST_BYTES: usize = 28 << 20;
 const TRIES: u32 = 6_000;
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
-/// Runs the test `name` of this binary on a file system of its own with these mount options, which ends with it. `None` where
-/// the system does not let this user mount one.
-fn on_a_small_disk(name: &str, options: &str) -> Option<Output> {
-    let dir = tempfile::tempdir().unwrap();
-    let script = format!(
-        "mount -t tmpfs -o {options} tmpfs \"$PROMPTC_TEST_DIR\" || exit 77; exec \"$0\" --exact {name} --nocapture"
-    );
+/// Runs the test `name` of this binary on a file system of its own, which ends with it: `mount` are the arguments of the command
+/// before its place, which is `dir`. `None` where the system does not let this user mount one.
+pub(crate) fn on_a_mount(name: &str, mount: &str, dir: &Path) -> Option<Output> {
+    let script =
+        format!("mount {mount} \"$PROMPTC_TEST_DIR\" || exit 77; exec \"$0\" --exact {name} --nocapture");
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--mount", "sh", "-c", &script]);
-    command.arg(std::env::current_exe().unwrap()).env("PROMPTC_TEST_DIR", dir.path());
+    command.arg(std::env::current_exe().unwrap()).env("PROMPTC_TEST_DIR", dir);
     let output = command.output().ok()?;
     let said = String::from_utf8_lossy(&output.stderr);
     let is_refused = output.status.code() == Some(77) || said.contains("unshare:");
@@ -38,15 +36,17 @@ fn in_a_child(name: &str, options: &str, test: fn(&Path)) {
     if let Some(dir) = told_dir() {
         return test(&dir);
     }
-    match on_a_small_disk(&format!("full_disk::{name}"), options) {
-        Some(output) => {
-            let (shown, said) =
-                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-            assert!(output.status.success() && shown.contains("child:resumed"), "{shown}{said}");
-            shown.lines().filter(|line| line.starts_with("child:")).for_each(|line| println!("{line}"));
-        }
-        None => eprintln!("skipped: this user may not mount a file system"),
-    }
+    let dir = tempfile::tempdir().unwrap();
+    let mount = format!("-t tmpfs -o {options} tmpfs");
+    ends_with("child:resumed", on_a_mount(&format!("full_disk::{name}"), &mount, dir.path()));
+}
+
+/// The run on a mount succeeded and said these words at its end, or could not be tried.
+pub(crate) fn ends_with(words: &str, output: Option<Output>) {
+    let Some(output) = output else { return eprintln!("skipped: this user may not mount a file system") };
+    let (shown, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && shown.contains(words), "{shown}{said}");
+    shown.lines().filter(|line| line.starts_with("child:")).for_each(|line| println!("{line}"));
 }
 
 fn value(number: u32) -> Vec<u8> {

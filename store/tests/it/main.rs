@@ -1,6 +1,8 @@
 //! Integration tests of the store: one binary, one module per subject.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod bad_input;
+mod compat;
 mod directory;
 mod documents;
 mod flows;

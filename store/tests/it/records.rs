@@ -14,7 +14,7 @@ use std::time::Duration;
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Small buffers, so that a few writes reach tables.
-const SMALL: Tuning = Tuning {
+pub(crate) const SMALL: Tuning = Tuning {
     block_cache_bytes: 1 << 20,
     write_buffer_bytes: 64 << 10,
     block_bytes: 1 << 10,

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use promptc_engine::store::doctor;
-use promptc_engine::store::history::History;
+use promptc_engine::store::history::{History, HistoryError};
+use promptc_engine::store_errors;
 
 use super::history::Place;
 use super::{Common, Outcome};
@@ -15,11 +16,14 @@ pub(super) struct DoctorArgs {
     /// Folder of the programs whose data is checked
     #[arg(default_value = ".")]
     folder: PathBuf,
+    /// Move aside what is damaged and can be computed again, into `quarantine` in the data directory; nothing is deleted
+    #[arg(long)]
+    repair: bool,
 }
 
 pub(super) fn doctor(args: &DoctorArgs, common: &Common) -> Outcome {
     let is_history_whole = system_and_history(args, common);
-    let exit = data(args, common)?;
+    let exit = if args.repair { repaired(args, common)? } else { data(args, common)? };
     Ok(if exit == Exit::Ok && !is_history_whole { Exit::Failed } else { exit })
 }
 
@@ -37,24 +41,39 @@ fn system_and_history(args: &DoctorArgs, common: &Common) -> bool {
         println!("             not there yet; `promptc bench` makes it");
         return true;
     }
-    let looked = History::open_existing(&dir).and_then(|history| Ok((history.runs()?, history.orphans()?)));
-    match looked {
-        Ok((runs, orphans)) => {
-            println!("             {} runs", runs.len());
-            for orphan in &orphans {
-                println!("Warning {}: {}", orphan.path.display(), orphan.reason);
-            }
-            if !orphans.is_empty() {
-                println!("  = help: `promptc history compact` removes them; no finished run loses anything");
-            }
-            true
-        }
+    match History::open_existing(&dir).and_then(|history| look_into(&history)) {
+        Ok(is_whole) => is_whole,
         Err(error) => {
             println!("Error[{}] {error}", error.code());
             println!("  = help: {}", error.help());
             false
         }
     }
+}
+
+/// Prints what is wrong with a history; whether nothing is.
+fn look_into(history: &History) -> Result<bool, HistoryError> {
+    let damaged = history.damaged()?;
+    for file in &damaged {
+        println!("Error[{}] {}", file.error.code(), file.error);
+        println!("  = lost: {}", file.lost);
+        println!("  = help: {}", file.error.help());
+    }
+    if !damaged.is_empty() {
+        return Ok(false);
+    }
+    println!("             {} runs", history.runs()?.len());
+    let orphans = history.orphans()?;
+    for orphan in &orphans {
+        println!("Warning {}: {}", orphan.path.display(), orphan.reason);
+    }
+    if !orphans.is_empty() {
+        println!(
+            "  = help: where a run was not finished, `promptc history compact` removes them and nothing is lost"
+        );
+        println!("  = help: where it was, its file of results is missing: restore it from a copy");
+    }
+    Ok(true)
 }
 
 fn data(args: &DoctorArgs, common: &Common) -> Outcome {
@@ -68,6 +87,9 @@ fn data(args: &DoctorArgs, common: &Common) -> Outcome {
     for finding in &findings {
         let code = finding.code.map_or_else(String::new, |code| format!("[{code}]"));
         println!("{:?}{code} {}: {}", finding.severity, finding.subject, finding.message);
+        if !finding.lost.is_empty() {
+            println!("  = lost: {}", finding.lost);
+        }
         if !finding.help.is_empty() {
             println!("  = help: {}", finding.help);
         }
@@ -79,4 +101,40 @@ fn data(args: &DoctorArgs, common: &Common) -> Outcome {
     let is_whole = findings.iter().all(|finding| finding.severity != doctor::Severity::Error);
     println!("             {}", if is_whole { "whole" } else { "damaged; see above" });
     Ok(if is_whole { Exit::Ok } else { Exit::Failed })
+}
+
+/// Repairs the data directory and says what was done, then what is left to do.
+fn repaired(args: &DoctorArgs, common: &Common) -> Outcome {
+    let dir = common.data_dir(&args.folder);
+    println!("data         {}", dir.display());
+    if !dir.exists() {
+        println!("             not there yet; the first run makes it");
+        return Ok(Exit::Ok);
+    }
+    let repaired = doctor::repair(&dir).map_err(store_errors::open)?;
+    for step in &repaired {
+        println!("Repaired {}: {}", step.subject, step.done);
+    }
+    if !repaired.is_empty() {
+        println!(
+            "  = help: run the programs again; what was moved aside may be removed when nothing is missed"
+        );
+    }
+    // What the next run makes is missing until then, and nothing more can be done about it here.
+    let left: Vec<_> = doctor::check(&dir)
+        .into_iter()
+        .filter(|finding| {
+            finding.severity == doctor::Severity::Error && !finding.message.contains("is missing")
+        })
+        .collect();
+    for finding in &left {
+        println!("Error[{}] {}: {}", finding.code.unwrap_or("E1003"), finding.subject, finding.message);
+        println!("  = lost: {}", finding.lost);
+        println!("  = help: {}", finding.help);
+    }
+    println!(
+        "             {}",
+        if left.is_empty() { "nothing is left to repair" } else { "not all can be repaired" }
+    );
+    Ok(if left.is_empty() { Exit::Ok } else { Exit::Failed })
 }

@@ -35,7 +35,7 @@ pipeline pack {
 "##;
 
 /// splitmix64 (Steele, Lea, Flood 2014).
-pub(crate) struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {

@@ -3,6 +3,7 @@
 
 mod bench;
 mod cli;
+mod damage;
 mod disturbed;
 #[cfg(target_os = "linux")]
 mod failpoints;
