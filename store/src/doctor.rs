@@ -11,6 +11,7 @@
 
 mod repair;
 
+use crate::documents::{self, Standing};
 use crate::failpoint::{Site, reach};
 use crate::flows::Flow;
 use crate::kv::closed::Closed;
@@ -261,13 +262,16 @@ fn check_ledger(ledger: &Ledger, findings: &mut Vec<Finding>) {
 
 /// A store that has no records says nothing of them.
 fn check_records(database: &Path, kv: &Arc<Kv>, findings: &mut Vec<Finding>) {
-    let verified = Records::open(kv.clone(), &Tuning::STANDARD).and_then(|records| records.verify());
+    let records = Records::open(kv.clone(), &Tuning::STANDARD);
+    let verified = records.and_then(|records| records.verify().map(|verified| (records, verified)));
     match verified {
-        Ok(verified) if verified.log_records == 0 => {}
-        Ok(verified) => findings.push(Finding::info(
-            "records",
-            format!("{} records are what {} writes of the log say", verified.keys, verified.log_records),
-        )),
+        Ok((_, verified)) if verified.log_records == 0 => {}
+        Ok((records, verified)) => {
+            let said =
+                format!("{} records are what {} writes of the log say", verified.keys, verified.log_records);
+            findings.push(Finding::info("records", said));
+            check_documents(&records, findings);
+        }
         Err(error) => findings.push(
             Finding::error(
                 error.code(),
@@ -279,6 +283,21 @@ fn check_records(database: &Path, kv: &Arc<Kv>, findings: &mut Vec<Finding>) {
                 ),
             )
             .losing("the record that is named; others may differ as well"),
+        ),
+    }
+}
+
+/// How far the indexes of documents have come. Their files are compared when they are opened, and built anew where they differ.
+fn check_documents(records: &Records, findings: &mut Vec<Finding>) {
+    match documents::standings(records) {
+        Ok(standings) => findings.extend(standings.into_iter().map(|standing| {
+            let Standing { collection, derived, watermark, newest } = standing;
+            let said = format!("{} stands at write {watermark} of {newest}", derived.name());
+            Finding::info(format!("documents `{collection}`"), said)
+        })),
+        Err(error) => findings.push(
+            Finding::error(error.code(), "documents", error.to_string(), error.help())
+                .losing("the collection that is named"),
         ),
     }
 }
@@ -337,7 +356,7 @@ fn check_unreferenced(dir: &Path, uses: Vec<(String, String)>, findings: &mut Ve
 
 /// What is in a folder, sorted; nothing if it cannot be read.
 fn names_in(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let entries = disk::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> =
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
@@ -445,7 +464,7 @@ pub fn remove(leftovers: &[Leftover]) -> Result<u64, CollectError> {
 fn bytes_below(path: &Path) -> u64 {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
-            let entries = fs::read_dir(path).into_iter().flatten().flatten();
+            let entries = disk::read_dir(path).into_iter().flatten().flatten();
             entries.map(|entry| bytes_below(&entry.path())).sum()
         }
         Ok(metadata) => metadata.len(),

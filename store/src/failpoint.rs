@@ -45,11 +45,13 @@ pub enum Control {
     RecordFirst,
     /// What a flow's name stands for is under it before it is whole.
     FlowFirst,
+    /// An index holds what the log may lose.
+    IndexFirst,
 }
 
 impl Control {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::NameFirst, Self::RecordFirst, Self::FlowFirst];
+    pub const ALL: [Self; 4] = [Self::NameFirst, Self::RecordFirst, Self::FlowFirst, Self::IndexFirst];
 
     /// Its name in `FAILPOINTS_CONTROL`.
     #[must_use]
@@ -58,6 +60,7 @@ impl Control {
             Self::NameFirst => "name-first",
             Self::RecordFirst => "record-first",
             Self::FlowFirst => "flow-first",
+            Self::IndexFirst => "index-first",
         }
     }
 }

@@ -310,7 +310,7 @@ pub(crate) fn enter_to_read(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("LOCK");
     // Without `LOCK` nobody can write under it; a file that is always there takes its place, so that nothing has to be made.
     let lock = match File::open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => File::open(dir.join("FORMAT")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => File::open(&dir.join("FORMAT")),
         opened => opened,
     };
     let lock = lock.map_err(|source| OpenError::io("open", &path, source))?;

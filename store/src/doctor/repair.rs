@@ -2,9 +2,8 @@
 
 use super::{Finding, Remedy, check};
 use crate::kv::{Kv, Ledger, Tuning};
-use crate::medium::{self, MediumError};
+use crate::medium::{self, MediumError, disk};
 use crate::open::{OpenError, lock_to_write, write_format};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folder inside the store that takes what is moved aside, in numbered folders.
@@ -90,14 +89,14 @@ impl Aside<'_> {
                     let full = std::io::Error::other("holds too many repairs; look at it and remove it");
                     MediumError::new("make a folder in", &root, full)
                 })?;
-                fs::create_dir_all(&folder)
+                disk::create_dir_all(&folder)
                     .map_err(|source| MediumError::new("make folder", &folder, source))?;
                 self.folder.insert(folder).clone()
             }
         };
         let to = folder.join(path.strip_prefix(self.dir).unwrap_or(path));
         if let Some(parent) = to.parent() {
-            fs::create_dir_all(parent).map_err(|source| MediumError::new("make folder", parent, source))?;
+            disk::create_dir_all(parent).map_err(|source| MediumError::new("make folder", parent, source))?;
         }
         Ok(to)
     }
@@ -105,7 +104,7 @@ impl Aside<'_> {
     /// Moves a file or folder of the store, and answers where it is now.
     fn take(&mut self, path: &Path) -> Result<PathBuf, MediumError> {
         let to = self.place(path)?;
-        fs::rename(path, &to).map_err(|source| MediumError::new("move", path, source))?;
+        disk::rename(path, &to).map_err(|source| MediumError::new("move", path, source))?;
         for changed in [to.parent(), path.parent()].into_iter().flatten() {
             medium::sync_folder(changed)?;
         }
@@ -117,13 +116,13 @@ impl Aside<'_> {
     fn copy_files(&mut self, from: &Path) -> Result<PathBuf, MediumError> {
         let to = self.place(from)?;
         let fail = |source| MediumError::new("copy", from, source);
-        fs::create_dir_all(&to).map_err(fail)?;
-        for entry in fs::read_dir(from).map_err(fail)? {
+        disk::create_dir_all(&to).map_err(fail)?;
+        for entry in disk::read_dir(from).map_err(fail)? {
             let entry = entry.map_err(fail)?;
             let target = to.join(entry.file_name());
             let is_table = entry.path().extension().is_some_and(|ending| ending == "sst");
-            if !is_table || fs::hard_link(entry.path(), &target).is_err() {
-                fs::copy(entry.path(), &target).map_err(fail)?;
+            if !is_table || disk::hard_link(&entry.path(), &target).is_err() {
+                disk::copy(&entry.path(), &target).map_err(fail)?;
             }
         }
         medium::sync_folder(&to)?;

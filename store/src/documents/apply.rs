@@ -13,6 +13,7 @@ use arrow::array::{FixedSizeListArray, Float32Array, RecordBatch};
 use arrow::datatypes::{DataType, Field};
 
 use super::{Document, Documents, DocumentsError, Searched, derived_dir, documents_prefix, end_of, row_of};
+use crate::failpoint::{self, Control, Site};
 use crate::flows::RowId;
 use crate::kv::{LogRecord, Records};
 use crate::medium::{MediumError, disk};
@@ -110,6 +111,7 @@ impl Documents {
             Derived::Vectors => self.vectors = None,
         }
         let dir = derived_dir(&self.dir, derived);
+        self.reach(Site::DocumentsBeforeRemove)?;
         match disk::remove_dir_all(&dir) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(MediumError::new("remove", &dir, source).into());
@@ -202,8 +204,7 @@ impl Documents {
                 self.set_watermark(derived, round.last);
                 continue;
             }
-            self.records.sync()?;
-            listen(Step::Synced(derived));
+            self.sync(derived, listen)?;
             self.commit(derived, &round.removed, round.present, round.last).await?;
             self.mark(derived, round.last, listen)?;
         }
@@ -218,8 +219,7 @@ impl Documents {
         // Read first: what is written while the pages are read is applied once more behind it.
         let newest = self.records.newest()?;
         listen(Step::Read(derived, usize::try_from(self.count()?).unwrap_or(usize::MAX)));
-        self.records.sync()?;
-        listen(Step::Synced(derived));
+        self.sync(derived, listen)?;
         let mut pages = Pages::new(self);
         match derived {
             Derived::Text => {
@@ -241,7 +241,6 @@ impl Documents {
                 searched.index.update(&[], &batches, &state_of(newest)).await?;
             }
         }
-        listen(Step::Committed(derived));
         self.mark(derived, newest, listen)
     }
 
@@ -316,6 +315,20 @@ impl Documents {
         Ok(())
     }
 
+    /// What the index is about to hold must not be lost by the log.
+    fn sync(&self, derived: Derived, listen: &mut (dyn FnMut(Step) + Send)) -> Result<(), DocumentsError> {
+        self.reach(Site::DocumentsBeforeApply)?;
+        if !failpoint::is_broken(Control::IndexFirst) {
+            self.records.sync()?;
+        }
+        listen(Step::Synced(derived));
+        self.reach(Site::DocumentsBeforeCommit)
+    }
+
+    fn reach(&self, site: Site) -> Result<(), DocumentsError> {
+        Ok(failpoint::reach(site).map_err(|source| MediumError::new("apply to", &self.dir, source))?)
+    }
+
     fn mark(
         &mut self,
         derived: Derived,
@@ -323,8 +336,10 @@ impl Documents {
         listen: &mut (dyn FnMut(Step) + Send),
     ) -> Result<(), DocumentsError> {
         listen(Step::Committed(derived));
+        self.reach(Site::DocumentsAfterCommit)?;
         self.records.set_watermark(&self.mark_name(derived), sequence)?;
         self.set_watermark(derived, sequence);
+        self.reach(Site::DocumentsAfterMark)?;
         listen(Step::Marked(derived, sequence));
         Ok(())
     }

@@ -55,6 +55,16 @@ sites! {
     LogAfterWrite "log-after-write" needed "the batch is in the log, synced if its level says so; nobody was told",
     RecordsBeforeCompact "records-before-compact" needed "the log holds what the write buffers do",
     RecordsAfterCompactFlush "records-after-compact-flush" needed "the buffers are in tables that are not merged",
+    LogBeforeSync "log-before-sync" needed "writes are in the page cache or in memory alone",
+    LogAfterSync "log-after-sync" needed "every write is on the disk; the caller does not know",
+    LogBeforeTrim "log-before-trim" needed "the log is synced and holds all its records",
+    LogAfterTrim "log-after-trim" needed "the log begins later; the caller does not know",
+    // Documents.
+    DocumentsBeforeApply "documents-before-apply" needed "the index is as it was, the round was read",
+    DocumentsBeforeCommit "documents-before-commit" needed "the index is as it was, the log is synced",
+    DocumentsAfterCommit "documents-after-commit" needed "the index stands at the round, the watermark before it",
+    DocumentsAfterMark "documents-after-mark" needed "index and watermark stand at the round; the caller does not know",
+    DocumentsBeforeRemove "documents-before-remove" needed "an index is there that is to be built anew",
     // The ledger.
     LedgerBeforePut "ledger-before-put" needed "the entries are as they were",
     LedgerAfterPut "ledger-after-put" needed "the entries are there, synced; the caller does not know",

@@ -20,6 +20,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::medium::disk;
 use crate::open::FORMAT_VERSION;
 
 /// Name of the mark in the database's folder; RocksDB leaves names alone that it does not know.
@@ -54,7 +55,7 @@ impl Closed {
     pub(crate) fn read(database: &Path) -> Option<Self> {
         let path = database.join(CLOSED_NAME);
         fs::metadata(&path).ok().filter(|found| found.len() <= CLOSED_BYTES_MAX)?;
-        Self::parse(&fs::read_to_string(&path).ok()?)
+        Self::parse(&disk::read_to_string(&path).ok()?)
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -75,14 +76,14 @@ impl Closed {
 
     fn of(database: &Path, last_sequence: u64) -> std::io::Result<Self> {
         let mut files = BTreeMap::new();
-        for entry in fs::read_dir(database)? {
+        for entry in disk::read_dir(database)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if !is_needed(&name) {
                 continue;
             }
             let found = if is_hashed(&name) {
-                let bytes = fs::read(entry.path())?;
+                let bytes = disk::read(&entry.path())?;
                 (Some(blake3::hash(&bytes).to_hex().to_string()), bytes.len() as u64)
             } else {
                 (None, entry.metadata()?.len())
@@ -108,7 +109,7 @@ impl Closed {
     pub(crate) fn difference(&self, database: &Path) -> Option<String> {
         let is_as_marked = |name: &str| {
             let stated = self.files.get(name).and_then(|(hash, _)| hash.as_deref());
-            let found = fs::read(database.join(name)).ok();
+            let found = disk::read(&database.join(name)).ok();
             stated.is_some()
                 && found.map(|bytes| blake3::hash(&bytes).to_hex().to_string()).as_deref() == stated
         };
@@ -157,10 +158,10 @@ impl Drop for MarkOnClose {
         // Best effort: the old mark stays true, as a lower bound.
         if let Ok(closed) = Closed::of(&self.database, last_sequence) {
             let aside = self.database.join("CLOSED.new");
-            let written = fs::write(&aside, closed.to_text())
-                .and_then(|()| fs::rename(&aside, self.database.join(CLOSED_NAME)));
+            let written = disk::write(&aside, closed.to_text().as_bytes())
+                .and_then(|()| disk::rename(&aside, &self.database.join(CLOSED_NAME)));
             if written.is_err() {
-                let _ = fs::remove_file(&aside);
+                let _ = disk::remove_file(&aside);
             }
         }
     }

@@ -191,9 +191,10 @@ impl GroupCommit {
         if let Some(cause) = lock(&self.queue).stopped.clone() {
             return Err(KvError::Stopped { path: kv.path.clone(), cause });
         }
+        kv.reach(Site::LogBeforeSync)?;
         kv.flush_unlogged()?;
         match kv.now().db.flush_wal(true).map_err(|source| kv.error(source)) {
-            Ok(()) => Ok(()),
+            Ok(()) => kv.reach(Site::LogAfterSync),
             Err(full @ KvError::Full { .. }) => Err(full),
             Err(error) => {
                 let cause = error.to_string();

@@ -13,12 +13,16 @@
 use super::codec::LogRecord;
 use super::records::{Records, log_record};
 use super::{KvError, LOG, META};
+use crate::failpoint::Site;
 use rocksdb::{WriteBatch, WriteOptions};
 
 /// The newest records of the log are never trimmed, so that every opening still compares them, and the log is never empty.
 pub const LOG_RECORDS_KEPT: u64 = 1_024;
-/// Entry of `meta`: all records up to this sequence were trimmed.
-const META_TRIMMED: &str = "log.trimmed";
+/// Key in `log` of the number up to which it was trimmed: sequence 0, which no write has. It stands there and not in `meta`, which
+/// is derived and may be begun anew.
+pub(super) const TRIMMED_KEY: [u8; 8] = [0; 8];
+/// What the checksum of that number covers beside it.
+const TRIMMED: &str = "log.trimmed";
 /// Entries of `meta`: up to where a derived store has applied the log.
 const META_WATERMARK: &str = "watermark/";
 /// Bytes of a number in `meta` and of the checksum behind it.
@@ -46,7 +50,7 @@ impl Records {
     /// # Errors
     /// E1003 if the number is not what was written.
     pub fn trimmed(&self) -> Result<u64, KvError> {
-        self.number(META_TRIMMED)
+        self.number(LOG, &TRIMMED_KEY, TRIMMED)
     }
 
     /// Brings every write that readers see now to the device, those of the levels `none` and `wal` as well.
@@ -62,7 +66,8 @@ impl Records {
     /// # Errors
     /// E1003 if the number is not what was written.
     pub fn watermark(&self, name: &str) -> Result<u64, KvError> {
-        self.number(&format!("{META_WATERMARK}{name}"))
+        let name = format!("{META_WATERMARK}{name}");
+        self.number(META, name.as_bytes(), &name)
     }
 
     /// Says that the derived store `name` holds, on the device, everything up to `sequence`. Not synced: a watermark that a cut
@@ -72,7 +77,8 @@ impl Records {
     /// E1004 the disk is full; the store was opened for reading only.
     pub fn set_watermark(&self, name: &str, sequence: u64) -> Result<(), KvError> {
         let mut batch = WriteBatch::default();
-        self.put_number(&mut batch, &format!("{META_WATERMARK}{name}"), sequence);
+        let name = format!("{META_WATERMARK}{name}");
+        batch.put_cf(self.kv.now().family(META), &name, encode_number(&name, sequence));
         self.write_meta(batch, false)
     }
 
@@ -89,24 +95,22 @@ impl Records {
             return Ok(0);
         }
         self.sync()?;
+        self.kv.reach(Site::LogBeforeTrim)?;
         let mut batch = WriteBatch::default();
-        batch.delete_range_cf(self.kv.now().family(LOG), 0_u64.to_be_bytes(), (until + 1).to_be_bytes());
-        self.put_number(&mut batch, META_TRIMMED, until);
+        batch.delete_range_cf(self.kv.now().family(LOG), TRIMMED_KEY, (until + 1).to_be_bytes());
+        batch.put_cf(self.kv.now().family(LOG), TRIMMED_KEY, encode_number(TRIMMED, until));
         self.write_meta(batch, true)?;
+        self.kv.reach(Site::LogAfterTrim)?;
         Ok(until - trimmed)
     }
 
-    fn number(&self, name: &str) -> Result<u64, KvError> {
+    fn number(&self, family: &'static str, key: &[u8], name: &str) -> Result<u64, KvError> {
         let kv = &*self.kv;
         let opened = kv.now();
-        let Some(family) = opened.family_if_held(META) else { return Ok(0) };
-        let stored = opened.db.get_pinned_cf(family, name).map_err(|source| kv.error(source))?;
+        let Some(family) = opened.family_if_held(family) else { return Ok(0) };
+        let stored = opened.db.get_pinned_cf(family, key).map_err(|source| kv.error(source))?;
         let Some(stored) = stored else { return Ok(0) };
         decode_number(name, &stored).ok_or_else(|| kv.damaged(format!("`{name}`: checksum differs")))
-    }
-
-    fn put_number(&self, batch: &mut WriteBatch, name: &str, number: u64) {
-        batch.put_cf(self.kv.now().family(META), name, encode_number(name, number));
     }
 
     fn write_meta(&self, batch: WriteBatch, is_synced: bool) -> Result<(), KvError> {

@@ -10,6 +10,7 @@
 
 use super::codec::{Batch, LogRecord, decode_log, decode_value};
 use super::group_commit::{Ack, GroupCommit, WriteCounts};
+use super::log::TRIMMED_KEY;
 use super::tuning::{Durability, GROUP_RECORDS_MAX, Tuning};
 use super::{Kv, KvError, LOG, Opened, RECORDS};
 use crate::failpoint::Site;
@@ -115,7 +116,7 @@ impl Records {
         let opened = self.kv.now();
         let Some(family) = opened.family_if_held(LOG) else { return Ok(()) };
         let mut entries = opened.db.raw_iterator_cf_opt(family, reading_once());
-        entries.seek(from.to_be_bytes());
+        entries.seek(from.max(1).to_be_bytes());
         while let Some(record) = log_record(&self.kv, &entries)? {
             if !visit(record) {
                 break;
@@ -256,6 +257,8 @@ pub(super) fn newest_sequence(kv: &Kv, opened: &Opened) -> Result<Option<u64>, K
 /// The log record that an iterator stands on; `None` beyond the ends.
 pub(super) fn log_record(kv: &Kv, entries: &DBRawIterator<'_>) -> Result<Option<LogRecord>, KvError> {
     match entries.item() {
+        // Before the first record: up to where the log was trimmed.
+        Some((key, _)) if key == TRIMMED_KEY => Ok(None),
         Some((key, value)) => decode_log(key, value).map(Some).map_err(|detail| kv.damaged(detail)),
         None => entries.status().map(|()| None).map_err(|source| kv.error(source)),
     }

@@ -151,6 +151,11 @@ pub(crate) fn read_to_string(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
 }
 
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    call("write", path)?;
+    fs::write(path, bytes)
+}
+
 pub(crate) fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
     call("link", to)?;
     fs::hard_link(from, to)

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use promptc_engine::store::doctor;
+use promptc_engine::store::documents::Derived;
 use promptc_engine::store::history::{History, HistoryError};
 use promptc_engine::store_errors;
 
 use super::history::Place;
 use super::{Common, Outcome};
 use crate::exit::Exit;
+
+mod rebuild;
 
 #[derive(Args)]
 pub(super) struct DoctorArgs {
@@ -19,11 +22,22 @@ pub(super) struct DoctorArgs {
     /// Move aside what is damaged and can be computed again, into `quarantine` in the data directory; nothing is deleted
     #[arg(long)]
     repair: bool,
+    /// Build the indexes of documents anew from the log: `text` or `vectors`
+    #[arg(long, value_name = "INDEX", conflicts_with = "repair", value_parser = parse_derived)]
+    rebuild: Option<Derived>,
+}
+
+fn parse_derived(text: &str) -> Result<Derived, String> {
+    Derived::parse(text).ok_or_else(|| "expected `text` or `vectors`".to_owned())
 }
 
 pub(super) fn doctor(args: &DoctorArgs, common: &Common) -> Outcome {
     let is_history_whole = system_and_history(args, common);
-    let exit = if args.repair { repaired(args, common)? } else { data(args, common)? };
+    let exit = match args.rebuild {
+        Some(derived) => rebuild::rebuild(&args.folder, derived, common)?,
+        None if args.repair => repaired(args, common)?,
+        None => data(args, common)?,
+    };
     Ok(if exit == Exit::Ok && !is_history_whole { Exit::Failed } else { exit })
 }
 

@@ -13,6 +13,7 @@
 //! Knows nothing of what a site is for: what must hold afterwards is the same for all of them.
 
 mod calls;
+mod documents;
 mod library;
 mod place;
 mod program;

@@ -20,6 +20,7 @@ use promptc_engine::store::open::{Store, StoreOptions};
 use promptc_engine::store::sql::history_session;
 use promptc_engine::store_errors;
 
+use super::documents;
 use super::place::Scenario;
 use super::{finish, said};
 
@@ -31,6 +32,7 @@ const FAILED: i32 = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Library {
     Records,
+    Documents,
     History,
 }
 
@@ -44,6 +46,8 @@ fn child() {
         "records" => records(Path::new(folder)),
         "prepare" => prepare_records(Path::new(folder)),
         "look" => look(Path::new(folder)),
+        "documents" => documents::write(Path::new(folder)),
+        "look-documents" => documents::look(Path::new(folder)),
         _ => history(Path::new(folder)),
     };
     if let Err(error) = done {
@@ -56,6 +60,7 @@ impl Scenario for Library {
     fn name(&self) -> &'static str {
         match self {
             Self::Records => "records",
+            Self::Documents => "documents",
             Self::History => "history",
         }
     }
@@ -73,6 +78,7 @@ impl Scenario for Library {
     fn results(&self, folder: &Path) -> BTreeMap<String, Vec<u8>> {
         match self {
             Self::Records => ask("look", folder).unwrap_or_default(),
+            Self::Documents => ask("look-documents", folder).unwrap_or_default(),
             Self::History => counts(folder),
         }
     }
@@ -87,6 +93,7 @@ impl Scenario for Library {
         let acks = said.lines().filter_map(|line| line.split_once("ack ")).map(|(_, words)| words);
         match self {
             Self::Records => records_are_there(folder, acks),
+            Self::Documents => documents_are_there(folder, acks),
             Self::History => runs_are_there(folder, acks),
         }
     }
@@ -95,6 +102,7 @@ impl Scenario for Library {
         match self {
             // Looking reads and compares everything.
             Self::Records => ask("look", folder).map(drop),
+            Self::Documents => ask("look-documents", folder).map(drop),
             Self::History => {
                 let history = History::open(folder).map_err(|error| error.to_string())?;
                 let orphans = history.remove_orphans().map_err(|error| error.to_string())?;
@@ -110,14 +118,17 @@ impl Scenario for Library {
         *self == Self::Records
     }
 
-    /// A row is put anew to count as used, which may fail.
+    /// A row is put anew to count as used, which may fail. A panic beside Lance is told as damage.
     fn bears(&self, site: &str, action: &str) -> bool {
+        if *self == Self::Documents {
+            return super::program::is_told_as_damage(site, action);
+        }
         action == "return" && ["rows-before-put", "rows-after-put"].contains(&site)
     }
 }
 
 /// A small cache, so that it is passed.
-fn open(folder: &Path) -> Result<Store, EngineError> {
+pub(super) fn open(folder: &Path) -> Result<Store, EngineError> {
     let options = StoreOptions { cache_bytes: 16_000, read_only: false };
     Store::open(folder, &options).map_err(store_errors::open)
 }
@@ -225,6 +236,19 @@ fn look(folder: &Path) -> Result<(), EngineError> {
         return Err(EngineError::Unknown(format!("{}: {}", finding.subject, finding.message)));
     }
     Ok(())
+}
+
+/// Every document that was acknowledged is there.
+fn documents_are_there<'a>(folder: &Path, mut acks: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut found = None;
+    acks.try_for_each(|id| {
+        let found = match &mut found {
+            Some(found) => found,
+            none => none.insert(ask("look-documents", folder)?),
+        };
+        let is_there = found.contains_key(&format!("document {id}"));
+        is_there.then_some(()).ok_or_else(|| format!("document {id} was acknowledged and is not there"))
+    })
 }
 
 fn child_command(task: &str, folder: &Path) -> Command {

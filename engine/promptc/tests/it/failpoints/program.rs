@@ -145,12 +145,16 @@ impl Scenario for Run {
         matches!(self, Self::Next | Self::Collect)
     }
 
-    /// Lance panics over damaged files, so a panic beside it is told as damage, and the index is built again.
     fn bears(&self, site: &str, action: &str) -> bool {
-        // The seal of an index is a file that is written aside.
-        let is_beside = ["vectors-", "aside-", "folder-"].iter().any(|part| site.starts_with(part));
-        action == "panic" && is_beside
+        is_told_as_damage(site, action)
     }
+}
+
+/// Lance panics over damaged files, so a panic beside it is told as damage, and the index is built again.
+pub(super) fn is_told_as_damage(site: &str, action: &str) -> bool {
+    // The seal of an index is a file that is written aside.
+    let is_beside = ["vectors-", "aside-", "folder-"].iter().any(|part| site.starts_with(part));
+    action == "panic" && is_beside
 }
 
 fn run(folder: &Path) -> Command {

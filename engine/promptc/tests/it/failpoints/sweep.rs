@@ -17,8 +17,15 @@ const ACTIONS: [&str; 3] = ["return", "panic", "abort"];
 /// Signal of [`std::process::abort`].
 const ABORTED: i32 = 6;
 
-pub(super) const SCENARIOS: [&dyn Scenario; 6] =
-    [&Run::First, &Run::Next, &Run::Repair, &Run::Collect, &Library::Records, &Library::History];
+pub(super) const SCENARIOS: [&dyn Scenario; 7] = [
+    &Run::First,
+    &Run::Next,
+    &Run::Repair,
+    &Run::Collect,
+    &Library::Records,
+    &Library::Documents,
+    &Library::History,
+];
 
 /// One disturbed command and what must follow; in words what does not.
 pub(super) fn try_fault(
@@ -146,8 +153,11 @@ fn a_broken_order_is_found() {
         (Control::NameFirst, "jsonl-before-publish=abort"),
         (Control::RecordFirst, "flow-before-rename=abort"),
         (Control::FlowFirst, "flow-before-seal=abort"),
+        (Control::IndexFirst, "documents-after-mark=abort"),
     ] {
-        let mut place = Place::new(&Run::Next);
+        let scenario: &dyn Scenario =
+            if control == Control::IndexFirst { &Library::Documents } else { &Run::Next };
+        let mut place = Place::new(scenario);
         let broken = [("FAILPOINTS", fault), ("FAILPOINTS_CONTROL", control.name())];
         let found = try_fault(&mut place, &broken, |_| Ok(()));
         assert!(found.is_err(), "{} passes", control.name());
