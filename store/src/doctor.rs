@@ -146,7 +146,10 @@ pub fn check(dir: &Path) -> Vec<Finding> {
 /// What keeps the folder from being examined.
 fn closed(dir: &Path, error: &OpenError) -> Finding {
     let subject = dir.display().to_string();
-    let marked = Closed::read(&dir.join("kv")).is_some_and(|closed| closed.format == FORMAT_VERSION);
+    let database = dir.join("kv");
+    // A later version that has opened the database since may have changed its format.
+    let marked = Closed::read(&database)
+        .is_some_and(|closed| closed.format == FORMAT_VERSION && closed.is_latest(&database));
     let has_format = !matches!(error, OpenError::NotAStore { .. } | OpenError::Missing { .. });
     match error {
         OpenError::Locked { .. } => {

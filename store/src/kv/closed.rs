@@ -104,16 +104,21 @@ impl Closed {
         text
     }
 
+    /// Whether nobody has opened the database for writing since.
+    pub(crate) fn is_latest(&self, database: &Path) -> bool {
+        self.is_as_marked(database, "CURRENT")
+    }
+
+    fn is_as_marked(&self, database: &Path, name: &str) -> bool {
+        let stated = self.files.get(name).and_then(|(hash, _)| hash.as_deref());
+        let found = disk::read(&database.join(name)).ok();
+        stated.is_some() && found.map(|bytes| blake3::hash(&bytes).to_hex().to_string()).as_deref() == stated
+    }
+
     /// What differs in the folder from the mark: a file's name and how. Nothing if the database was opened for writing since.
     /// Cost: manifest and logs are read once.
     pub(crate) fn difference(&self, database: &Path) -> Option<String> {
-        let is_as_marked = |name: &str| {
-            let stated = self.files.get(name).and_then(|(hash, _)| hash.as_deref());
-            let found = disk::read(&database.join(name)).ok();
-            stated.is_some()
-                && found.map(|bytes| blake3::hash(&bytes).to_hex().to_string()).as_deref() == stated
-        };
-        if !is_as_marked("CURRENT") {
+        if !self.is_latest(database) {
             return None;
         }
         self.files.iter().find_map(|(name, (_, bytes))| {
@@ -124,7 +129,7 @@ impl Closed {
                     "`{name}` has {} bytes, and had {bytes} when the store was closed",
                     found.len()
                 )),
-                Ok(_) if is_hashed(name) && !is_as_marked(name) => {
+                Ok(_) if is_hashed(name) && !self.is_as_marked(database, name) => {
                     Some(format!("`{name}` differs from what it was when the store was closed"))
                 }
                 Ok(_) => None,
