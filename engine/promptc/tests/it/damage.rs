@@ -283,6 +283,8 @@ fn no_damage_is_a_wrong_answer_a_silent_loss_or_a_panic() {
         println!("{kind:18} {fault:9?} {outcomes:?}");
     }
     println!("{totals:?}, {} wrong, {:?}", wrong.len(), started.elapsed());
+    let lost = [("lost_count", "count", wrong.len() as f64)];
+    crate::reliability_rows::record("damage/directory", &[("cases", cases), ("first_seed", first)], &lost);
     assert!(wrong.is_empty(), "{} of {cases}:\n{}", wrong.len(), wrong.join("\n"));
     assert!(contents(&reference.good()) == before, "a case wrote through a link");
 }

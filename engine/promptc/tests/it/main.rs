@@ -14,5 +14,7 @@ mod memory;
 mod pairs;
 #[cfg(target_os = "linux")]
 mod power_cut;
+#[path = "../../../../store/tests/it/reliability_rows.rs"]
+mod reliability_rows;
 mod report;
 mod stress;

@@ -119,6 +119,8 @@ fn a_sort_and_a_join_of_four_times_the_memory_end_without_a_kill() {
         let is_named = output.status.code() == Some(4) && said.contains("Resources exhausted");
         assert!(output.status.success() || is_named, "{name}: {:?} {said}", output.status);
     }
+    let lost = [("lost_count", "count", 0.0)];
+    crate::reliability_rows::record("memory_cap/512_mib", &[("bytes", bytes)], &lost);
     // The control: with the allocator as it is by itself, the same sort does not fit.
     let set = [("MALLOC_ARENA_MAX", "16")];
     group.run(promptc, folder.path(), &["query", "small.promptc", "-c", &sort], &set);

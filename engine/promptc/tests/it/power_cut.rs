@@ -146,6 +146,8 @@ fn a_run_that_ended_survives_a_power_cut() {
         drop(cut);
         std::fs::remove_dir_all(&unsynced).unwrap();
     }
+    let lost = [("lost_count", "count", 0.0)];
+    crate::reliability_rows::record("power_cut/runs", &[("cuts", cuts())], &lost);
     println!("{} cuts after the end: nothing lost; of files that nobody synced {unsynced_lost} were", cuts());
     assert!(unsynced_lost > 0, "the cuts cut nothing: the test has shown nothing");
 }

@@ -53,5 +53,7 @@ fn after_any_failed_call_the_next_run_ends_as_an_undisturbed_one() {
     let tried: u64 = done.iter().map(|(tried, _)| tried).sum();
     let complaints: Vec<String> = done.into_iter().flat_map(|(_, complaints)| complaints).collect();
     assert!(tried > 0, "no call failed: the test has shown nothing");
+    let lost = [("lost_count", "count", complaints.len() as f64)];
+    crate::reliability_rows::record("failpoints/nth_call", &[("calls", tried)], &lost);
     assert!(complaints.is_empty(), "{}\n{} of them", complaints.join("\n\n"), complaints.len());
 }

@@ -142,7 +142,11 @@ fn after_a_fault_at_any_site_the_next_run_ends_as_an_undisturbed_one() {
         }
     });
     let complaints = complaints.into_inner().unwrap();
-    println!("{} sites, {} faults tried", Site::ALL.len(), tried.into_inner());
+    let (site_count, tried) = (Site::ALL.len(), tried.into_inner());
+    println!("{site_count} sites, {tried} faults tried");
+    let lost = [("lost_count", "count", complaints.len() as f64)];
+    let params = [("sites", site_count as u64), ("faults", tried as u64)];
+    crate::reliability_rows::record("failpoints/sweep", &params, &lost);
     assert!(complaints.is_empty(), "{}\n{} of them", complaints.join("\n\n"), complaints.len());
 }
 
