@@ -232,10 +232,10 @@ fn look(folder: &Path) -> Result<(), EngineError> {
         }
     }
     drop(store);
-    for finding in check(folder).iter().filter(|finding| finding.severity == Severity::Error) {
-        return Err(EngineError::Unknown(format!("{}: {}", finding.subject, finding.message)));
-    }
-    Ok(())
+    let error = check(folder).into_iter().find(|finding| finding.severity == Severity::Error);
+    error.map_or(Ok(()), |finding| {
+        Err(EngineError::Unknown(format!("{}: {}", finding.subject, finding.message)))
+    })
 }
 
 /// Every document that was acknowledged is there.
