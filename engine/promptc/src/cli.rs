@@ -67,7 +67,7 @@ pub(crate) struct Common {
     /// Threads that compute rows; default: all cores
     #[arg(long, global = true, env = "PROMPTC_THREADS", value_name = "N", value_parser = parse_threads)]
     threads: Option<usize>,
-    /// Memory of operators that gather rows, as `512MiB` or `2GiB`; beyond it they use the disk. Default: 512MiB, or three fifths
+    /// Memory of operators that gather rows, as `512MiB` or `2GiB`; beyond it they use the disk. Default: 512MiB, or two fifths
     /// of the control group's limit
     #[arg(long, global = true, env = "PROMPTC_MEMORY", value_name = "SIZE", value_parser = parse_size)]
     memory: Option<usize>,
