@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{SchemaError, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
@@ -95,17 +96,19 @@ pub fn register_sources(
     Ok(())
 }
 
-/// Plans one `SELECT` or `WITH` over the registered tables; nothing is read.
+/// Plans one `SELECT` or `WITH` over the registered tables, or `EXPLAIN` or `EXPLAIN ANALYZE` of one; nothing is read.
 ///
 /// # Errors
 /// E0501 for SQL that is too deep, E0607 with DataFusion's message, which names what is not there.
 pub async fn plan_query(session: &SessionContext, sql: &str) -> Result<LogicalPlan, EngineError> {
     promptc_compiler::sql_limit(sql).map_err(|message| EngineError::Row { code: "E0501", message })?;
     let plan = session.state().create_logical_plan(sql).await.map_err(sql_fault)?;
-    if matches!(
-        plan,
-        LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_)
-    ) {
+    // Also within an explanation: EXPLAIN ANALYZE runs what it explains.
+    let writes = |plan: &LogicalPlan| {
+        use LogicalPlan::{Copy, Ddl, Dml, Statement};
+        Ok(matches!(plan, Ddl(_) | Dml(_) | Copy(_) | Statement(_)))
+    };
+    if plan.exists(writes).map_err(sql_fault)? {
         let message = "a query is a SELECT or WITH; streams are written by programs".to_owned();
         return Err(EngineError::Row { code: "E0607", message });
     }
@@ -152,7 +155,17 @@ pub async fn query(
     collect(session, plan_query(session, sql).await?, limit).await
 }
 
-/// Runs a plan. `limit` bounds the rows that are gathered.
+/// Whether rows of this schema are plans, the answer to `EXPLAIN` and `EXPLAIN ANALYZE`.
+#[must_use]
+pub fn is_explanation(schema: &Schema) -> bool {
+    let names = |schema: &Schema| -> Vec<String> {
+        schema.fields().iter().map(|field| field.name().clone()).collect()
+    };
+    names(schema) == names(&LogicalPlan::explain_schema())
+}
+
+/// Runs a plan. `limit` bounds the rows that are gathered, except of an explanation: its few rows cannot be limited, and what
+/// `EXPLAIN ANALYZE` runs is the statement as it stands.
 ///
 /// # Errors
 /// E0607 with DataFusion's message.
@@ -162,7 +175,10 @@ pub async fn collect(
     limit: usize,
 ) -> Result<(SchemaRef, Vec<RecordBatch>), EngineError> {
     let frame = datafusion::dataframe::DataFrame::new(session.state(), plan);
-    let frame = frame.limit(0, Some(limit)).map_err(sql_fault)?;
+    let frame = match frame.logical_plan() {
+        LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => frame,
+        _ => frame.limit(0, Some(limit)).map_err(sql_fault)?,
+    };
     let schema = Arc::new(frame.schema().as_arrow().clone());
     Ok((schema, frame.collect().await.map_err(sql_fault)?))
 }

@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use promptc_engine::error::EngineError;
 use promptc_engine::report::{NodeReport, NodeState, RunReport};
+use promptc_engine::sql::is_explanation;
 
 use crate::cli::query::Format;
 
@@ -109,10 +110,53 @@ pub(crate) fn write_batches(
             batches.iter().try_for_each(|batch| writer.write(batch))?;
             writer.finish()?;
         }
+        Format::Table if is_explanation(schema) => write_plans(out, batches, &failed)?,
         Format::Table | Format::Markdown => {
             let preset =
                 if format == Format::Table { presets::UTF8_BORDERS_ONLY } else { presets::ASCII_MARKDOWN };
             writeln!(out, "{}", table(schema, batches, preset)?).map_err(failed)?;
+        }
+        Format::Line => write_lines(out, schema, batches, &failed)?,
+    }
+    Ok(())
+}
+
+/// A line per cell, whole, `name = value` with the names at the right; an empty line between rows. Further lines of a value begin
+/// under its first.
+fn write_lines(
+    out: &mut dyn Write,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    failed: &dyn Fn(std::io::Error) -> EngineError,
+) -> Result<(), EngineError> {
+    let width = |name: &str| name.chars().count();
+    let name_width = schema.fields().iter().map(|field| width(field.name())).max().unwrap_or(0);
+    let indent = format!("\n{:name_width$}   ", "");
+    let rows = batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row)));
+    for (number, (batch, row)) in rows.enumerate() {
+        if number > 0 {
+            writeln!(out).map_err(failed)?;
+        }
+        for (field, column) in schema.fields().iter().zip(batch.columns()) {
+            let value = arrow::util::display::array_value_to_string(column, row)?;
+            let line = format!("{:>name_width$} = {}", field.name(), value.replace('\n', &indent));
+            writeln!(out, "{}", line.trim_end()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Plans are texts of many long lines: a name, and the plan below it.
+fn write_plans(
+    out: &mut dyn Write,
+    batches: &[RecordBatch],
+    failed: &dyn Fn(std::io::Error) -> EngineError,
+) -> Result<(), EngineError> {
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            let cell = |idx: usize| arrow::util::display::array_value_to_string(batch.column(idx), row);
+            writeln!(out, "{}", cell(0)?).map_err(failed)?;
+            cell(1)?.trim_end().lines().try_for_each(|line| writeln!(out, "  {line}")).map_err(failed)?;
         }
     }
     Ok(())
@@ -169,4 +213,46 @@ fn table(schema: &SchemaRef, batches: &[RecordBatch], preset: &str) -> Result<Ta
         }
     }
     Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Float64Array;
+
+    use super::*;
+
+    fn shown(batch: &RecordBatch, format: Format) -> String {
+        let mut out = Vec::new();
+        write_batches(&mut out, &batch.schema(), std::slice::from_ref(batch), format).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lines_have_names_at_the_right_and_whole_values() {
+        let long = "x".repeat(CELL_CHARS_MAX + 20);
+        let texts = StringArray::from(vec![Some("one\ntwo"), None, Some(long.as_str())]);
+        let batch = RecordBatch::try_from_iter_with_nullable([
+            ("größe", Arc::new(Float64Array::from(vec![1.5, 2.0, 3.0])) as ArrayRef, false),
+            ("id", Arc::new(texts) as ArrayRef, true),
+        ])
+        .unwrap();
+        let expected = format!(
+            "größe = 1.5\n   id = one\n        two\n\ngröße = 2.0\n   id =\n\ngröße = 3.0\n   id = {long}\n"
+        );
+        assert_eq!(shown(&batch, Format::Line), expected);
+        assert_eq!(shown(&batch.slice(0, 0), Format::Line), "");
+    }
+
+    #[test]
+    fn plans_are_shown_whole_and_other_texts_in_one_line() {
+        let plan = format!("Sort\n  {}", "y".repeat(CELL_CHARS_MAX));
+        let batch = |first: &str, second: &str| {
+            let text = |text: &str| Arc::new(StringArray::from(vec![text])) as ArrayRef;
+            RecordBatch::try_from_iter([(first, text("logical_plan")), (second, text(&plan))]).unwrap()
+        };
+        let expected = format!("logical_plan\n  Sort\n    {}\n", "y".repeat(CELL_CHARS_MAX));
+        assert_eq!(shown(&batch("plan_type", "plan"), Format::Table), expected);
+        assert!(shown(&batch("type", "plan"), Format::Table).contains("Sort\\n"));
+        assert!(shown(&batch("plan_type", "plan"), Format::Markdown).contains("Sort\\n"));
+    }
 }

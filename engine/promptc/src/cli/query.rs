@@ -37,6 +37,8 @@ const HISTORY: [&str; 9] =
   promptc query targets --format markdown
   promptc query queries/compare_runs.sql -p a=01JD3X -p b=01JD4Y
   promptc query -c 'SELECT bench_id, metric, value FROM results ORDER BY started_at DESC LIMIT 20'
+  promptc query --format line -c 'SELECT * FROM environments LIMIT 1'
+  promptc query -c 'EXPLAIN ANALYZE SELECT median(value) FROM series'
   promptc query
 
 Without SQL it is a prompt; `\\?` shows its commands. Statements on standard input are run one after the other.")]
@@ -70,6 +72,8 @@ pub(crate) enum Format {
     Jsonl,
     Csv,
     Markdown,
+    /// A line per cell, whole, and an empty line between rows
+    Line,
 }
 
 pub(crate) fn query(args: &QueryArgs, common: &Common) -> Outcome {
@@ -145,7 +149,7 @@ fn answer(args: &QueryArgs, session: &SessionContext, name: &str, text: &str, co
     })?;
     show::print_batches(&schema, &batches, args.format)?;
     let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();
-    if rows == args.limit && std::io::stderr().is_terminal() {
+    if rows == args.limit && !sql::is_explanation(&schema) && std::io::stderr().is_terminal() {
         eprintln!("stopped at {rows} rows; `--limit` raises it");
     }
     Ok(Exit::Ok)

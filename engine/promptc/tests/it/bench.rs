@@ -247,6 +247,36 @@ fn file_gates_end_by_the_worst_of_them() {
     );
 }
 
+/// The limit of rows is no part of an explanation; EXPLAIN ANALYZE runs what it explains, so it must not write.
+#[test]
+fn statements_are_explained_and_what_writes_is_not() {
+    let folder = folder(3);
+    let folder = folder.path();
+    ends(folder, 0, &["bench", "p.promptc"]);
+    let all = "SELECT value FROM results WHERE metric = $metric";
+    let explained =
+        ends(folder, 0, &["query", "-c", &format!("EXPLAIN {all}"), "-p", "metric=rows", "--limit", "1"]);
+    assert!(
+        explained.starts_with("logical_plan\n  ") && explained.contains("\nphysical_plan\n  "),
+        "{explained}"
+    );
+    assert!(!explained.contains("fetch=1") && explained.contains("TableScan: results"), "{explained}");
+    let measured = ends(folder, 0, &["query", "-c", &format!("EXPLAIN ANALYZE {all}"), "-p", "metric=rows"]);
+    assert!(measured.contains("output_rows=2"), "{measured}");
+    let json = ends(
+        folder,
+        0,
+        &["query", "-c", &format!("EXPLAIN {all}"), "-p", "metric=rows", "--format", "jsonl"],
+    );
+    assert!(json.starts_with("{\"plan_type\":\"logical_plan\",\"plan\":"), "{json}");
+    for writes in ["COPY (SELECT 1) TO 'out.csv'", "INSERT INTO targets SELECT * FROM targets"] {
+        for explain in ["EXPLAIN ANALYZE ", "EXPLAIN ", ""] {
+            ends(folder, 4, &["query", "-c", &format!("{explain}{writes}")]);
+        }
+    }
+    assert!(!folder.join("out.csv").exists());
+}
+
 #[test]
 fn queries_bind_parameters_and_print_in_every_form() {
     let folder = folder(3);
@@ -269,6 +299,8 @@ fn queries_bind_parameters_and_print_in_every_form() {
     );
     assert!(ends(folder, 0, &["query", "of.sql", "--format", "markdown"]).contains("| share_long"));
     assert!(ends(folder, 0, &["query", "of.sql"]).contains("share_long"));
+    let lines = ends(folder, 0, &["query", "of.sql", "--format", "line"]);
+    assert_eq!(lines, "metric = share_long\n value = 0.75\n\nmetric = share_long\n value = 0.75\n");
     let json = ends(folder, 0, &["query", "of.sql", "--format", "json"]);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap().as_array().unwrap().len(), 2);
     let tables = ends(folder, 0, &["query"]);

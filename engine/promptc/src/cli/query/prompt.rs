@@ -38,14 +38,15 @@ const HELP: &str = r"\d             tables
 \d TABLE       columns of a table
 \queries       questions that come with promptc; `\queries NAME` shows the SQL of one
 \timer         show how long a statement takes, or stop showing it
-\format NAME   table, json, jsonl, csv or markdown
+\format NAME   table, json, jsonl, csv, markdown or line
 \i FILE        run the statements of a file
 \o FILE        write answers to a file; \o alone writes them here again
 \q             end";
 
 /// Words that the editor completes besides the names of tables, columns and functions.
-const KEYWORDS: [&str; 33] = [
+const KEYWORDS: [&str; 35] = [
     "ALL",
+    "ANALYZE",
     "AND",
     "AS",
     "ASC",
@@ -59,6 +60,7 @@ const KEYWORDS: [&str; 33] = [
     "DISTINCT",
     "ELSE",
     "END",
+    "EXPLAIN",
     "FILTER",
     "FROM",
     "GROUP",
@@ -241,7 +243,8 @@ impl<'a> Prompt<'a> {
                 }
             }
         })?;
-        let (batches, is_cut) = first_rows(batches, self.limit);
+        let (batches, is_cut) =
+            if sql::is_explanation(&schema) { (batches, false) } else { first_rows(batches, self.limit) };
         self.print(&schema, &batches)?;
         if is_cut {
             eprintln!("only the first {} rows are shown; `--limit` raises it", self.limit);
