@@ -24,7 +24,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{ColumnarValue, Volatility, col, create_udf, lit};
+use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, Volatility, col, create_udf, lit};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::FutureExt;
 
@@ -184,7 +184,22 @@ fn frame(ctx: &SessionContext, name: &str, sql: &str) -> Result<DataFrame, Histo
     let planned = ctx.state().create_logical_plan(sql).now_or_never();
     let waits = || DataFusionError::Internal("planning a view waited".to_owned());
     let plan = planned.unwrap_or_else(|| Err(waits())).map_err(|error| failed(name, error))?;
-    Ok(DataFrame::new(ctx.state(), plan))
+    Ok(DataFrame::new(ctx.state(), without_identity(plan)))
+}
+
+/// The plan below a projection that changes nothing, as `SELECT *` over a filter is one. Each rule of the planner would walk its
+/// columns, which are many, in every query over the view.
+fn without_identity(plan: LogicalPlan) -> LogicalPlan {
+    let LogicalPlan::Projection(projection) = &plan else { return plan };
+    let inner = projection.input.schema();
+    let is_same = projection.schema == *inner
+        && projection.expr.iter().eq(inner
+            .columns()
+            .into_iter()
+            .map(Expr::Column)
+            .collect::<Vec<_>>()
+            .iter());
+    if is_same { projection.input.as_ref().clone() } else { plan }
 }
 
 fn register(ctx: &SessionContext, name: &str, table: Arc<dyn TableProvider>) -> Result<(), HistoryError> {

@@ -29,7 +29,7 @@ use crate::flows::seal::{BLOCKS_KEY, NAME_KEY, SEAL_KEY, SealWriter, SealedFile}
 /// Rows of one row group.
 const GROUP_ROWS: usize = 50_000;
 /// Most rows of a page: what looking up one benchmark in a large file decodes at least.
-const PAGE_ROWS: usize = 8_192;
+pub(crate) const PAGE_ROWS: usize = 8_192;
 /// Columns with a bloom filter.
 const BLOOM_COLUMNS: [&str; 2] = ["bench_id", "git_sha"];
 /// Share of values that a bloom filter finds in vain.

@@ -6,11 +6,12 @@
 //! ```
 //!
 //! Which files count is decided when the session is made; their footers are read when a query first needs them. A query for
-//! one run therefore opens that run's file and no other.
+//! one run therefore opens that run's file and no other. What a large file says of itself is taken from its footer: a column
+//! that has one value throughout is not read, and a file whose runs a join does not want is not opened.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, BooleanArray, StringArray};
@@ -19,8 +20,11 @@ use bytes::Bytes;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::stats::Precision;
-use datafusion::common::{Column, DFSchema, ScalarValue, Statistics, internal_datafusion_err};
+use datafusion::common::{
+    Column, ColumnStatistics, DFSchema, ScalarValue, Statistics, internal_datafusion_err,
+};
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::physical_plan::{
     FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
 };
@@ -42,11 +46,14 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::ChunkReader;
 
 use crate::flows::seal::SealedFile;
-use crate::history::files::Footer;
+use crate::history::files::{Footer, PAGE_ROWS};
 use crate::history::{HistoryError, LiveFile, Table};
 
 /// Footers that a table keeps in memory; one of a large file takes some 100 kB.
 const FOOTERS_KEPT: usize = 256;
+
+/// Rows from which on a file's statistics cost less than reading what they spare: a page.
+const STATISTICS_ROWS_MIN: usize = PAGE_ROWS;
 
 /// Some live files of one table, all of whose rows count.
 #[derive(Debug)]
@@ -55,7 +62,7 @@ pub(super) struct HistoryTable {
     schema: SchemaRef,
     files: Vec<LiveFile>,
     /// Footers that were read: files of a history never change. At most [`FOOTERS_KEPT`].
-    footers: Mutex<HashMap<PathBuf, Footer>>,
+    footers: Mutex<HashMap<PathBuf, PartitionedFile>>,
 }
 
 impl HistoryTable {
@@ -63,26 +70,64 @@ impl HistoryTable {
         Self { table, schema: table.schema(), files, footers: Mutex::default() }
     }
 
-    fn footer(&self, path: &Path) -> Result<Footer> {
+    /// A file as DataFusion takes it, with its footer and what is known of its columns.
+    fn opened(&self, file: &LiveFile) -> Result<PartitionedFile> {
         let mut footers = self.footers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(footer) = footers.get(path) {
-            return Ok(footer.clone());
+        if let Some(opened) = footers.get(&file.path) {
+            return Ok(opened.clone());
         }
-        let footer = Footer::open(path, self.table).map_err(external)?;
+        let footer = Footer::open(&file.path, self.table).map_err(external)?;
+        let statistics = self.statistics(file, &footer)?;
+        let opened = PartitionedFile::new(footer.path.to_string_lossy(), footer.byte_count)
+            .with_statistics(Arc::new(statistics))
+            .with_extension(footer);
         if footers.len() < FOOTERS_KEPT {
-            footers.insert(path.to_owned(), footer.clone());
+            footers.insert(file.path.clone(), opened.clone());
         }
-        Ok(footer)
+        Ok(opened)
+    }
+
+    /// The first and the last run of a file, and of a large one the columns that have one value.
+    fn statistics(&self, file: &LiveFile, footer: &Footer) -> Result<Statistics> {
+        let mut statistics = row_statistics(footer.row_count, &self.schema);
+        if footer.row_count >= STATISTICS_ROWS_MIN {
+            let found = DFParquetMetadata::statistics_from_parquet_metadata(&footer.metadata, &self.schema)?;
+            let columns = statistics.column_statistics.iter_mut().zip(found.column_statistics);
+            for ((known, found), field) in columns.zip(self.schema.fields()) {
+                // Bounds of floats leave out what is no number, so that equal bounds do not mean one value.
+                let is_exact = !field.data_type().is_floating() && !field.data_type().is_nested();
+                if is_exact && is_constant(&found, footer.row_count) {
+                    *known = found;
+                }
+            }
+        }
+        let run_id = self.names_runs().then(|| self.schema.index_of("run_id").ok()).flatten();
+        let bounds = file.runs.first().zip(file.runs.last());
+        if let Some((idx, (first, last))) = run_id.zip(bounds) {
+            let bound = |run: &String| Precision::Exact(ScalarValue::Utf8(Some(run.clone())));
+            // Without a count of nulls: the value of a row is the one that is written there.
+            statistics.column_statistics[idx] = ColumnStatistics::new_unknown();
+            statistics.column_statistics[idx].min_value = bound(first);
+            statistics.column_statistics[idx].max_value = bound(last);
+        }
+        Ok(statistics)
+    }
+
+    /// Whether [`LiveFile::runs`] are what stands in the column `run_id`.
+    fn names_runs(&self) -> bool {
+        matches!(self.table, Table::Results | Table::Samples | Table::Scrapes)
     }
 
     /// The files whose runs may satisfy the filters.
     fn chosen(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<&LiveFile>> {
-        let Some(filter) = conjunction(filters.iter().cloned()) else {
+        // Only they can tell files apart.
+        let of_runs = filters.iter().filter(|filter| {
+            let columns = filter.column_refs();
+            !columns.is_empty() && columns.iter().all(|column| column.name == "run_id")
+        });
+        let Some(filter) = conjunction(of_runs.cloned()).filter(|_| self.names_runs()) else {
             return Ok(self.files.iter().collect());
         };
-        if !matches!(self.table, Table::Results | Table::Samples | Table::Scrapes) {
-            return Ok(self.files.iter().collect());
-        }
         let schema = DFSchema::try_from(self.schema.as_ref().clone())?;
         let filter = state.create_physical_expr(filter, &schema)?;
         let kept =
@@ -159,10 +204,11 @@ impl TableProvider for HistoryTable {
         let mut files = Vec::new();
         let mut row_count = 0;
         for file in self.chosen(state, filters)? {
-            let footer = self.footer(&file.path)?;
-            row_count += footer.row_count;
-            if footer.row_count > 0 {
-                files.push(partitioned(footer, &self.schema));
+            let opened = self.opened(file)?;
+            let rows = opened.extension::<Footer>().map_or(0, |footer| footer.row_count);
+            row_count += rows;
+            if rows > 0 {
+                files.push(opened);
             }
         }
         if files.is_empty() {
@@ -195,11 +241,17 @@ fn row_statistics(row_count: usize, schema: &SchemaRef) -> Statistics {
     Statistics { num_rows: Precision::Exact(row_count), ..Statistics::new_unknown(schema) }
 }
 
-fn partitioned(footer: Footer, schema: &SchemaRef) -> PartitionedFile {
-    let statistics = Arc::new(row_statistics(footer.row_count, schema));
-    PartitionedFile::new(footer.path.to_string_lossy(), footer.byte_count)
-        .with_statistics(statistics)
-        .with_extension(footer)
+/// Whether all rows have the same value, or none.
+fn is_constant(column: &ColumnStatistics, row_count: usize) -> bool {
+    let is_one = || {
+        let bounds = (&column.min_value, &column.max_value);
+        matches!(bounds, (Precision::Exact(min), Precision::Exact(max)) if min == max && !min.is_null())
+    };
+    match column.null_count {
+        Precision::Exact(0) => is_one(),
+        Precision::Exact(count) => count == row_count,
+        _ => false,
+    }
 }
 
 fn external(error: HistoryError) -> DataFusionError {

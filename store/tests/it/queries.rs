@@ -205,3 +205,38 @@ fn the_table_functions_read_the_series_of_this_machine() {
         .collect();
     assert!(seqs.contains(&"40".to_owned()), "{seqs:?}");
 }
+
+/// What the scan takes from the footer of a large file changes no answer.
+#[test]
+fn a_large_file_gives_the_answers_of_its_runs() {
+    let size = million::Size { benches: 64, commits: 40, samples: 2, metrics: 4, machines: 1 };
+    let dir = tempfile::tempdir().unwrap();
+    let history = million::generate(dir.path(), size);
+    let asked = "SELECT git_dirty, status, side, error, suite, bench_id, metric, count(*) AS n, sum(direction) AS way, min(run_id), max(run_id),
+                        count(DISTINCT run_id), round(sum(value)) AS total
+                 FROM series WHERE run_id <> 'G00007A' AND status = 'ok' AND error IS NULL GROUP BY ALL ORDER BY bench_id, metric";
+    let one = "SELECT r.run_id, count(*) FROM results r JOIN (SELECT min(run_id) AS run_id FROM results WHERE side = 'solo') f
+               ON f.run_id = r.run_id GROUP BY r.run_id";
+    let answers = || {
+        let ctx = session(std::slice::from_ref(&history), "A");
+        [asked, one, "SELECT count(*) FROM results WHERE status <> 'ok' OR git_dirty OR commit_seq IS NULL"]
+            .map(|sql| {
+                arrow::util::pretty::pretty_format_batches(
+                    &answer(&ctx, "a query", sql, &BTreeMap::new()).unwrap(),
+                )
+                .unwrap()
+                .to_string()
+            })
+    };
+    let of_runs = answers();
+    history.compact(million::LATER).unwrap();
+    let sizes: Vec<u64> = history
+        .live_files(promptc_store::history::Table::Results)
+        .unwrap()
+        .iter()
+        .map(|path| path.metadata().unwrap().len())
+        .collect();
+    assert_eq!(sizes.len(), 1, "one file of more than a page");
+    assert_eq!(answers(), of_runs);
+    assert!(of_runs[0].contains("| 39 "), "{}", of_runs[0]);
+}

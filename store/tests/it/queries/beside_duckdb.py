@@ -1,5 +1,5 @@
-# Answers one query of the shipped set with DuckDB, each time a line comes in, and prints milliseconds, rows and the answer's first
-# column. Usage: python3 beside_duckdb.py QUERY.sql RUN MACHINE THREADS RESULTS,... VERDICTS,...
+# Answers one query of the shipped set with DuckDB, each time a line comes in, and prints milliseconds, milliseconds of processors,
+# rows and the answer's first column. Usage: python3 beside_duckdb.py QUERY.sql RUN MACHINE THREADS RESULTS,... VERDICTS,...
 import sys
 import time
 
@@ -26,7 +26,7 @@ SELECT run_id,
 FROM newest WHERE age = 1 GROUP BY run_id""")
 sql = open(query).read().replace("this_env()", f"'{machine}'").replace("$run", f"'{run}'").replace("$min_rel", "0.0")
 for _ in sys.stdin:
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     rows = db.execute(sql).fetchall()
-    elapsed = (time.perf_counter() - started) * 1e3
-    print(f"{elapsed:.3f}\t{len(rows)}\t{' '.join(sorted(str(row[0]) + ':' + str(row[1]) for row in rows))}", flush=True)
+    elapsed, used = (time.perf_counter() - started) * 1e3, (time.process_time() - used) * 1e3
+    print(f"{elapsed:.3f}\t{used:.3f}\t{len(rows)}\t{' '.join(sorted(str(row[0]) + ':' + str(row[1]) for row in rows))}", flush=True)
