@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::toml::{self, Value};
+use promptc_compiler::toml::{self, Value};
 
 /// Variable that chooses the [`Scale`].
 pub const SCALE_VARIABLE: &str = "PROMPTC_BENCH_SCALE";

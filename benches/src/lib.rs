@@ -36,7 +36,6 @@ pub mod place;
 pub mod recorder;
 pub mod slice;
 pub mod targets;
-pub mod toml;
 
 pub use measurement::Measurement;
 pub use recorder::Recorder;

@@ -3,95 +3,15 @@
 //! A figure that was printed there has `kind` [`Kind::Seed`] and stays as it was printed, also where it cannot be right; then a
 //! [`Kind::Restated`] row stands beside it with the arithmetic. What we promise ourselves is [`Kind::Ours`].
 
-use crate::toml::{self, Table};
-
-/// Where a promise comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// As printed in one of the five documents.
-    Seed,
-    /// A printed figure, corrected; the note holds the arithmetic.
-    Restated,
-    /// Our own.
-    Ours,
-}
-
-/// The documents that figures were printed in.
-pub const SEEDS: [&str; 5] = ["sona", "ruvdllm", "trm", "ruvllm", "prompt-compiler"];
-/// What of the repeats of a measurement is compared with the bound.
-const STATISTICS: [&str; 8] = ["median", "mean", "p90", "p95", "p99", "p999", "max", "ci_low"];
-/// Units of bounds, those of the history's rows.
-const UNITS: [&str; 7] = ["ns", "bytes", "1/s", "bytes/s", "ratio", "count", "tok/s"];
-/// Comparisons with the bound.
-const OPS: [&str; 4] = ["<=", "<", ">=", ">"];
-/// Keys of a target.
-const KEYS: [&str; 13] = [
-    "id",
-    "seed",
-    "errata",
-    "section",
-    "kind",
-    "bench_id",
-    "metric",
-    "statistic",
-    "op",
-    "bound",
-    "unit",
-    "needs",
-    "note",
-];
-
-/// One promise.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Target {
-    /// Unique and stable name.
-    pub id: String,
-    /// One of [`SEEDS`], or `none`.
-    pub seed: String,
-    /// Row of the list of errata, as `S03`; empty for promises of our own.
-    pub errata: String,
-    /// What of the document it is about.
-    pub section: String,
-    /// Printed, corrected or ours.
-    pub kind: Kind,
-    /// Which measurement: `group/function/parameter`. Empty for a figure that no bench can give: a setting, advice, another
-    /// machine.
-    pub bench_id: String,
-    /// What of it: `wall_ns`, or `ratio` to another measurement of the same run.
-    pub metric: String,
-    /// `median`, `p99`, ... over its repeats.
-    pub statistic: String,
-    /// `<=`, `<`, `>=` or `>`.
-    pub op: String,
-    /// The limit, in `unit`.
-    pub bound: f64,
-    /// Unit of the limit, one of the history's.
-    pub unit: String,
-    /// What the machine must have: `cpu`, `avx512`, `gpu`, `dataset:<name>`, `external` for hardware or services of others.
-    pub needs: String,
-    /// Where the limit comes from; of a corrected figure the arithmetic.
-    pub note: String,
-}
-
-impl Target {
-    /// Whether a measured value keeps the promise. A NaN does not.
-    #[must_use]
-    pub fn is_met(&self, value: f64) -> bool {
-        match self.op.as_str() {
-            ">=" => value >= self.bound,
-            ">" => value > self.bound,
-            "<" => value < self.bound,
-            _ => value <= self.bound,
-        }
-    }
-}
+use promptc_compiler::targets::parse;
+pub use promptc_compiler::targets::{Kind, SEEDS, Target};
 
 /// All promises.
 ///
 /// # Errors
 /// A message with the line that is not as described above, or that lacks a key.
 pub fn targets() -> Result<Vec<Target>, String> {
-    parse(include_str!("../targets.toml"))
+    parse(include_str!("../targets.toml")).map_err(|message| format!("targets.toml:{message}"))
 }
 
 /// The promise of ours about the median of a measurement that stands first in the file: the tightest. One that needs a data set is
@@ -102,50 +22,6 @@ pub fn of<'a>(targets: &'a [Target], bench_id: &str, metric: &str) -> Option<&'a
     let is_ours =
         |target: &&Target| target.kind == Kind::Ours && target.statistic == "median" && has_needs(target);
     targets.iter().filter(is_ours).find(|target| target.bench_id == bench_id && target.metric == metric)
-}
-
-fn parse(text: &str) -> Result<Vec<Target>, String> {
-    let tables = toml::parse(text).map_err(|message| format!("targets.toml:{message}"))?;
-    tables
-        .iter()
-        .map(|table| target(table).map_err(|message| format!("targets.toml:{}: {message}", table.line)))
-        .collect()
-}
-
-fn target(table: &Table) -> Result<Target, String> {
-    if table.name != "target" || !table.is_element {
-        return Err(format!("`{}` is not [[target]]", table.name));
-    }
-    if let Some((key, ..)) = table.entries.iter().find(|(key, ..)| !KEYS.contains(&key.as_str())) {
-        return Err(format!("`{key}` is no key of a target"));
-    }
-    let text = |key: &str| table.text(key).map(str::to_owned);
-    let one_of = |key: &str, allowed: &[&str]| {
-        let found = table.text(key)?;
-        let known = allowed.contains(&found).then(|| found.to_owned());
-        known.ok_or_else(|| format!("`{key}` is `{found}`, not one of {}", allowed.join(", ")))
-    };
-    let kind = match one_of("kind", &["seed", "restated", "ours"])?.as_str() {
-        "seed" => Kind::Seed,
-        "restated" => Kind::Restated,
-        _ => Kind::Ours,
-    };
-    let seeds: Vec<&str> = SEEDS.into_iter().chain(["none"]).collect();
-    Ok(Target {
-        id: text("id")?,
-        seed: one_of("seed", &seeds)?,
-        errata: text("errata")?,
-        section: text("section")?,
-        kind,
-        bench_id: text("bench_id")?,
-        metric: text("metric")?,
-        statistic: one_of("statistic", &STATISTICS)?,
-        op: one_of("op", &OPS)?,
-        bound: table.number("bound")?,
-        unit: one_of("unit", &UNITS)?,
-        needs: text("needs")?,
-        note: text("note")?,
-    })
 }
 
 #[cfg(test)]
@@ -231,49 +107,6 @@ mod tests {
             title.to_lowercase().chars().map(|one| if kept(one) { one } else { '_' }).collect();
         let part = |part: &str| part.split('_').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_");
         text.split('/').map(part).collect::<Vec<_>>().join("/")
-    }
-
-    #[test]
-    fn faults_name_their_line() {
-        let whole = "[[target]]\nid = \"a\"\nseed = \"none\"\nerrata = \"\"\nsection = \"\"\nkind = \"ours\"\nbench_id = \"\"\n\
-            metric = \"wall_ns\"\nstatistic = \"median\"\nop = \"<=\"\nbound = 1\nunit = \"ns\"\nneeds = \"cpu\"\nnote = \"x\"\n";
-        assert_eq!(parse(whole).map(|targets| targets.len()), Ok(1));
-        for (from, to, expected) in [
-            ("[[target]]", "[target]", "targets.toml:1: `target` is not [[target]]"),
-            ("bound = 1", "bound = \"1\"", "targets.toml:1: `bound` is no number"),
-            ("note = \"x\"\n", "", "targets.toml:1: no `note`"),
-            ("note", "notes", "targets.toml:1: `notes` is no key of a target"),
-            ("\"<=\"", "\"==\"", "targets.toml:1: `op` is `==`, not one of <=, <, >=, >"),
-            ("\"ours\"", "\"theirs\"", "targets.toml:1: `kind` is `theirs`, not one of seed, restated, ours"),
-            (
-                "unit = \"ns\"",
-                "unit = \"us\"",
-                "targets.toml:1: `unit` is `us`, not one of ns, bytes, 1/s, bytes/s, ratio, count, tok/s",
-            ),
-        ] {
-            assert_eq!(parse(&whole.replacen(from, to, 1)).unwrap_err(), expected);
-        }
-        assert_eq!(parse("# x\n\nid\n").unwrap_err(), "targets.toml:3: neither a table nor a value");
-    }
-
-    #[test]
-    fn limits_hold_on_their_side() {
-        let mut target = targets().unwrap().remove(0);
-        target.bound = 2.0;
-        for (op, below, at, above) in [
-            ("<=", true, true, false),
-            ("<", true, false, false),
-            (">=", false, true, true),
-            (">", false, false, true),
-        ] {
-            target.op = op.to_owned();
-            assert_eq!(
-                (target.is_met(1.9), target.is_met(2.0), target.is_met(2.1)),
-                (below, at, above),
-                "{op}"
-            );
-            assert!(!target.is_met(f64::NAN));
-        }
     }
 
     #[test]

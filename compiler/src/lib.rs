@@ -5,6 +5,8 @@
 //! ```
 //!
 //! The crate is pure: no files, clock, environment, threads or printing. Texts of imports are handed in by the caller.
+//!
+//! [`targets`] reads the promises of the benches, with the part of TOML in [`toml`]: pure, and needed where no engine is built.
 #![forbid(unsafe_code)]
 
 pub mod canonical;
@@ -21,6 +23,8 @@ pub mod plan;
 mod resolve;
 pub mod source;
 pub mod syntax;
+pub mod targets;
+pub mod toml;
 pub mod types;
 
 pub use check::{Checked, Input, check, sql_limit};

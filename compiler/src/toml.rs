@@ -1,4 +1,4 @@
-//! The part of TOML that our two files use: tables, arrays of tables, and one `key = value` a line.
+//! The part of TOML that the benches' two files use: tables, arrays of tables, and one `key = value` a line.
 //!
 //! A value is a string in double quotes, a number, `true` or `false`, or a list of these on one line. Anything else is an
 //! error that names its line, so that nothing is read otherwise than another reader of TOML would read it.
