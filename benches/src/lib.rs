@@ -28,6 +28,7 @@
 //! *Benches without a subject* are files of their own with one line, since `cargo bench --bench <name>` takes names of targets.
 
 pub mod arguments;
+mod built;
 pub mod catalog;
 pub mod context;
 pub mod fixtures;

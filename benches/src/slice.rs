@@ -5,12 +5,14 @@
 //! the processor away then does not count), and leaves `slice.json` in criterion's folder:
 //!
 //! ```json
-//! {"clock": "cpu", "wall_per_cpu": 1.02,
+//! {"clock": "cpu", "wall_per_cpu": 1.02, "build": {"opt_level": "3", "lto": "fat"},
 //!  "measurements": [{"title": "a/b", "metric": "throughput", "unit": "1/s", "direction": 1, "values": [2.5]}]}
 //! ```
 //!
 //! `wall_per_cpu` is the time that passed over the time that the processor spent, in all that criterion measured: a build that waits
 //! where the other works shows there.
+//!
+//! `build` is how the bench was built, by the names of the history's columns: nobody else knows all of it.
 //!
 //! Benches of other projects do not know it; what is compared then are criterion's wall times.
 
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 use cpu_time::ThreadTime;
 use criterion::measurement::{Measurement as Measure, ValueFormatter, WallTime};
 
+use crate::built::built;
 use crate::measurement::{Measurement, Outcome};
 
 /// Variable that asks for a slice.
@@ -124,8 +127,9 @@ pub(crate) fn leave(folder: &Path, clock: Clock, measurements: &[Measurement]) -
         .collect();
     let (passed, spent) = (PASSED_NS.load(Ordering::Relaxed), SPENT_NS.load(Ordering::Relaxed));
     let wall_per_cpu = (spent > 0).then(|| passed as f64 / spent as f64);
-    let slice =
-        serde_json::json!({ "clock": clock.name(), "wall_per_cpu": wall_per_cpu, "measurements": shown });
+    let slice = serde_json::json!({
+        "clock": clock.name(), "wall_per_cpu": wall_per_cpu, "measurements": shown, "build": built(),
+    });
     let path = folder.join(SLICE_FILE);
     std::fs::create_dir_all(folder)
         .and_then(|()| std::fs::write(&path, slice.to_string()))
@@ -157,6 +161,7 @@ mod tests {
         std::fs::remove_dir_all(&folder).unwrap();
         let slice: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(slice["clock"], "wall");
+        assert_eq!(slice["build"]["opt_level"], env!("PROMPTC_BUILD_OPT_LEVEL"));
         assert_eq!(slice["measurements"].as_array().unwrap().len(), 1);
         assert_eq!(slice["measurements"][0]["values"][0], 2.5);
     }

@@ -16,10 +16,15 @@
 //! it is, and the observation is the median of criterion's samples per iteration. Benches that know that they are slices measure
 //! the time of their processor, which other processes do not stretch, and tell what they measure without criterion.
 //!
+//! *The environment of a run* is this machine and the build of what was measured, never that of the program that measures. A bench
+//! that knows slices tells its build; of others the executable, cargo and its files say a part (`built`). What nobody says, and
+//! what differs between the two sides, is unknown.
+//!
 //! *One build against itself* is measured until the verdicts are known of the pairs as they are and with a slower second side: what the
 //! pairs after which equal builds are dropped say of a slower side is not what a whole measurement says.
 
 mod bisect;
+mod built;
 mod executable;
 mod judge;
 mod pairs;
@@ -29,7 +34,7 @@ mod worktree;
 pub use bisect::Bisection;
 pub use executable::{Executable, build, build_commit, titles};
 pub use judge::{Judged, Rule};
-pub use pairs::{Against, Measured, Plan, Progress, judge_in_looks, measure, rows};
+pub use pairs::{Against, Measured, Plan, Progress, build_of, judge_in_looks, measure, rows};
 pub use slice::{Quantity, Slicing};
 pub use worktree::{Checkout, checkout, first_parents};
 

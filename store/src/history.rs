@@ -38,12 +38,13 @@ mod rows;
 mod run_id;
 mod summary;
 mod tables;
+mod this_environment;
 mod write;
 
 use crate::medium::disk;
 use std::path::{Path, PathBuf};
 
-pub use code_hash::code_hash;
+pub use code_hash::{code_hash, rustc_version};
 pub use compact::{Compacted, Removed};
 pub use environment::{BuildInfo, Environment};
 pub use error::HistoryError;
@@ -61,6 +62,7 @@ pub use summary::summary;
 pub use tables::{
     SCHEMA_VERSION, Table, env_batch, history_id, results_batch, samples_batch, scrapes_batch, verdicts_batch,
 };
+pub use this_environment::this_environment;
 pub use write::MANUAL_GATE;
 
 /// A folder of benchmark history.

@@ -14,6 +14,7 @@ use serde_json::json;
 pub(super) use promptc_store::history::NoiseProbe as Probe;
 
 use super::Recorder;
+use crate::built::built;
 use crate::catalog;
 use crate::measurement::{Measurement, Outcome};
 use crate::place;
@@ -39,7 +40,7 @@ pub(super) fn write(recorder: &Recorder) -> Result<String, String> {
         std::fs::write(&path, lines(&run)).map_err(|error| format!("{}: {error}", path.display()))?;
         return Ok(format!("{} rows in {}", run.results.len(), path.display()));
     }
-    let environment = Environment::capture(&build());
+    let environment = Environment::capture(&build()?);
     let folder = place::history_folder();
     let written = History::open(&folder).and_then(|history| {
         let run = Run { env_id: environment.id(), ..run.clone() };
@@ -195,10 +196,8 @@ fn complete(recorder: &Recorder, results: &mut [ResultRow]) -> Result<(), String
 }
 
 /// What `build.rs` burnt in, and what is known only now.
-fn build() -> BuildInfo {
-    let text = |value: Option<&str>| value.map(str::to_owned);
+fn build() -> Result<BuildInfo, String> {
     let lock = std::fs::read(place::root().join("Cargo.lock")).ok();
-    let features = option_env!("PROMPTC_BUILD_FEATURES").unwrap_or_default();
     let is_set = |name: &str| std::env::var_os(name).is_some();
     let ci_provider = match () {
         () if is_set("GITHUB_ACTIONS") => Some("github"),
@@ -206,20 +205,12 @@ fn build() -> BuildInfo {
         () if is_set("CI") => Some("other"),
         () => None,
     };
-    BuildInfo {
-        rustc_version: text(option_env!("PROMPTC_BUILD_RUSTC")),
-        llvm_version: text(option_env!("PROMPTC_BUILD_LLVM")),
-        target_cpu: text(option_env!("PROMPTC_BUILD_TARGET_CPU")),
-        rustflags: text(option_env!("PROMPTC_BUILD_RUSTFLAGS")),
-        opt_level: text(option_env!("PROMPTC_BUILD_OPT_LEVEL")),
-        lto: text(option_env!("PROMPTC_BUILD_LTO")),
-        codegen_unit_count: option_env!("PROMPTC_BUILD_CODEGEN_UNITS").and_then(|count| count.parse().ok()),
-        features: features.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
-        allocator: Some("system".to_owned()),
-        dispatch: Some(Kernels::best().level().name().to_owned()),
+    let built: BuildInfo = serde_json::from_value(built()).map_err(|error| format!("the build: {error}"))?;
+    Ok(BuildInfo {
         cargo_lock_hash: lock.map(|bytes| blake3::hash(&bytes).to_hex().to_string()),
         ci_provider: ci_provider.map(str::to_owned),
-    }
+        ..built
+    })
 }
 
 /// The rows with their samples, one JSON object a line.
@@ -300,7 +291,7 @@ mod tests {
     #[test]
     fn the_history_takes_it_and_gives_it_back() {
         let folder = tempfile::tempdir().unwrap();
-        let environment = Environment::capture(&build());
+        let environment = Environment::capture(&build().unwrap());
         let run = Run { env_id: environment.id(), ..run(&recorder()).unwrap() };
         let history = History::open(folder.path()).unwrap();
         history.write(&run, &environment).unwrap();

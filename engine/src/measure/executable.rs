@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use promptc_store::history::code_hash;
+use promptc_store::history::{BuildInfo, code_hash, rustc_version};
 use serde_json::Value;
 
+use super::built::of_artifact;
 use super::fault;
 use super::worktree::Checkout;
 use crate::error::EngineError;
@@ -25,17 +26,21 @@ pub struct Executable {
     pub folder: PathBuf,
     /// Hash of its code without debug sections.
     pub code_hash: String,
+    /// What is known of how it was built.
+    pub build: BuildInfo,
 }
 
 impl Executable {
-    /// An executable that is already there.
+    /// An executable that is already there. Of its build only the compiler is known, if it left its name.
     ///
     /// # Errors
     /// A file that cannot be read.
     pub fn open(target: &str, path: &Path, folder: &Path) -> Result<Self, EngineError> {
         let path = path.canonicalize().map_err(|error| fault(format!("{}: {error}", path.display())))?;
         let code_hash = code_hash(&path).map_err(store_errors::history)?;
-        Ok(Self { target: target.to_owned(), path, folder: folder.to_path_buf(), code_hash })
+        let rustc_version = rustc_version(&path).map_err(store_errors::history)?;
+        let build = BuildInfo { rustc_version, ..BuildInfo::default() };
+        Ok(Self { target: target.to_owned(), path, folder: folder.to_path_buf(), code_hash, build })
     }
 }
 
@@ -97,7 +102,10 @@ fn built(
         let (Some(path), true) = (message["executable"].as_str(), is_bench) else { continue };
         let target = message["target"]["name"].as_str().unwrap_or_default();
         let manifest = Path::new(message["manifest_path"].as_str().unwrap_or_default());
-        found.push(Executable::open(target, Path::new(path), manifest.parent().unwrap_or(folder))?);
+        let package = manifest.parent().unwrap_or(folder);
+        let mut executable = Executable::open(target, Path::new(path), package)?;
+        executable.build = executable.build.or(&of_artifact(&message, package, arguments));
+        found.push(executable);
     }
     found.sort_by(|left, right| left.target.cmp(&right.target));
     if found.is_empty() {

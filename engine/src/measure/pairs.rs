@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use promptc_store::history::{Micros, NoiseProbe, ResultRow, SampleRow, Side, bench_id};
+use promptc_store::history::{BuildInfo, Micros, NoiseProbe, ResultRow, SampleRow, Side, bench_id};
 use promptc_store::sql::stats::paired_test;
 
 use super::executable::Executable;
@@ -64,6 +64,8 @@ pub struct Measured {
     pub walls: Vec<(f64, f64)>,
     /// Code hashes of base and candidate.
     pub code: (String, String),
+    /// How base and candidate say they were built; none of a bench that says nothing.
+    pub told: (Option<BuildInfo>, Option<BuildInfo>),
     /// Why it could not be measured.
     pub error: Option<String>,
     /// The last verdict; none for unchanged code and for what could not be measured.
@@ -91,6 +93,7 @@ impl Measured {
     /// Adds a pair. Two sides, or two slices, that measure different things have no ratio.
     fn add(&mut self, base: Observation, cand: Observation) {
         let is_first = self.pairs.is_empty();
+        self.told = (base.build, cand.build);
         if base.quantity != cand.quantity || !is_first && base.quantity != self.quantity {
             let (one, other) = (&base.quantity.metric, &cand.quantity.metric);
             self.error =
@@ -148,6 +151,7 @@ pub fn measure(
             pairs: Vec::new(),
             walls: Vec::new(),
             code: (base.code_hash.clone(), cand.code_hash.clone()),
+            told: (None, None),
             error: None,
             judged: None,
             waits: false,
@@ -180,6 +184,22 @@ pub fn measure(
         open = still_open(&all, plan, against)?;
     }
     Ok(all)
+}
+
+/// What is known of how the executables of a run were built: what each bench says of itself, else what its executable and cargo say,
+/// as far as all of them agree. `measured` are the `benchmarks` in the same order.
+#[must_use]
+pub fn build_of(benchmarks: &[(&Executable, &Executable, String)], measured: &[Measured]) -> BuildInfo {
+    let mut builds: BTreeMap<&std::path::Path, BuildInfo> = BTreeMap::new();
+    for ((base, cand, _), one) in benchmarks.iter().zip(measured) {
+        for (executable, told) in [(base, &one.told.0), (cand, &one.told.1)] {
+            let build = builds.entry(&executable.path).or_insert_with(|| executable.build.clone());
+            if let Some(told) = told {
+                *build = told.clone().or(build);
+            }
+        }
+    }
+    builds.into_values().reduce(|all, build| all.common(&build)).unwrap_or_default()
 }
 
 /// The benchmarks of which more pairs could change a verdict that is asked for.
@@ -337,6 +357,7 @@ mod tests {
             pairs: vec![],
             walls: vec![],
             code: ("a".into(), "b".into()),
+            told: (None, None),
             error: None,
             judged: None,
             waits: false,
@@ -372,6 +393,7 @@ mod tests {
             quantity: Quantity { metric: metric.into(), unit: "ns".into(), direction: -1 },
             value: 1.0,
             wall_ns: None,
+            build: None,
         };
         let mut one = unmeasured();
         one.add(observation("cpu_ns"), observation("cpu_ns"));
@@ -394,6 +416,7 @@ mod tests {
             pairs: pairs(1.0),
             walls: pairs(1.3),
             code: ("a".into(), "b".into()),
+            told: (None, None),
             error: None,
             judged: None,
             waits: false,
@@ -421,6 +444,7 @@ mod tests {
             pairs: (0..20).map(|_| (100.0 * noise(), 100.0 * noise())).collect(),
             walls: vec![],
             code: ("a".into(), "a".into()),
+            told: (None, None),
             error: None,
             judged: None,
             waits: false,
@@ -437,6 +461,30 @@ mod tests {
     }
 
     #[test]
+    fn the_build_of_a_run_is_what_all_its_executables_share() {
+        let text = |text: &str| Some(text.to_owned());
+        let executable = |path: &str, build: BuildInfo| Executable {
+            target: "t".into(),
+            path: path.into(),
+            folder: "/".into(),
+            code_hash: path.into(),
+            build,
+        };
+        let compiled = BuildInfo { rustc_version: text("r1"), opt_level: text("3"), ..BuildInfo::default() };
+        let base = executable("/base", BuildInfo { opt_level: text("2"), ..compiled.clone() });
+        let cand = executable("/cand", compiled.clone());
+        let benchmarks = [(&base, &cand, "t".to_owned())];
+        let both = build_of(&benchmarks, &[unmeasured()]);
+        assert_eq!(both, BuildInfo { opt_level: None, ..compiled.clone() });
+        // What a bench says of itself counts more than what is seen from outside, and stays where another slice says nothing.
+        let says = BuildInfo { opt_level: text("2"), lto: text("fat"), ..BuildInfo::default() };
+        let told = Measured { told: (Some(says.clone()), Some(says)), ..unmeasured() };
+        let benchmarks = [(&base, &cand, "t".to_owned()), (&base, &cand, "u".to_owned())];
+        let both = build_of(&benchmarks, &[told, unmeasured()]);
+        assert_eq!(both, BuildInfo { opt_level: text("2"), lto: text("fat"), ..compiled });
+    }
+
+    #[test]
     fn rows_of_a_pair_stand_at_one_index() {
         let measured = Measured {
             target: "t".into(),
@@ -445,6 +493,7 @@ mod tests {
             pairs: vec![(1.0, 2.0), (3.0, 4.0)],
             walls: vec![],
             code: ("a".into(), "b".into()),
+            told: (None, None),
             error: None,
             judged: None,
             waits: false,

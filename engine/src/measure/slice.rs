@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use promptc_store::history::ingest::{IngestOptions, Kind, ingest};
-use promptc_store::history::{NoiseProbe, Summary, summary};
+use promptc_store::history::{BuildInfo, NoiseProbe, Summary, summary};
 use promptc_store::sql::stats;
 use serde::Deserialize;
 
@@ -75,6 +75,8 @@ pub(super) struct Observation {
     pub(super) value: f64,
     /// Wall time in nanoseconds beside the processor's.
     pub(super) wall_ns: Option<f64>,
+    /// How the bench says it was built.
+    pub(super) build: Option<BuildInfo>,
 }
 
 /// The median of a slice's samples. A disturbed slice is measured once more, and then taken as it is; by the time of its processor
@@ -131,7 +133,7 @@ fn observe_once(executable: &Executable, title: &str, slicing: &Slicing) -> Resu
     }
     let left = Left::read(&criterion.join(SLICE_FILE)).map_err(|why| unmeasured(executable, title, &why))?;
     if let Some((quantity, values)) = left.measurement(title) {
-        return Ok(Observation { quantity, value: median(values), wall_ns: None });
+        return Ok(Observation { quantity, value: median(values), wall_ns: None, build: left.build });
     }
     let options = IngestOptions::new("pair", |values| summary(values, 0));
     let found = ingest(Kind::Criterion, std::slice::from_ref(&criterion), &options)
@@ -146,10 +148,10 @@ fn observe_once(executable: &Executable, title: &str, slicing: &Slicing) -> Resu
     };
     let value = median(values);
     if left.clock != "cpu" {
-        return Ok(Observation { quantity: Quantity::default(), value, wall_ns: None });
+        return Ok(Observation { quantity: Quantity::default(), value, wall_ns: None, build: left.build });
     }
     let wall_ns = left.wall_per_cpu.map(|ratio| ratio * value);
-    Ok(Observation { quantity: Quantity::time("cpu_ns"), value, wall_ns })
+    Ok(Observation { quantity: Quantity::time("cpu_ns"), value, wall_ns, build: left.build })
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -166,6 +168,8 @@ struct Left {
     wall_per_cpu: Option<f64>,
     /// What the bench measured without criterion.
     measurements: Vec<LeftMeasurement>,
+    /// How it was built, if it says so.
+    build: Option<BuildInfo>,
 }
 
 #[derive(Debug, Deserialize)]

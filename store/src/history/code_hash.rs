@@ -1,4 +1,4 @@
-//! The code of an executable, without what only a debugger reads.
+//! The code of an executable, without what only a debugger reads, and the compiler that made it.
 //!
 //! Two builds of different commits that leave a benchmark's code alone have the same hash, so that a pair of them need not
 //! be measured. Of an ELF file the sections that are loaded into memory are hashed (flag `SHF_ALLOC`), apart from the
@@ -14,6 +14,8 @@ const ALLOCATED: u64 = 0x2;
 const NO_BITS: u32 = 8;
 /// A hash of the whole build, debug sections included.
 const BUILD_ID: &[u8] = b".note.gnu.build-id";
+/// How rustc begins its text in the section `.comment`.
+const COMPILER: &str = "rustc version ";
 
 /// blake3 of the code and data of the executable `path`, in hexadecimal digits. Cost: the file is read once into memory.
 ///
@@ -25,22 +27,36 @@ pub fn code_hash(path: &Path) -> Result<String, HistoryError> {
     Ok(hash.to_hex().to_string())
 }
 
-/// The hash over the loaded sections of a little-endian ELF file of 64 bits; none for anything else.
+/// The compiler that made the executable `path`, as `rustc --version` tells it: what it left in the section `.comment`. None if it
+/// left nothing, if several did, and for files other than ELF.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn rustc_version(path: &Path) -> Result<Option<String>, HistoryError> {
+    let bytes = std::fs::read(path).map_err(|source| HistoryError::io("read", path, source))?;
+    Ok(comment(&bytes).and_then(compiler))
+}
+
+/// The only compiler among the texts of a section `.comment`, each of which ends with a zero.
+fn compiler(comment: &[u8]) -> Option<String> {
+    let texts = comment.split(|byte| *byte == 0).filter_map(|text| std::str::from_utf8(text).ok());
+    let mut versions: Vec<&str> = texts.filter_map(|text| text.strip_prefix(COMPILER)).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    let [version] = versions[..] else { return None };
+    Some(format!("rustc {version}"))
+}
+
+fn comment(bytes: &[u8]) -> Option<&[u8]> {
+    let (_, section) = sections(bytes)?.into_iter().find(|(name, _)| *name == b".comment")?;
+    section.content(bytes)
+}
+
+/// The hash over the loaded sections; none for a file without sections.
 fn loaded_sections(bytes: &[u8]) -> Option<blake3::Hash> {
-    if !bytes.starts_with(b"\x7fELF\x02\x01") {
-        return None;
-    }
-    let table_at = usize::try_from(number(bytes, 0x28, 8)?).ok()?;
-    let entry_bytes = usize::try_from(number(bytes, 0x3a, 2)?).ok()?;
-    let count = usize::try_from(number(bytes, 0x3c, 2)?).ok()?;
-    let names_idx = usize::try_from(number(bytes, 0x3e, 2)?).ok()?;
-    let section = |idx: usize| Section::read(bytes, table_at.checked_add(idx.checked_mul(entry_bytes)?)?);
-    let names = section(names_idx)?.content(bytes)?;
     let mut hasher = blake3::Hasher::new();
     let mut section_count = 0;
-    for idx in 0..count {
-        let section = section(idx)?;
-        let name = names.get(section.name_at..)?.split(|byte| *byte == 0).next()?;
+    for (name, section) in sections(bytes)? {
         if section.flags & ALLOCATED == 0 || name == BUILD_ID {
             continue;
         }
@@ -53,6 +69,25 @@ fn loaded_sections(bytes: &[u8]) -> Option<blake3::Hash> {
         section_count += 1;
     }
     (section_count > 0).then(|| hasher.finalize())
+}
+
+/// The sections of a little-endian ELF file of 64 bits with their names; none for anything else.
+fn sections(bytes: &[u8]) -> Option<Vec<(&[u8], Section)>> {
+    if !bytes.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let table_at = usize::try_from(number(bytes, 0x28, 8)?).ok()?;
+    let entry_bytes = usize::try_from(number(bytes, 0x3a, 2)?).ok()?;
+    let count = usize::try_from(number(bytes, 0x3c, 2)?).ok()?;
+    let names_idx = usize::try_from(number(bytes, 0x3e, 2)?).ok()?;
+    let section = |idx: usize| Section::read(bytes, table_at.checked_add(idx.checked_mul(entry_bytes)?)?);
+    let names = section(names_idx)?.content(bytes)?;
+    let named = |idx: usize| {
+        let section = section(idx)?;
+        let name = names.get(section.name_at..)?.split(|byte| *byte == 0).next()?;
+        Some((name, section))
+    };
+    (0..count).map(named).collect()
 }
 
 /// One entry of the section table.
@@ -126,12 +161,24 @@ mod tests {
     }
 
     #[test]
+    fn the_compiler_is_read_from_what_it_left() {
+        let own = rustc_version(&std::env::current_exe().unwrap()).unwrap();
+        assert!(cfg!(not(target_os = "linux")) || own.is_some_and(|own| own.starts_with("rustc 1.")));
+        let one = "rustc 1.95.0 (59807616e 2026-04-14)".to_owned();
+        let text = b"\0rustc version 1.95.0 (59807616e 2026-04-14)\0GCC: (Debian) 12.2.0\0";
+        assert_eq!(compiler(text), Some(one));
+        assert_eq!(compiler(b"rustc version 1.95.0\0rustc version 1.94.0\0"), None);
+        assert_eq!(compiler(b"GCC: (Debian) 12.2.0\0"), None);
+    }
+
+    #[test]
     fn other_and_cut_files_are_hashed_as_they_are() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("script");
         for bytes in [&b"#!/bin/sh\n"[..], b"\x7fELF\x02\x01", b""] {
             std::fs::write(&path, bytes).unwrap();
             assert_eq!(code_hash(&path).unwrap(), blake3::hash(bytes).to_hex().to_string());
+            assert_eq!(rustc_version(&path).unwrap(), None);
         }
         assert_eq!(code_hash(&dir.path().join("none")).unwrap_err().code(), "E2501");
     }

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::cells::Cells::{CountOrNull, FlagOrNull, LongOrNull, Text, TextOrNull, Texts, Time};
@@ -20,6 +21,10 @@ const MEMORY_STEP_BYTES: u64 = 256 << 20;
 const FILE_BYTES_MAX: u64 = 8 << 20;
 /// What the column of a value that cannot be read counts as.
 const UNKNOWN: &str = "unknown";
+
+/// The columns of [`FINGERPRINTED`] that the build decides; the others are the machine's.
+const BUILD: &[&str] =
+    &["rustc_version", "target_cpu", "rustflags", "opt_level", "lto", "features", "allocator", "dispatch"];
 
 /// The columns that change results; the others explain.
 const FINGERPRINTED: &[&str] = &[
@@ -47,8 +52,10 @@ const FINGERPRINTED: &[&str] = &[
     "dispatch",
 ];
 
-/// What a build knows of itself; handed in, because the store is not the program that is measured.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What is known of a build; handed in, because the store is not the program that is measured. What is not known is none, never that
+/// of another program. As JSON an object of these names, absent ones are none.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BuildInfo {
     /// First line of `rustc --version`.
     pub rustc_version: Option<String>,
@@ -64,8 +71,8 @@ pub struct BuildInfo {
     pub lto: Option<String>,
     /// Code generation units per crate.
     pub codegen_unit_count: Option<u32>,
-    /// Features of the measured crates, in any order.
-    pub features: Vec<String>,
+    /// Features of the measured crates, in any order; none if nobody knows them.
+    pub features: Option<Vec<String>>,
     /// As `system`.
     pub allocator: Option<String>,
     /// Best kernel level of this processor: `reference`, `avx2`, `avx512`, `cuda`.
@@ -74,6 +81,52 @@ pub struct BuildInfo {
     pub cargo_lock_hash: Option<String>,
     /// The service that runs the build, as `github`; none by hand.
     pub ci_provider: Option<String>,
+}
+
+impl BuildInfo {
+    /// What is the same in both builds; where they differ nothing is known of the two together.
+    #[must_use]
+    pub fn common(self, other: &Self) -> Self {
+        fn same<T: PartialEq>(own: Option<T>, other: &Option<T>) -> Option<T> {
+            if own == *other { own } else { None }
+        }
+        Self {
+            rustc_version: same(self.rustc_version, &other.rustc_version),
+            llvm_version: same(self.llvm_version, &other.llvm_version),
+            target_cpu: same(self.target_cpu, &other.target_cpu),
+            rustflags: same(self.rustflags, &other.rustflags),
+            opt_level: same(self.opt_level, &other.opt_level),
+            lto: same(self.lto, &other.lto),
+            codegen_unit_count: same(self.codegen_unit_count, &other.codegen_unit_count),
+            features: same(self.features, &other.features),
+            allocator: same(self.allocator, &other.allocator),
+            dispatch: same(self.dispatch, &other.dispatch),
+            cargo_lock_hash: same(self.cargo_lock_hash, &other.cargo_lock_hash),
+            ci_provider: same(self.ci_provider, &other.ci_provider),
+        }
+    }
+
+    /// This build, with what is not known of it from `other`, another witness of the same build.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        fn known<T: Clone>(own: Option<T>, other: &Option<T>) -> Option<T> {
+            own.or_else(|| other.clone())
+        }
+        Self {
+            rustc_version: known(self.rustc_version, &other.rustc_version),
+            llvm_version: known(self.llvm_version, &other.llvm_version),
+            target_cpu: known(self.target_cpu, &other.target_cpu),
+            rustflags: known(self.rustflags, &other.rustflags),
+            opt_level: known(self.opt_level, &other.opt_level),
+            lto: known(self.lto, &other.lto),
+            codegen_unit_count: known(self.codegen_unit_count, &other.codegen_unit_count),
+            features: known(self.features, &other.features),
+            allocator: known(self.allocator, &other.allocator),
+            dispatch: known(self.dispatch, &other.dispatch),
+            cargo_lock_hash: known(self.cargo_lock_hash, &other.cargo_lock_hash),
+            ci_provider: known(self.ci_provider, &other.ci_provider),
+        }
+    }
 }
 
 /// One row of `env`.
@@ -197,6 +250,17 @@ impl Environment {
         self.raw_json = self.canonical();
         self.env_id = blake3::hash(self.raw_json.as_bytes()).to_hex()[..32].to_owned();
         self
+    }
+
+    /// Whether `raw_json`, the fingerprinted columns of another environment, are of the same machine: equal but for the build.
+    #[must_use]
+    pub(super) fn is_machine_of(&self, raw_json: &str) -> bool {
+        let machine = |text: &str| {
+            let mut columns: Map<String, Value> = serde_json::from_str(text).ok()?;
+            columns.retain(|name, _| !BUILD.contains(&name.as_str()));
+            Some(columns)
+        };
+        machine(&self.raw_json).is_some_and(|own| Some(own) == machine(raw_json))
     }
 
     /// The fingerprint: the first 16 bytes of blake3 over the canonical JSON, in hexadecimal digits.
@@ -324,7 +388,8 @@ impl Environment {
         self.opt_level = build.opt_level;
         self.lto = build.lto;
         self.codegen_unit_count = build.codegen_unit_count;
-        let features: BTreeSet<String> = build.features.into_iter().collect();
+        let features = build.features.unwrap_or_else(|| vec![UNKNOWN.to_owned()]);
+        let features: BTreeSet<String> = features.into_iter().collect();
         self.features = features.into_iter().collect();
         self.allocator = build.allocator;
         self.dispatch = build.dispatch;
@@ -477,6 +542,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_known_of_a_build_is_unknown_and_what_differs_too() {
+        let text = |text: &str| Some(text.to_owned());
+        let one = BuildInfo { opt_level: text("3"), lto: text("fat"), ..BuildInfo::default() };
+        let two = BuildInfo {
+            opt_level: text("3"),
+            lto: text("off"),
+            rustc_version: text("r"),
+            ..BuildInfo::default()
+        };
+        assert_eq!(one.clone().common(&two), BuildInfo { opt_level: text("3"), ..BuildInfo::default() });
+        let both = one.clone().or(&two);
+        assert_eq!((both.lto, both.rustc_version), (text("fat"), text("r")));
+        let unknown = Environment::capture(&BuildInfo::default());
+        assert_eq!(unknown.features, ["unknown"]);
+        for name in BUILD {
+            let column = columns().into_iter().find(|column| column.name == *name).unwrap();
+            let cell = column.cells.json(&unknown);
+            assert!(cell.is_null() || cell == serde_json::json!(["unknown"]), "{name}: {cell}");
+        }
+        let none = Environment::capture(&BuildInfo { features: Some(Vec::new()), ..BuildInfo::default() });
+        assert_ne!(none.id(), unknown.id());
+        let read: BuildInfo = serde_json::from_str(r#"{"lto":"fat","opt_level":"3"}"#).unwrap();
+        assert_eq!(read, one);
+    }
+
+    #[test]
+    fn a_machine_is_told_from_others_whatever_is_built() {
+        let own = Environment::capture(&BuildInfo::default());
+        let built = Environment::capture(&BuildInfo { opt_level: Some("3".into()), ..BuildInfo::default() });
+        assert!(built.env_id != own.env_id && own.is_machine_of(&built.raw_json));
+        let other = Environment { memory_bytes: Some(1), ..own.clone() }.sealed();
+        assert!(!own.is_machine_of(&other.raw_json) && !own.is_machine_of("{"));
+        assert!(BUILD.iter().all(|name| FINGERPRINTED.contains(name)));
+    }
+
+    #[test]
     fn every_fingerprinted_name_is_a_column() {
         let names: Vec<&str> = columns().iter().map(|column| column.name).collect();
         let missing: Vec<_> = FINGERPRINTED.iter().filter(|name| !names.contains(*name)).collect();
@@ -486,7 +587,7 @@ mod tests {
     #[test]
     fn features_are_sorted_and_flags_hold_no_path() {
         let build = BuildInfo {
-            features: vec!["b".into(), "a".into(), "b".into()],
+            features: Some(vec!["b".into(), "a".into(), "b".into()]),
             rustflags: Some("-C target-cpu=native --remap-path-prefix=/home/name=x".into()),
             ..BuildInfo::default()
         };

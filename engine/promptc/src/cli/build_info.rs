@@ -11,6 +11,7 @@ pub(super) fn environment() -> Environment {
         target_cpu: text(option_env!("PROMPTC_BUILD_TARGET_CPU")),
         rustflags: text(option_env!("PROMPTC_BUILD_RUSTFLAGS")),
         opt_level: text(option_env!("PROMPTC_BUILD_OPT_LEVEL")),
+        features: Some(Vec::new()),
         allocator: Some("system".to_owned()),
         ..BuildInfo::default()
     })

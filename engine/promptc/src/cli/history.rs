@@ -8,7 +8,7 @@ use promptc_engine::datafusion::prelude::SessionContext;
 use promptc_engine::error::EngineError;
 use promptc_engine::gate::params::{Param, bind};
 use promptc_engine::sql;
-use promptc_engine::store::history::{History, Micros};
+use promptc_engine::store::history::{History, Micros, this_environment};
 use promptc_engine::store::sql::history_session;
 use promptc_engine::store_errors;
 
@@ -104,7 +104,8 @@ pub(super) fn repository(folder: &Path) -> Option<PathBuf> {
     folder.ancestors().find(|above| above.join("benches/targets.toml").is_file()).map(Path::to_path_buf)
 }
 
-/// A session over histories. `this_env()` is that of the run, or of this process without one.
+/// A session over histories. `this_env()` is that of the run; without one that of this process, or the newest of this machine if
+/// nothing was measured in it.
 pub(super) fn session_of(
     histories: &[History],
     env_id: Option<&str>,
@@ -118,7 +119,8 @@ pub(super) fn session_of(
     let env_id = match env_id {
         Some(env_id) => env_id,
         None => {
-            own = super::build_info::environment().id();
+            let environment = super::build_info::environment();
+            own = this_environment(histories, &environment).map_err(store_errors::history)?;
             &own
         }
     };

@@ -169,6 +169,51 @@ fn a_bench_that_measures_its_processor_is_judged_by_it() {
     assert!(shown.contains("one side measures cpu_ns, the other wall_ns"), "{shown}");
 }
 
+/// Columns of the build in the environment of the only run, with whether a question without a run is about it.
+fn recorded_build(folder: &Path) -> String {
+    let sql = "SELECT e.opt_level, e.lto, e.rustflags, e.rustc_version, array_to_string(e.features, '+') AS features, \
+               e.allocator, bool_and(r.env_id = this_env()) AS is_here \
+               FROM environments e JOIN results r ON r.env_id = e.env_id GROUP BY ALL";
+    let shown = ends(folder, 0, &["query", "-c", sql, "--format", "csv"]);
+    shown.lines().nth(1).unwrap().to_owned()
+}
+
+/// How the command itself was built says nothing about a bench.
+#[test]
+fn the_build_that_is_recorded_is_the_benches() {
+    let silent = tempfile::tempdir().unwrap();
+    let base = bench(silent.path(), "base", 100.0, 0.02);
+    let other = bench(silent.path(), "other", 100.0, 0.02);
+    pair(silent.path(), 0, &base, &other, &["--filter", "g/f"]);
+    assert_eq!(recorded_build(silent.path()), ",,,,unknown,,true");
+    let slice = |level: &str| {
+        format!(
+            r#"{{"clock":"wall","measurements":[],"build":{{"opt_level":"{level}","lto":"fat","features":["a","b"]}}}}"#
+        )
+    };
+    for (cand_level, expected) in [("3", "3,fat,,,a+b,,true"), ("2", ",fat,,,a+b,,true")] {
+        let folder = tempfile::tempdir().unwrap();
+        let base = slice_bench(folder.path(), "base", 100.0, &slice("3"));
+        let cand = slice_bench(folder.path(), "cand", 100.0, &slice(cand_level));
+        pair(folder.path(), 0, &base, &cand, &["--filter", "g/f"]);
+        assert_eq!(recorded_build(folder.path()), expected);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let base = slice_bench(folder.path(), "base", 100.0, &slice("3"));
+    let args = ["bench", "aa", "--exe", base.to_str().unwrap(), "--filter", "g/f"];
+    ends(folder.path(), 0, &args);
+    assert_eq!(recorded_build(folder.path()), "3,fat,,,a+b,,true");
+    let folder = tempfile::tempdir().unwrap();
+    let base = bench(folder.path(), "base", 100.0, 0.02);
+    ends(folder.path(), 0, &["bench", "run", "g/f", "--exe", base.to_str().unwrap()]);
+    assert_eq!(recorded_build(folder.path()), ",,,,unknown,,true");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("h.json"), r#"{"results":[{"command":"x","times":[0.5,0.6]}]}"#)
+        .unwrap();
+    ends(folder.path(), 0, &["bench", "ingest", "--from", "hyperfine", "h.json"]);
+    assert_eq!(recorded_build(folder.path()), ",,,,unknown,,true");
+}
+
 #[test]
 fn what_a_bench_measures_without_criterion_is_judged_in_its_own_direction() {
     let folder = tempfile::tempdir().unwrap();

@@ -8,17 +8,19 @@ use clap::builder::PossibleValuesParser;
 use promptc_engine::bench::run_id_of;
 use promptc_engine::error::EngineError;
 use promptc_engine::store::history::ingest::{IngestOptions, Ingested, Kind, ingest as read_results};
-use promptc_engine::store::history::{Run, git_state, summary};
+use promptc_engine::store::history::{BuildInfo, Environment, Run, git_state, summary};
 use promptc_engine::store_errors;
 
 use crate::cli::history::{Place, now};
-use crate::cli::{Common, Outcome, build_info, parse_set};
+use crate::cli::{Common, Outcome, parse_set};
 use crate::exit::Exit;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
   promptc bench ingest target/criterion --suite mycrate
-  promptc bench ingest --from hyperfine results.json --suite cli --param threads=2")]
+  promptc bench ingest --from hyperfine results.json --suite cli --param threads=2
+
+The machine is taken to be this one. How the measured program was built is recorded as unknown, since results do not say it.")]
 pub(super) struct IngestArgs {
     /// Files, or folders of criterion
     #[arg(required = true)]
@@ -60,7 +62,8 @@ pub(super) fn ingest(args: &IngestArgs, common: &Common) -> Outcome {
         println!("{id}");
         return Ok(Exit::Ok);
     }
-    let environment = build_info::environment();
+    // The machine is taken to be this one; how the program was built, its results do not say.
+    let environment = Environment::capture(&BuildInfo::default());
     let run = Run { env_id: environment.id(), git: git_state(here), ..run };
     history.write(&run, &environment).map_err(store_errors::history)?;
     eprintln!("{rows} results recorded in {}", history.dir().display());

@@ -10,18 +10,18 @@ use clap::Args;
 use promptc_engine::context::Cancel;
 use promptc_engine::error::EngineError;
 use promptc_engine::measure::{
-    Against, Checkout, Executable, Judged, Measured, Plan, Rule, Slicing, build, build_commit, checkout,
-    judge_in_looks, measure, rows, titles,
+    Against, Checkout, Executable, Judged, Measured, Plan, Rule, Slicing, build, build_commit, build_of,
+    checkout, judge_in_looks, measure, rows, titles,
 };
 use promptc_engine::store::history::{
-    History, NoiseProbe, Run, Side, VerdictRow, bench_id, git_state, new_run_id,
+    Environment, History, NoiseProbe, Run, Side, VerdictRow, bench_id, git_state, new_run_id,
 };
 use promptc_engine::store_errors;
 
 use super::Scratch;
 use crate::cli::history::{Place, now};
 use crate::cli::query::Format;
-use crate::cli::{Common, Outcome, build_info, run};
+use crate::cli::{Common, Outcome, run};
 use crate::exit::Exit;
 use crate::show;
 
@@ -169,7 +169,8 @@ pub(super) fn pair(args: &PairArgs, common: &Common) -> Outcome {
         });
     }
     let verdicts = verdict_rows(&run.id, &measured, "gate", None);
-    record(&subject.place, &subject.project, common, run, verdicts)?;
+    let environment = Environment::capture(&build_of(&benchmarks, &measured));
+    record(subject, common, &environment, run, verdicts)?;
     let batch = table(&measured)?;
     show::print_batches(&batch.schema(), &[batch], subject.format)?;
     Ok(exit(&measured, args.undecided_ok))
@@ -213,7 +214,8 @@ pub(super) fn same(args: &SameArgs, common: &Common) -> Outcome {
             verdicts.extend(verdict_rows(&run.id, &slowed, "power", Some(factor - 1.0)));
             tally.entry(format!("x {factor:.2}")).or_default().add(&slowed);
         }
-        record(&subject.place, &subject.project, common, run, verdicts)?;
+        let environment = Environment::capture(&build_of(&benchmarks, &measured));
+        record(subject, common, &environment, run, verdicts)?;
         let errors: Vec<&String> = measured.iter().filter_map(|one| one.error.as_ref()).collect();
         if let Some(first) = errors.first() {
             eprintln!("{} benchmarks could not be measured; the first: {first}", errors.len());
@@ -333,17 +335,16 @@ fn params(subject: &Subject) -> BTreeMap<String, String> {
 }
 
 fn record(
-    place: &Place,
-    project: &Path,
+    subject: &Subject,
     common: &Common,
+    environment: &Environment,
     mut run: Run,
     verdicts: Vec<VerdictRow>,
 ) -> Result<(), EngineError> {
-    let environment = build_info::environment();
     run.env_id = environment.id();
-    let history: History = place.open(project, common)?;
+    let history: History = subject.place.open(&subject.project, common)?;
     history.check_clock(now()).map_err(store_errors::history)?;
-    history.write(&run, &environment).map_err(store_errors::history)?;
+    history.write(&run, environment).map_err(store_errors::history)?;
     history.append_verdicts(&verdicts).map_err(store_errors::history)?;
     eprintln!("recorded as run {} in {}", run.id, history.dir().display());
     Ok(())

@@ -9,12 +9,12 @@ use clap::Args;
 use promptc_engine::error::EngineError;
 use promptc_engine::measure::{Executable, build, titles};
 use promptc_engine::store::history::ingest::{IngestOptions, Kind, ingest};
-use promptc_engine::store::history::{History, Run, git_state, new_run_id, summary};
+use promptc_engine::store::history::{Environment, History, Run, git_state, new_run_id, summary};
 use promptc_engine::store_errors;
 
 use super::Scratch;
 use crate::cli::history::{Place, now};
-use crate::cli::{Common, Outcome, build_info};
+use crate::cli::{Common, Outcome};
 use crate::exit::Exit;
 
 #[derive(Args)]
@@ -118,7 +118,7 @@ fn measure(
         let message = "it neither recorded a run nor left results of criterion".to_owned();
         return Err(EngineError::Row { code: "E2101", message });
     }
-    let environment = build_info::environment();
+    let environment = Environment::capture(&executable.build);
     let mut run = Run {
         id: new_run_id(SystemTime::now()),
         env_id: environment.id(),
