@@ -161,7 +161,19 @@ fn a_cut_of_the_power_takes_nothing_that_was_acknowledged_as_synced() {
     assert!(shown.contains("lost                 0\n") && shown.contains("torn sectors"), "{shown}");
     println!("{shown}");
     // The same writes, left in the page cache: some of them must be gone.
-    let args = ["stress", "crash", "--power-cut", "--cycles", "50", "--seed", "5", "--control", "unsynced"];
+    let args = [
+        "stress",
+        "crash",
+        "--power-cut",
+        "--cycles",
+        "50",
+        "--seed",
+        "5",
+        "--control",
+        "unsynced",
+        "--dir",
+        "stores",
+    ];
     let (code, shown, said) = figures(&args).expect("what was allowed once is allowed again");
     assert_eq!(code, 3, "the cuts cut nothing: {shown}{said}");
 }
