@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use promptc_engine::compiler::plan::Rules;
 use promptc_engine::context::{Cancel, Silent};
@@ -27,6 +28,8 @@ use crate::job::Random;
 const DOCUMENTS: u64 = 36;
 /// Records written by the first build; the second writes half as many, some over the first.
 const RECORDS: u64 = 160;
+/// Tries, 20 ms apart, until a store that is held counts as held: ten seconds, a hundred times what it takes.
+const RELEASE_TRIES: u32 = 500;
 /// 2026-01-01 in microseconds.
 const START: i64 = 20_454 * 86_400_000_000;
 
@@ -163,8 +166,16 @@ impl Reference {
         Store::open_tuned(&self.store_dir(), &options, &tuning).unwrap()
     }
 
+    /// Opens the store of the case. In one process a thread of the last run may let go of it a moment after the run's end; a
+    /// command would have ended.
     pub(super) fn open(&self) -> Result<Store, EngineError> {
         let options = StoreOptions { cache_bytes: CACHE_BYTES_DEFAULT, read_only: false };
+        for _ in 0..RELEASE_TRIES {
+            match Store::open(&self.store_dir(), &options).map_err(store_errors::open) {
+                Err(error) if error.code() == "E1001" => std::thread::sleep(Duration::from_millis(20)),
+                opened => return opened,
+            }
+        }
         Store::open(&self.store_dir(), &options).map_err(store_errors::open)
     }
 
