@@ -157,7 +157,7 @@ fn a_broken_order_is_found() {
         (Control::NameFirst, "jsonl-before-publish=abort"),
         (Control::RecordFirst, "flow-before-rename=abort"),
         (Control::FlowFirst, "flow-before-seal=abort"),
-        (Control::IndexFirst, "documents-after-mark=abort"),
+        (Control::IndexFirst, "documents-after-mark=abort@4"),
     ] {
         let scenario: &dyn Scenario =
             if control == Control::IndexFirst { &Library::Documents } else { &Run::Next };
