@@ -15,6 +15,7 @@ use crate::documents::{self, Standing};
 use crate::failpoint::{Site, reach};
 use crate::flows::Flow;
 use crate::kv::closed::Closed;
+use crate::kv::synced;
 use crate::kv::{DERIVED, Kv, KvError, Ledger, Records, Tuning};
 use crate::medium::{self, MediumError, disk};
 use crate::open::{FORMAT_VERSION, Folder, OpenError, Store, enter_to_read};
@@ -184,13 +185,15 @@ fn closed(dir: &Path, error: &OpenError) -> Finding {
 fn unopened(database: &Path, error: &KvError) -> Finding {
     let subject = database.display().to_string();
     let finding = |help: &str| Finding::error(error.code(), subject.clone(), error.to_string(), help);
-    match Closed::read(database).map(|closed| closed.last_sequence) {
+    let marked = Closed::read(database).map(|closed| closed.last_sequence);
+    let synced = Some(synced::read(database)).filter(|sequence| *sequence > 0);
+    match marked.max(synced) {
         Some(0) => finding("`promptc doctor --repair` moves it aside; run the programs again")
             .losing("computed rows and the memory of builds, which are made again; it held no records of applications")
             .repaired_by(Remedy::MoveAside(database.to_path_buf())),
         Some(last) => finding(
-            "restore it from a copy; or, to go on with what can still be read, remove the file `CLOSED` in it, after \
-             copying it",
+            "restore it from a copy; or, to go on with what can still be read, remove the files `CLOSED` and \
+             `SYNCED` in it, after copying it",
         )
         .losing(format!(
             "records of applications ({last} writes), in part or all; what programs computed is made again"

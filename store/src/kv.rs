@@ -17,11 +17,12 @@
 //! has the machine to itself may be opened with another [`Tuning`].
 //! *Log.* The write-ahead log stays on for the cache as well: a killed run must not compute its rows again.
 //! *Torn logs.* A log whose last record is cut short is read up to there, and so is every later log
-//! (`TolerateCorruptedTailRecords`). Reading up to a point in time would drop all later logs without a word, synced entries
-//! with them, and refuses to open when one family was flushed beyond that point. No value depends on one in another record:
-//! rows stand alone, a build record is one batch with all that belongs to it, and so is a log record with its `records`;
-//! what was synced was synced with every log before it. A record that is lost is a row computed again, a build that did not
-//! happen, or a write that was not promised to last. Anything else that is wrong with a log is E1003.
+//! (`TolerateCorruptedTailRecords`). No value depends on one in another record: rows stand alone, a build record is one batch
+//! with all that belongs to it, and so is a log record with its `records`; what was synced was synced with every log before
+//! it. A record that is lost is a row computed again, a build that did not happen, or a write that was not promised to last.
+//! *Holes in a log.* A power cut may also leave sectors of an end that nobody synced and not those before them. If the database
+//! was not closed in order, the log is then read up to the first hole (`PointInTime`), and the user is told; but only if no
+//! write that was on the disk lies behind it, which [`synced`] says. Anything else that is wrong with a log is E1003.
 //! *All families are flushed together* (atomic flush). A write without RocksDB's log is then in both of its families or in
 //! neither after a kill, and no old log is kept for a family that is seldom written. The price is small tables where one
 //! family fills its buffer and the others hold little.
@@ -39,6 +40,7 @@ mod log;
 pub mod records;
 mod room;
 pub mod rows;
+pub(crate) mod synced;
 mod tuning;
 
 use crate::failpoint::{self, Site};
@@ -60,6 +62,7 @@ pub use ledger::Ledger;
 pub use log::LOG_RECORDS_KEPT;
 pub use records::{Records, Verified};
 pub use rows::{CacheCounts, RowCache};
+use synced::Synced;
 pub use tuning::{Compression, Durability, GROUP_RECORDS_MAX, Tuning};
 
 /// Files that RocksDB keeps open; far below the usual limit of 1,024 that Lance and Tantivy share.
@@ -234,15 +237,21 @@ pub(crate) struct Kv {
     is_doubtful: AtomicBool,
     /// Whether something was written past RocksDB's log, which a flush alone brings to the disk.
     has_unlogged: Mutex<bool>,
+    synced: Synced,
     /// Written after `opened` is closed, because fields are dropped in order.
     mark: MarkOnClose,
     /// Released after `opened` is closed, because fields are dropped in order.
     _lock: Option<File>,
 }
 
+/// [`Opened::open_to_read`] or [`Opened::open_to_write`].
+type Open = fn(&Path, &Options, &Tuning) -> Result<Opened, KvError>;
+
 /// One opening of the database. A call takes it once and holds it until its end.
 pub(crate) struct Opened {
     db: DB,
+    /// Whether the end of RocksDB's log was damaged, as a power cut leaves it, and was left out.
+    is_cut: bool,
     /// Of single reads; making them anew for each would cost a tenth of a read that finds its block in memory.
     reading: ReadOptions,
     is_read_only: bool,
@@ -273,12 +282,9 @@ impl Kv {
             return Err(KvError::Damaged { path: path.to_path_buf(), detail });
         }
         let opened = Opened::open(path, is_read_only, tuning)?;
-        let (marked, last) = (closed.map_or(0, |closed| closed.last_sequence), opened.last_logged(path)?);
-        if last < marked {
-            let detail =
-                format!("the log ends at write {last}; when the store was closed it ended at {marked}");
-            return Err(KvError::Damaged { path: path.to_path_buf(), detail });
-        }
+        let marked = closed.map_or(0, |closed| closed.last_sequence).max(synced::read(path));
+        opened.check_end(path, marked)?;
+        let synced = if is_read_only { Synced::unwritten() } else { Synced::open(path) };
         Ok(Arc::new(Self {
             opened: RwLock::new(Arc::new(opened)),
             path: path.to_path_buf(),
@@ -287,6 +293,7 @@ impl Kv {
             room: room::Room::default(),
             is_doubtful: AtomicBool::new(false),
             has_unlogged: Mutex::new(false),
+            synced,
             mark: MarkOnClose::new(path),
             _lock: lock,
         }))
@@ -339,6 +346,12 @@ impl Kv {
         Ok(())
     }
 
+    /// What the user should know about how the database was opened.
+    pub(crate) fn notice(&self) -> Option<String> {
+        let what = "the end of the log was damaged, as a power cut leaves it, and was left out: writes that nobody synced are gone";
+        self.now().is_cut.then(|| format!("{}: {what}", self.path.display()))
+    }
+
     /// What was acknowledged may be missing on the disk.
     fn doubt(&self) {
         self.is_doubtful.store(true, Ordering::Relaxed);
@@ -383,13 +396,40 @@ impl Opened {
         failpoint::reach(Site::KvBeforeOpen).map_err(fail)?;
         check_names(path)?;
         let options = database_options(tuning);
-        let opened = if is_read_only {
-            Self::open_to_read(path, &options, tuning)?
-        } else {
-            Self::open_to_write(path, &options, tuning)?
+        let open = if is_read_only { Self::open_to_read } else { Self::open_to_write };
+        let opened = match open(path, &options, tuning) {
+            Err(error @ KvError::Damaged { .. }) => Self::open_cut(path, error, open, tuning)?,
+            opened => opened?,
         };
         failpoint::reach(Site::KvAfterOpen).map_err(fail)?;
         Ok(opened)
+    }
+
+    /// Opens a database whose log is damaged, up to the damage, if nothing that was synced lies behind it: looks first, without
+    /// changing anything. Otherwise answers `error`.
+    fn open_cut(path: &Path, error: KvError, open: Open, tuning: &Tuning) -> Result<Self, KvError> {
+        // What was closed in order has no end that nobody synced.
+        if Closed::read(path).is_some_and(|closed| closed.is_latest(path)) {
+            return Err(error);
+        }
+        let mut options = database_options(tuning);
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        let Ok(looked) = Self::open_to_read(path, &options, tuning) else { return Err(error) };
+        looked.check_end(path, synced::read(path)).map_err(|_| error)?;
+        drop(looked);
+        let mut opened = open(path, &options, tuning)?;
+        opened.is_cut = true;
+        Ok(opened)
+    }
+
+    /// The log must not end before a write that was on the device.
+    fn check_end(&self, path: &Path, synced: u64) -> Result<(), KvError> {
+        let last = self.last_logged(path)?;
+        if last >= synced {
+            return Ok(());
+        }
+        let detail = format!("the log ends at write {last}; it was on the disk up to write {synced}");
+        Err(KvError::Damaged { path: path.to_path_buf(), detail })
     }
 
     fn open_to_write(path: &Path, options: &Options, tuning: &Tuning) -> Result<Self, KvError> {
@@ -398,7 +438,7 @@ impl Opened {
         let families = FAMILIES.into_iter().chain([UNUSED]);
         let db = DB::open_cf_descriptors(options, path, families.map(family));
         let db = db.map_err(|source| KvError::new(path, source))?;
-        Ok(Self { db, reading: ReadOptions::default(), is_read_only: false })
+        Ok(Self { db, is_cut: false, reading: ReadOptions::default(), is_read_only: false })
     }
 
     /// For readers, while the database is closed and opened again: holds every file open, so that none is missed that the
@@ -417,7 +457,7 @@ impl Opened {
         let families = FAMILIES.into_iter().filter(|name| held.iter().any(|held| held == name));
         let db = DB::open_cf_descriptors_read_only(options, path, families.map(family), false);
         let db = db.map_err(|source| KvError::new(path, source))?;
-        Ok(Self { db, reading: ReadOptions::default(), is_read_only: true })
+        Ok(Self { db, is_cut: false, reading: ReadOptions::default(), is_read_only: true })
     }
 
     /// Number of the newest write in the log; 0 if there is none.

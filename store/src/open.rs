@@ -192,6 +192,11 @@ impl Store {
         })
     }
 
+    /// What the user should know about how the store was opened: that a power cut took the end of its log.
+    pub fn notice(&self) -> Option<String> {
+        self.records.notice()
+    }
+
     /// The store's folder.
     pub fn dir(&self) -> &Path {
         &self.dir

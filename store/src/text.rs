@@ -317,6 +317,8 @@ impl TextIndex {
         reach(Site::TextBeforeWriter).map_err(io)?;
         folder_seal::remove(&dir).map_err(io)?;
         let mut writer: IndexWriter = self.index.writer_with_options(options).map_err(tantivy)?;
+        // Files of an update that was cut off are in the way of this one: Tantivy names deletions after the number of operations.
+        writer.garbage_collect_files().wait().map_err(tantivy)?;
         let was_empty = self.rows() == 0;
         for row in removed {
             writer.delete_term(Term::from_field_bytes(self.fields.row, row));

@@ -274,6 +274,9 @@ impl Common {
     fn store(&self, folder: &Path) -> Result<Arc<Store>, EngineError> {
         let options = StoreOptions { cache_bytes: CACHE_BYTES_DEFAULT, read_only: false };
         let store = Store::open(&self.data_dir(folder), &options).map_err(store_errors::open)?;
+        if let Some(notice) = store.notice() {
+            eprintln!("warning: {notice}");
+        }
         Ok(Arc::new(store))
     }
 

@@ -205,7 +205,7 @@ fn reopen(
                     Operation::draw(options.seed, cycle, writer, number)
                 }
             };
-            let finding = check(store.records(), plan, &draw, heard, expected)?;
+            let finding = check(store.records(), plan.promises(options.hazard), &draw, heard, expected)?;
             if !finding.is_clean() {
                 return Ok(finding);
             }
@@ -368,11 +368,6 @@ mod tests {
 
     const SEED: u64 = 5;
 
-    /// A plan of a level with one writer.
-    fn plan(durability: Durability) -> Plan {
-        Plan { durability, writer_count: 1, tuning: Tuning::STANDARD, ..Plan::draw(SEED, 0, Hazard::Kill) }
-    }
-
     fn draw(writer: u64, number: u64) -> Operation {
         Operation::draw(SEED, 0, writer, number)
     }
@@ -384,24 +379,24 @@ mod tests {
         let write =
             |number| store.records().write(draw(0, number).batch().unwrap(), Durability::Wal).unwrap();
         let mut acks: Vec<Ack> = (0..20).map(write).collect();
-        let look = |acks: &[Ack], durability| {
+        let look = |acks: &[Ack], is_promised| {
             let mut expected = Expected::default();
             let heard = Heard { acks: vec![acks.to_vec()], failed: Vec::new() };
-            check(store.records(), &plan(durability), &draw, &heard, &mut expected).unwrap()
+            check(store.records(), is_promised, &draw, &heard, &mut expected).unwrap()
         };
-        assert!(look(&acks, Durability::Wal).is_clean());
-        assert!(look(&acks[..19], Durability::Wal).is_clean(), "the last may have been in flight");
-        let two = look(&acks[..18], Durability::Wal);
+        assert!(look(&acks, true).is_clean());
+        assert!(look(&acks[..19], true).is_clean(), "the last may have been in flight");
+        let two = look(&acks[..18], true);
         assert!(two.half_batches > 0 && two.detail.unwrap().contains("in flight"));
         let heard = Heard { acks: vec![acks[..18].to_vec()], failed: vec![(0, 18), (0, 18), (0, 19)] };
-        let found = check(store.records(), &plan(Durability::Wal), &draw, &heard, &mut Expected::default());
+        let found = check(store.records(), true, &draw, &heard, &mut Expected::default());
         assert!(found.unwrap().is_clean(), "failed writes may be there");
         acks.push(Ack { sequence: 21, crc: draw(0, 20).batch().unwrap().crc_at(21) });
-        assert_eq!(look(&acks, Durability::Wal).lost, 1);
-        assert!(look(&acks, Durability::None).is_clean());
+        assert_eq!(look(&acks, true).lost, 1);
+        assert!(look(&acks, false).is_clean());
         acks.pop();
         acks[3].crc ^= 1;
-        assert!(look(&acks, Durability::Wal).half_batches > 0);
+        assert!(look(&acks, true).half_batches > 0);
     }
 
     #[test]
@@ -411,7 +406,7 @@ mod tests {
         let mut expected = Expected::default();
         expected.records.insert(b"from an earlier cycle".to_vec(), b"1".to_vec());
         let heard = Heard { acks: vec![Vec::new()], failed: Vec::new() };
-        let finding = check(store.records(), &plan(Durability::Wal), &draw, &heard, &mut expected);
+        let finding = check(store.records(), true, &draw, &heard, &mut expected);
         assert_eq!(finding.unwrap().lost, 1);
     }
 

@@ -192,9 +192,13 @@ impl GroupCommit {
             return Err(KvError::Stopped { path: kv.path.clone(), cause });
         }
         kv.reach(Site::LogBeforeSync)?;
+        let last = kv.now().last_logged(&kv.path)?;
         kv.flush_unlogged()?;
         match kv.now().db.flush_wal(true).map_err(|source| kv.error(source)) {
-            Ok(()) => kv.reach(Site::LogAfterSync),
+            Ok(()) => {
+                kv.synced.note(last);
+                kv.reach(Site::LogAfterSync)
+            }
             Err(full @ KvError::Full { .. }) => Err(full),
             Err(error) => {
                 let cause = error.to_string();
@@ -335,7 +339,12 @@ impl GroupCommit {
         };
         let written = if durability == Durability::None { kv.write_unlogged(write) } else { write() };
         match written {
-            Ok(()) => Ok(crcs),
+            Ok(()) => {
+                if durability.is_synced() {
+                    kv.synced.note(first + crcs.len() as u64 - 1);
+                }
+                Ok(crcs)
+            }
             Err(full @ KvError::Full { .. }) => Err(full),
             Err(error) if durability.is_synced() => {
                 Err(KvError::SyncFailed { path: kv.path.clone(), detail: error.to_string() })

@@ -208,6 +208,11 @@ impl Records {
         }
     }
 
+    /// What the user should know about how the database was opened.
+    pub(crate) fn notice(&self) -> Option<String> {
+        self.kv.notice()
+    }
+
     /// The error for a record whose bytes are whole and make no sense to whom they belong.
     pub(crate) fn damaged(&self, detail: String) -> KvError {
         self.kv.damaged(detail)

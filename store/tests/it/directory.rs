@@ -412,7 +412,7 @@ fn a_damaged_entry_of_the_ledger_is_forgotten_by_a_repair() {
 }
 
 #[test]
-fn a_log_cut_off_after_an_orderly_close_is_damage_and_after_a_kill_the_end_of_writing() {
+fn a_log_cut_off_is_damage_after_an_orderly_close_and_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     // Large buffers are written to tables at close, and the log is then empty.
     let store = Store::open_tuned(dir.path(), &WRITE, &crate::records::SMALL).unwrap();
@@ -439,9 +439,12 @@ fn a_log_cut_off_after_an_orderly_close_is_damage_and_after_a_kill_the_end_of_wr
     let found = errors(dir.path());
     assert!(found[0].lost.contains("20 writes") && found[0].remedy.is_none(), "{found:?}");
     assert!(doctor::repair(dir.path()).unwrap().is_empty());
-    assert!(open(killed.path()).records().last_sequence() < 20);
+    let error = Store::open(killed.path(), &WRITE).unwrap_err();
+    assert!(error.to_string().contains("it was on the disk up to write 20"), "{error}");
+    assert!(errors(killed.path())[0].lost.contains("20 writes"));
     // Without a copy, what is left can be gone on with by whoever says so.
     fs::remove_file(dir.path().join("kv/CLOSED")).unwrap();
+    fs::remove_file(dir.path().join("kv/SYNCED")).unwrap();
     let left = open(dir.path()).records().verify().unwrap();
     assert!(left.log_records > 10 && left.log_records < 20, "{left:?}");
 }
@@ -465,7 +468,10 @@ fn a_log_that_ends_before_the_mark_is_damage_after_a_kill_too() {
     drop(open(other.path()));
     fs::write(other.path().join("kv/CLOSED"), marked).unwrap();
     let error = Store::open(other.path(), &WRITE).unwrap_err();
-    assert!(error.to_string().contains("ends at write 0") && error.to_string().contains("at 1"), "{error}");
+    assert!(
+        error.to_string().contains("ends at write 0") && error.to_string().contains("to write 1"),
+        "{error}"
+    );
     // Trying again does not make it right.
     assert_eq!(Store::open(other.path(), &WRITE).unwrap_err().code(), "E1003");
 }

@@ -162,13 +162,14 @@ fn log_file(dir: &Path) -> String {
     log
 }
 
+/// Of writes that nobody synced.
 #[test]
 fn a_torn_log_costs_whole_writes_from_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     for number in 0..10_u8 {
         let pair = [(vec![number], Some(vec![number; 100])), (vec![number, 1], Some(vec![number; 50]))];
-        store.records().write(batch(&pair), Durability::WalFsync).unwrap();
+        store.records().write(batch(&pair), Durability::Wal).unwrap();
     }
     let log = log_file(dir.path());
     let mut survived = Vec::new();
@@ -267,4 +268,79 @@ fn the_doctor_compares_records_and_log() {
     let found = findings.iter().find(|finding| finding.subject == "records").unwrap();
     assert_eq!(found.severity, promptc_store::doctor::Severity::Info);
     assert!(found.message.starts_with("1 records are what 1 writes"), "{}", found.message);
+}
+
+/// A store whose process did not close it: fifty records that were synced, then fifty in the log's end that nobody synced.
+fn left_behind(dir: &Path) -> std::path::PathBuf {
+    let (live, left) = (dir.join("live"), dir.join("left"));
+    let store = open(&live);
+    let value = |number: u32| number.to_le_bytes().repeat(256);
+    for number in 0..50_u32 {
+        store.records().put(&number.to_be_bytes(), &value(number), Durability::GroupCommit).unwrap();
+    }
+    for number in 50..100_u32 {
+        store.records().put(&number.to_be_bytes(), &value(number), Durability::Wal).unwrap();
+    }
+    copy_folder(&live, &left);
+    left
+}
+
+/// Zeroes a sector of RocksDB's log, at this part of its length.
+fn tear(store: &Path, part: f64) {
+    let logs = fs::read_dir(store.join("kv")).unwrap().map(|entry| entry.unwrap().path());
+    let log = logs.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
+    let log = log.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = fs::read(&log).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    let sector = (end as f64 * part) as usize / 512 * 512;
+    bytes[sector..sector + 512].fill(0);
+    fs::write(log, bytes).unwrap();
+}
+
+#[test]
+fn a_hole_that_a_power_cut_left_takes_what_nobody_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let left = left_behind(dir.path());
+    tear(&left, 0.8);
+    let store = open(&left);
+    let last = store.records().last_sequence();
+    assert!((50..100).contains(&last), "{last}");
+    assert!(store.notice().unwrap().contains("power cut"));
+    let verified = store.records().verify().unwrap();
+    assert_eq!((verified.log_records, verified.keys), (last, last));
+    store.records().put(b"next", b"1", Durability::GroupCommit).unwrap();
+    drop(store);
+    assert_eq!(open(&left).notice(), None);
+}
+
+#[test]
+fn a_hole_in_what_was_synced_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let left = left_behind(dir.path());
+    tear(&left, 0.2);
+    let files = |left: &Path| support::names(&left.join("kv"));
+    let before = files(&left);
+    let options = StoreOptions { cache_bytes: CACHE_BYTES_DEFAULT, read_only: false };
+    let error = Store::open(&left, &options).unwrap_err();
+    assert_eq!(error.code(), "E1003", "{error}");
+    let logs =
+        |names: Vec<String>| names.into_iter().filter(|name| name.ends_with(".log")).collect::<Vec<_>>();
+    assert_eq!(logs(files(&left)), logs(before), "what can still be read is there");
+    // The control: without the bound it would have been opened, and forty records be gone without a word.
+    fs::remove_file(left.join("kv/SYNCED")).unwrap();
+    assert!(open(&left).records().last_sequence() < 50);
+}
+
+#[test]
+fn a_log_that_was_cut_off_before_what_was_synced_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let left = left_behind(dir.path());
+    let logs = fs::read_dir(left.join("kv")).unwrap().map(|entry| entry.unwrap().path());
+    for log in logs.filter(|path| path.extension().is_some_and(|ending| ending == "log")) {
+        let bytes = fs::read(&log).unwrap();
+        fs::write(&log, &bytes[..bytes.len() / 5]).unwrap();
+    }
+    let options = StoreOptions { cache_bytes: CACHE_BYTES_DEFAULT, read_only: false };
+    let error = Store::open(&left, &options).unwrap_err();
+    assert!(error.to_string().contains("it was on the disk up to write 50"), "{error}");
 }

@@ -11,9 +11,9 @@
 
 use std::collections::BTreeMap;
 
-use promptc_store::kv::{Ack, Durability, Records};
+use promptc_store::kv::{Ack, Records};
 
-use super::plan::{Operation, Plan};
+use super::plan::Operation;
 use crate::error::EngineError;
 
 /// What the child said.
@@ -68,10 +68,11 @@ impl Finding {
     }
 }
 
-/// Compares the store with what was acknowledged, by writer and in order, and moves `expected` on to what is there.
+/// Compares the store with what was acknowledged, by writer and in order, and moves `expected` on to what is there. Where nothing
+/// is promised to last, acknowledged writes may be gone; what is there must be whole all the same.
 pub(super) fn check(
     records: &Records,
-    plan: &Plan,
+    is_promised: bool,
     draw: &dyn Fn(u64, u64) -> Operation,
     heard: &Heard,
     expected: &mut Expected,
@@ -95,7 +96,7 @@ pub(super) fn check(
                     done.insert(ack.sequence, operation);
                 }
                 Some(_) => finding.halve(|| format!("{}, is there with other content", words())),
-                None if plan.durability == Durability::None => {}
+                None if !is_promised => {}
                 None => finding.lose(|| format!("{}, is not there", words())),
             }
         }

@@ -30,13 +30,19 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The power is cut only where a write promises to survive it; a disk that is full is the only thing that hinders.
+    /// Whether the level promises to survive the hazard. Where it does not, what is left must be whole all the same.
+    pub(super) fn promises(&self, hazard: Hazard) -> bool {
+        match hazard {
+            Hazard::PowerCut => self.durability.is_synced(),
+            Hazard::Kill | Hazard::FullDisk => self.durability != Durability::None,
+        }
+    }
+
+    /// A disk that is full is the only thing that hinders.
     pub(super) fn draw(seed: u64, cycle: u64, hazard: Hazard) -> Self {
         let mut plan = Self::draw_kill(seed, cycle);
         match hazard {
-            Hazard::Kill => {}
-            Hazard::PowerCut if plan.durability.is_synced() => {}
-            Hazard::PowerCut => plan.durability = Durability::GroupCommit,
+            Hazard::Kill | Hazard::PowerCut => {}
             Hazard::FullDisk => {
                 plan.kills_opening = false;
                 if plan.durability == Durability::None {
@@ -179,8 +185,10 @@ mod tests {
         for level in Durability::ALL {
             assert!(plans.iter().any(|plan| plan.durability == level), "{level:?}");
         }
-        let mut cuts = (0..60).map(|cycle| Plan::draw(1, cycle, Hazard::PowerCut));
-        assert!(cuts.all(|plan| plan.durability.is_synced()));
+        for plan in plans {
+            assert_eq!(plan.promises(Hazard::PowerCut), plan.durability.is_synced());
+            assert_eq!(plan.promises(Hazard::Kill), plan.durability != Durability::None);
+        }
     }
 
     #[test]
