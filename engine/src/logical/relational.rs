@@ -219,7 +219,9 @@ impl Planner<'_> {
         let input = self.input(node)?;
         let on: Vec<Expr> = columns.iter().map(|name| column(name)).collect();
         let kept: Vec<Expr> = node.schema.iter().map(|col| column(&col.name)).collect();
-        let key = self.graph.node(node.inputs[0]).key.clone();
+        let mut key = self.graph.node(node.inputs[0]).key.clone();
+        // DataFusion counts an expression once that is to be sorted by twice, and then misses the other.
+        key.retain(|name| !columns.contains(name));
         let order: Vec<SortExpr> = ascending(columns).into_iter().chain(ascending(&key)).collect();
         let plan = LogicalPlanBuilder::from(input).distinct_on(on, kept, Some(order))?.build()?;
         sort_by_key(plan, node)

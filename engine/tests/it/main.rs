@@ -6,5 +6,6 @@ mod bench;
 mod expected;
 mod fixture;
 mod increment;
+mod operators;
 mod pipelines;
 mod same_bytes;
