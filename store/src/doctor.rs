@@ -6,7 +6,7 @@
 //! ```
 //!
 //! [`check`] opens nothing for writing and changes nothing. What a store computed from the sources is moved aside by
-//! [`repair`], and the next run makes it again. Records that applications put into it are never touched: what is wrong with
+//! [`repair()`], and the next run makes it again. Records that applications put into it are never touched: what is wrong with
 //! them is said, and what was lost.
 
 mod repair;
@@ -38,7 +38,7 @@ pub enum Severity {
     Info,
 }
 
-/// What [`repair`] does about a finding.
+/// What [`repair()`] does about a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remedy {
     /// Moves this file or folder into `quarantine/`; the next run makes it again.
@@ -66,7 +66,7 @@ pub struct Finding {
     pub lost: String,
     /// What to do; empty for facts.
     pub help: String,
-    /// What [`repair`] can do about it.
+    /// What [`repair()`] can do about it.
     pub remedy: Option<Remedy>,
 }
 
