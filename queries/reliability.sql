@@ -1,4 +1,4 @@
--- What was the last result of each fault test on this machine?
+-- What was the last result of each fault test on this machine, of whatever build?
 WITH known AS (
   SELECT DISTINCT bench_id AS test FROM results WHERE suite = 'reliability'
   UNION SELECT DISTINCT bench_id FROM targets WHERE bench_id LIKE 'reliability/%'),
@@ -6,7 +6,8 @@ here AS (
   SELECT r.bench_id, r.run_id, r.metric, r.status, r.value, r.p99, r.started_at, coalesce(r.target_value, t.bound, 0.0) AS bar
   FROM results r
   LEFT JOIN targets t ON t.bench_id = r.bench_id AND t.metric = r.metric AND t.kind <> 'seed' AND t.op IN ('<=', '<')
-  WHERE r.suite = 'reliability' AND r.env_id = this_env() AND r.side IN ('solo', 'cand')),
+  WHERE r.suite = 'reliability' AND r.side IN ('solo', 'cand') AND r.env_id IN (
+    SELECT e.env_id FROM env e JOIN env t ON t.env_id = this_env() AND (e.env_id = t.env_id OR e.host_hash = t.host_hash))),
 counted AS (
   SELECT bench_id, count(DISTINCT run_id) FILTER (WHERE status <> 'skipped') AS runs, max(started_at) AS last_at FROM here GROUP BY bench_id),
 newest AS (
