@@ -76,6 +76,11 @@ pub(crate) fn check(dir: &Path, is_compared: impl Fn(&str) -> bool + Sync) -> io
     Ok(stated.par_iter().filter_map(wrong).min().map_or(Seal::Whole, Seal::Broken))
 }
 
+/// Whether there is a seal, whatever it says.
+pub(crate) fn is_there(dir: &Path) -> bool {
+    dir.join(SEAL_NAME).exists()
+}
+
 /// Removes the seal, before anything else is changed.
 pub(crate) fn remove(dir: &Path) -> io::Result<()> {
     match disk::remove_file(&dir.join(SEAL_NAME)) {

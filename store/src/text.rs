@@ -240,7 +240,13 @@ impl TextIndex {
         );
         let mut notices = Vec::new();
         let (index, state) = match open_whole(dir, &schema, &analysis) {
-            Ok(Some((index, state))) => (index, Some(state)),
+            Ok(Some((index, state))) => {
+                // An update that was cut off behind its commit left no seal, or a part of one beside it.
+                if !folder_seal::is_there(dir) {
+                    folder_seal::write(dir).map_err(|error| TextError::medium(dir, error))?;
+                }
+                (index, Some(state))
+            }
             Ok(None) => (create(dir, schema)?, None),
             Err(reason) => {
                 notices.push(format!("E1003: text index {}: {reason}; it is built again", dir.display()));
