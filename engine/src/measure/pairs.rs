@@ -438,16 +438,10 @@ mod tests {
         let mut random = Random::new(3);
         let mut noise = || (0.1 * (random.next() as f64 / u64::MAX as f64 - 0.5)).exp();
         let one = Measured {
-            target: "t".into(),
-            title: "t".into(),
             quantity: Quantity { metric: "throughput".into(), unit: "1/s".into(), direction: 1 },
             pairs: (0..20).map(|_| (100.0 * noise(), 100.0 * noise())).collect(),
-            walls: vec![],
             code: ("a".into(), "a".into()),
-            told: (None, None),
-            error: None,
-            judged: None,
-            waits: false,
+            ..unmeasured()
         };
         let plan = Plan { pairs: 20, pairs_max: 60, rule: Rule::default(), seed: 0 };
         let open = |factors: &[f64]| {

@@ -17,6 +17,17 @@ use std::sync::Arc;
 const WRITE: StoreOptions = StoreOptions { cache_bytes: CACHE_BYTES_DEFAULT, read_only: false };
 const READ: StoreOptions = StoreOptions { cache_bytes: CACHE_BYTES_DEFAULT, read_only: true };
 
+/// Flips a bit inside each of the files, of which there must be some.
+fn flip_a_bit_of_each(files: &[PathBuf]) {
+    assert!(!files.is_empty());
+    for file in files {
+        let mut bytes = fs::read(file).unwrap();
+        let middle = bytes.len() / 3;
+        bytes[middle] ^= 0x10;
+        fs::write(file, bytes).unwrap();
+    }
+}
+
 pub(crate) fn open(dir: &Path) -> Store {
     Store::open(dir, &WRITE).unwrap()
 }
@@ -325,13 +336,7 @@ fn flipped_bits_in_the_database_never_give_wrong_rows() {
         // Those of the rows; the other families have a few hundred bytes.
         .filter(|path| fs::metadata(path).unwrap().len() > 10_000)
         .collect();
-    assert!(!tables.is_empty());
-    for table in tables {
-        let mut bytes = fs::read(&table).unwrap();
-        let middle = bytes.len() / 3;
-        bytes[middle] ^= 0x10;
-        fs::write(&table, bytes).unwrap();
-    }
+    flip_a_bit_of_each(&tables);
     let store = match Store::open(dir.path(), &WRITE) {
         Ok(store) => store,
         Err(error) => {
@@ -367,13 +372,7 @@ fn a_damaged_row_cache_is_begun_anew_beside_records_that_stay() {
     let is_large = |path: &PathBuf| fs::metadata(path).unwrap().len() > 10_000;
     let tables: Vec<_> =
         database_files(dir.path(), |name| name.ends_with(".sst")).into_iter().filter(is_large).collect();
-    assert!(!tables.is_empty());
-    for table in tables {
-        let mut bytes = fs::read(&table).unwrap();
-        let middle = bytes.len() / 3;
-        bytes[middle] ^= 0x10;
-        fs::write(&table, bytes).unwrap();
-    }
+    flip_a_bit_of_each(&tables);
     let found = errors(dir.path());
     let expected = Some(doctor::Remedy::BeginAnew(vec!["rows"]));
     assert!(found.len() == 1 && found[0].remedy == expected, "{found:?}");
