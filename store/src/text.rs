@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tantivy::directory::MmapDirectory;
+use tantivy::index::SegmentComponent;
 use tantivy::indexer::IndexWriterOptions;
 use tantivy::schema::{
     BytesOptions, Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
@@ -35,7 +36,8 @@ use tantivy::schema::{
 use tantivy::store::Compressor;
 use tantivy::tokenizer::{PreTokenizedString, RAW_TOKENIZER_NAME};
 use tantivy::{
-    Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyDocument, TantivyError, Term,
+    Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, SegmentMeta, TantivyDocument, TantivyError,
+    Term,
 };
 
 use crate::failpoint::{Site, reach};
@@ -47,6 +49,10 @@ use score::Snapshot;
 
 /// Bytes that the writer gathers before it writes a segment.
 const WRITER_BYTES: usize = 50_000_000;
+/// Tantivy's files of an index that are not of one segment: what the commit holds, and which files are Tantivy's.
+const COMMIT_FILES: [&str; 2] = ["meta.json", ".managed.json"];
+/// How the names of files begin that Tantivy renames when they are whole.
+const UNFINISHED: &str = ".tmp";
 /// Raised whenever analysis or the stored fields change, so that old indexes are built again.
 const TEXT_FORMAT: u32 = 1;
 
@@ -243,7 +249,7 @@ impl TextIndex {
             Ok(Some((index, state))) => {
                 // An update that was cut off behind its commit left no seal, or a part of one beside it.
                 if !folder_seal::is_there(dir) {
-                    folder_seal::write(dir).map_err(|error| TextError::medium(dir, error))?;
+                    seal(dir, &index)?;
                 }
                 (index, Some(state))
             }
@@ -322,6 +328,7 @@ impl TextIndex {
         let io = |error| TextError::io(&dir, error);
         reach(Site::TextBeforeWriter).map_err(io)?;
         folder_seal::remove(&dir).map_err(io)?;
+        remove_unfinished(&dir).map_err(io)?;
         let mut writer: IndexWriter = self.index.writer_with_options(options).map_err(tantivy)?;
         // Files of an update that was cut off are in the way of this one: Tantivy names deletions after the number of operations.
         writer.garbage_collect_files().wait().map_err(tantivy)?;
@@ -361,7 +368,7 @@ impl TextIndex {
         writer.wait_merging_threads().map_err(tantivy)?;
         reach(Site::TextAfterMerge).map_err(io)?;
         self.reader.reload().map_err(tantivy)?;
-        folder_seal::write(&dir).map_err(|error| TextError::medium(&dir, error))?;
+        seal(&dir, &self.index)?;
         self.snapshot = Snapshot::load(&self.reader.searcher(), &self.fields).map_err(tantivy)?;
         self.state = Some(state.to_owned());
         Ok(())
@@ -457,6 +464,31 @@ fn open_whole(dir: &Path, schema: &Schema, analysis: &str) -> Result<Option<(Ind
         }
     }
     Ok(Some((index, payload.state)))
+}
+
+/// Seals the files of the last commit, which Tantivy has synced. Others are of an update that was cut off: nobody reads them, and
+/// they may be gone after a power cut.
+fn seal(dir: &Path, index: &Index) -> Result<(), TextError> {
+    let segments = index.searchable_segment_metas().map_err(|error| TextError::tantivy(dir, error))?;
+    let is_of = |segment: &SegmentMeta, name: &str| {
+        let delete = segment.relative_path(SegmentComponent::Delete);
+        let is_its_own = name.split('.').next() == Some(segment.id().uuid_string().as_str());
+        is_its_own && (!name.ends_with(".del") || Path::new(name) == delete)
+    };
+    let is_sealed =
+        |name: &str| COMMIT_FILES.contains(&name) || segments.iter().any(|segment| is_of(segment, name));
+    folder_seal::write(dir, is_sealed).map_err(|error| TextError::medium(dir, error))
+}
+
+/// Removes what Tantivy leaves when it is killed while it replaces a file, and never looks at again.
+fn remove_unfinished(dir: &Path) -> std::io::Result<()> {
+    for entry in disk::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            disk::remove_file(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// What is wrong with the files of the index in `dir`, as far as their seal says, or, where an interrupted update left none, as

@@ -53,7 +53,7 @@ pub(super) fn break_seal(dir: &Path) -> Result<(), VectorError> {
 
 /// Seals the files in `dir`; synced when it returns.
 pub(super) fn write_seal(dir: &Path) -> Result<(), VectorError> {
-    folder_seal::write(dir).map_err(|error| match error {
+    folder_seal::write(dir, |_| true).map_err(|error| match error {
         MediumError::Full { .. } => VectorError::DiskFull { dir: dir.to_owned() },
         MediumError::Io { source, .. } => VectorError::io(dir, source),
     })

@@ -184,6 +184,34 @@ fn a_damaged_file_is_noticed_and_the_index_begins_anew() {
 }
 
 #[test]
+fn what_an_update_left_that_was_cut_off_is_not_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut index = TextIndex::open_or_create(dir.path(), params()).unwrap();
+    index.update(&[], rows([(1, "red fox"), (2, "blue dog")]), "one").unwrap();
+    drop(index);
+    let files = || std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let segment = files().find_map(|name| name.to_str()?.strip_suffix(".idx").map(str::to_owned)).unwrap();
+    let left = [".tmpAb3dEf".to_owned(), format!("{}.idx", "0".repeat(32)), format!("{segment}.999.del")];
+    for name in &left {
+        std::fs::write(dir.path().join(name), "in memory").unwrap();
+    }
+    std::fs::remove_file(dir.path().join("promptc.seal")).unwrap();
+    drop(TextIndex::open_or_create(dir.path(), params()).unwrap());
+    assert!(dir.path().join("promptc.seal").exists());
+    // A cut of the power takes what nobody synced.
+    for name in &left {
+        std::fs::write(dir.path().join(name), "").unwrap();
+    }
+    let mut index = TextIndex::open_or_create(dir.path(), params()).unwrap();
+    assert_eq!((index.state(), index.rows(), index.notices()), (Some("one"), 2, [].as_slice()));
+    index.update(&[], rows([(3, "red bird")]), "two").unwrap();
+    assert!(files().all(|name| !name.to_string_lossy().starts_with(".tmp")));
+    drop(index);
+    let index = TextIndex::open_or_create(dir.path(), params()).unwrap();
+    assert_eq!((index.state(), index.rows(), index.notices()), (Some("two"), 3, [].as_slice()));
+}
+
+#[test]
 fn a_filter_limits_the_rows_and_keeps_the_scores() {
     let dir = tempfile::tempdir().unwrap();
     let texts: BTreeMap<u32, String> =
