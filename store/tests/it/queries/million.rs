@@ -1,7 +1,7 @@
 //! A large history with planted faults, to be measured and judged. Generated, not measured: summaries have no bootstrap.
 //!
 //! ```text
-//! cargo test --workspace --locked --test it -- --ignored --nocapture million
+//! cargo test --workspace --locked --test it -- --ignored --nocapture --test-threads 1 million
 //! ```
 //!
 //! `PROMPTC_MILLION` names a folder in which the history is kept between calls; `PROMPTC_PYTHON` an interpreter with the package
