@@ -125,10 +125,18 @@ pub(crate) fn leave(folder: &Path, clock: Clock, measurements: &[Measurement]) -
             }))
         })
         .collect();
+    let skipped: Vec<serde_json::Value> = measurements
+        .iter()
+        .filter_map(|one| {
+            let Outcome::Skipped(reason) = &one.outcome else { return None };
+            Some(serde_json::json!({ "title": one.title, "reason": reason }))
+        })
+        .collect();
     let (passed, spent) = (PASSED_NS.load(Ordering::Relaxed), SPENT_NS.load(Ordering::Relaxed));
     let wall_per_cpu = (spent > 0).then(|| passed as f64 / spent as f64);
     let slice = serde_json::json!({
-        "clock": clock.name(), "wall_per_cpu": wall_per_cpu, "measurements": shown, "build": built(),
+        "clock": clock.name(), "wall_per_cpu": wall_per_cpu, "measurements": shown, "skipped": skipped,
+        "build": built(),
     });
     let path = folder.join(SLICE_FILE);
     std::fs::create_dir_all(folder)
@@ -164,5 +172,6 @@ mod tests {
         assert_eq!(slice["build"]["opt_level"], env!("PROMPTC_BUILD_OPT_LEVEL"));
         assert_eq!(slice["measurements"].as_array().unwrap().len(), 1);
         assert_eq!(slice["measurements"][0]["values"][0], 2.5);
+        assert_eq!(slice["skipped"], serde_json::json!([{ "title": "a/c", "reason": "why" }]));
     }
 }

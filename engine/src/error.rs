@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use datafusion::error::DataFusionError;
+use promptc_store::history::HistoryError;
 
 /// A failed run.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +120,7 @@ impl From<DataFusionError> for EngineError {
                 message: format!("disk full: {}", other.strip_backtrace()),
                 help: Some("free space on this device and run again: finished parts are kept".into()),
             },
-            DataFusionError::Shared(inner) => Self::internal("the plan", inner),
+            DataFusionError::Shared(inner) => shared(&inner),
             DataFusionError::ResourcesExhausted(message) => Self::Store {
                 code: "E1004",
                 message: format!("memory limit reached: {message}"),
@@ -152,10 +153,26 @@ fn external(inner: Box<dyn std::error::Error + Send + Sync>) -> EngineError {
         Ok(flow) => return crate::store_errors::flow(*flow),
         Err(other) => other,
     };
+    let inner = match inner.downcast::<HistoryError>() {
+        Ok(history) => return crate::store_errors::history(*history),
+        Err(other) => other,
+    };
     match inner.downcast::<DataFusionError>() {
         Ok(nested) => EngineError::from(*nested),
         Err(other) => EngineError::internal("the plan", other),
     }
+}
+
+/// The error of ours behind one that several readers of a plan were given.
+fn shared(error: &std::sync::Arc<DataFusionError>) -> EngineError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
+    while let Some(found) = cause {
+        if let Some(history) = found.downcast_ref::<HistoryError>() {
+            return crate::store_errors::history_ref(history);
+        }
+        cause = found.source();
+    }
+    EngineError::internal("the plan", error)
 }
 
 impl From<arrow::error::ArrowError> for EngineError {

@@ -130,7 +130,8 @@ impl Decision {
     #[must_use]
     fn failed(mut self, error: &EngineError) -> Self {
         self.outcome = Outcome::Unknown;
-        self.error = Some(format!("{}: {error}", error.code()));
+        let help = error.help().map_or_else(String::new, |help| format!("; {help}"));
+        self.error = Some(format!("{}: {error}{help}", error.code()));
         self
     }
 

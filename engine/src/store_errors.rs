@@ -65,7 +65,12 @@ pub fn source(error: sources::SourceError) -> EngineError {
 /// The benchmark history.
 #[must_use]
 pub fn history(error: history::HistoryError) -> EngineError {
-    store(error.code(), &error, error.help())
+    history_ref(&error)
+}
+
+/// The benchmark history, of an error that others hold as well.
+pub(crate) fn history_ref(error: &history::HistoryError) -> EngineError {
+    store(error.code(), error, error.help())
 }
 
 /// Results of another tool.

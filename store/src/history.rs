@@ -104,17 +104,68 @@ impl History {
     }
 }
 
+/// Characters that tell two benchmarks apart as words do.
+const OPERATORS: &str = "+*<>!%^&|~$@?\\";
+/// Digits of the hash of what an id cannot say.
+const ID_HASH_DIGITS: usize = 8;
+
 /// The id of a benchmark from the title of its group, function and parameter: lower case, every run of characters outside
-/// `[a-z0-9.]` becomes `_`, parts joined by `/`.
+/// `[a-z0-9.]` becomes `_`, parts joined by `/`. A part that says more than its letters and digits do, as a sign, an operator or
+/// a letter of another script, ends with eight digits of its hash, so that `-1` and `1` are two benchmarks.
 ///
 /// ```
-/// assert_eq!(promptc_store::history::bench_id("Single Latent Update/MLP/64"), "single_latent_update/mlp/64");
+/// use promptc_store::history::bench_id;
+/// assert_eq!(bench_id("Single Latent Update/MLP/64"), "single_latent_update/mlp/64");
+/// assert_ne!(bench_id("zstd/-1"), bench_id("zstd/1"));
 /// ```
 #[must_use]
 pub fn bench_id(title: &str) -> String {
-    let part = |part: &str| {
-        let words = part.split(|character: char| !(character.is_ascii_alphanumeric() || character == '.'));
-        words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect::<Vec<_>>().join("_")
-    };
-    title.split('/').map(part).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+    title.split('/').map(id_part).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+}
+
+fn id_part(part: &str) -> String {
+    let words = part.split(|character: char| !(character.is_ascii_alphanumeric() || character == '.'));
+    let words: Vec<String> = words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect();
+    let hash = says_more(part).then(|| blake3::hash(part.as_bytes()).to_hex()[..ID_HASH_DIGITS].to_owned());
+    words.into_iter().chain(hash).collect::<Vec<_>>().join("_")
+}
+
+/// Whether a part of a title has characters that are no mere separators between its words.
+fn says_more(part: &str) -> bool {
+    let mut before = ' ';
+    let mut characters = part.chars().peekable();
+    while let Some(character) = characters.next() {
+        let is_sign = character == '-'
+            && !before.is_ascii_alphanumeric()
+            && characters.peek().is_some_and(char::is_ascii_digit);
+        if is_sign || !character.is_ascii() || OPERATORS.contains(character) {
+            return true;
+        }
+        before = character;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bench_id;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn what_words_do_not_say_is_told_by_a_hash() {
+        let titles =
+            ["zstd/1", "zstd/-1", "zstd/+1", "ops/+", "ops/*", "größe", "grüße", "日本", "中国", "c", "c++"];
+        let ids: BTreeSet<String> = titles.iter().map(|title| bench_id(title)).collect();
+        assert_eq!(ids.len(), titles.len(), "{ids:?}");
+        for (title, id) in [
+            ("Answer Refinement (256d, 10 tokens)", "answer_refinement_256d_10_tokens"),
+            ("Throughput/Single Thread K=5", "throughput/single_thread_k_5"),
+            ("a-b/f32-1/x: y [z]", "a_b/f32_1/x_y_z"),
+            ("Group//1.5", "group/1.5"),
+            (" / ", ""),
+        ] {
+            assert_eq!(bench_id(title), id);
+            assert_eq!(bench_id(&bench_id(title)), id, "an id is its own title");
+        }
+    }
 }

@@ -12,9 +12,9 @@
 //! key is ever answered. The byte layouts are in `FORMAT.md`. Handles are cheap to clone and may be used from any thread.
 //!
 //! # Decisions
-//! *Memory.* The machine may have two cores and little memory: block cache 64 MiB with index and filter blocks inside it,
-//! at most 32 MiB of write buffers over all families, 256 open files. `lz4` on all levels: rows are short texts. A store that
-//! has the machine to itself may be opened with another [`Tuning`].
+//! *Memory.* The machine may have two cores and little memory: 96 MiB in all, a sixth of it for merging, the rest for blocks, with
+//! index and filter blocks among them, and for write buffers, which are written out at 32 MiB over all families; 256 open files. `lz4` on all levels: rows are short texts. A store
+//! that has the machine to itself may be opened with another [`Tuning`].
 //! *Log.* The write-ahead log stays on for the cache as well: a killed run must not compute its rows again.
 //! *Torn logs.* A log whose last record is cut short is read up to there, and so is every later log
 //! (`TolerateCorruptedTailRecords`). No value depends on one in another record: rows stand alone, a build record is one batch
@@ -41,12 +41,13 @@ mod opened;
 pub mod records;
 mod room;
 pub mod rows;
+mod settings;
 pub(crate) mod synced;
 mod tuning;
 
 use crate::failpoint::{self, Site};
 use crate::medium::disk::File;
-use rocksdb::{Cache, ColumnFamilyDescriptor, DB, ReadOptions};
+use rocksdb::{DB, ReadOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -58,9 +59,10 @@ pub use codec::{
 pub use group_commit::{Ack, WriteCounts};
 pub use ledger::Ledger;
 pub use log::LOG_RECORDS_KEPT;
-use opened::{Opened, database_options, family_options};
+use opened::Opened;
 pub use records::{Records, Verified};
 pub use rows::{CacheCounts, RowCache};
+use settings::Settings;
 use synced::Synced;
 pub use tuning::{Compression, Durability, GROUP_RECORDS_MAX, Tuning};
 
@@ -281,13 +283,12 @@ impl Kv {
     /// Begins families anew: what was in them is gone. Nobody else may have the database open.
     pub(crate) fn begin_anew(path: &Path, families: &[&'static str]) -> Result<(), KvError> {
         let fail = |source| KvError::new(path, source);
-        let tuning = Tuning::STANDARD;
-        let (options, cache) = (database_options(&tuning), Cache::new_lru_cache(tuning.block_cache_bytes));
-        let family = |name: &str| ColumnFamilyDescriptor::new(name, family_options(name, &cache, &tuning));
-        let mut db = DB::open_cf_descriptors(&options, path, FAMILIES.map(family)).map_err(fail)?;
+        let settings = Settings::new(&Tuning::STANDARD);
+        let held = FAMILIES.map(|name| settings.family(name));
+        let mut db = DB::open_cf_descriptors(&settings.options, path, held).map_err(fail)?;
         for name in families {
             db.drop_cf(name).map_err(fail)?;
-            db.create_cf(name, &family_options(name, &cache, &tuning)).map_err(fail)?;
+            db.create_cf(name, &settings.family_options(name)).map_err(fail)?;
         }
         Ok(())
     }

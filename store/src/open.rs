@@ -336,7 +336,11 @@ fn take(dir: &Path, path: &Path, result: Result<(), TryLockError>) -> Result<(),
     }
 }
 
-/// A folder without `FORMAT` may hold only what a store killed while it was made leaves behind.
+/// The benchmark history below a data directory.
+pub const HISTORY_DIR: &str = "history";
+
+/// A folder without `FORMAT` may hold only what a store killed while it was made leaves behind, and a benchmark history, which
+/// needs no store.
 fn refuse_foreign(dir: &Path) -> Result<(), OpenError> {
     if dir.join("FORMAT").exists() {
         return Ok(());
@@ -345,7 +349,7 @@ fn refuse_foreign(dir: &Path) -> Result<(), OpenError> {
     for entry in entries {
         let entry = entry.map_err(|source| OpenError::io("read folder", dir, source))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name != "LOCK" && !name.starts_with(".FORMAT.tmp-") {
+        if name != "LOCK" && name != HISTORY_DIR && !name.starts_with(".FORMAT.tmp-") {
             return Err(OpenError::NotAStore { path: dir.to_path_buf(), entry: name });
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
+use arrow::json::writer::{JsonArray, LineDelimited};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use promptc_engine::error::EngineError;
 use promptc_engine::report::{NodeReport, NodeState, RunReport};
@@ -99,14 +100,14 @@ pub(crate) fn write_batches(
             }
         }
         Format::Json => {
-            let mut writer = arrow::json::ArrayWriter::new(&mut *out);
+            let mut writer = with_nulls().build::<_, JsonArray>(&mut *out);
             batches.iter().try_for_each(|batch| writer.write(batch))?;
             writer.finish()?;
             drop(writer);
             writeln!(out).map_err(failed)?;
         }
         Format::Jsonl => {
-            let mut writer = arrow::json::LineDelimitedWriter::new(out);
+            let mut writer = with_nulls().build::<_, LineDelimited>(out);
             batches.iter().try_for_each(|batch| writer.write(batch))?;
             writer.finish()?;
         }
@@ -119,6 +120,11 @@ pub(crate) fn write_batches(
         Format::Line => write_lines(out, schema, batches, &failed)?,
     }
     Ok(())
+}
+
+/// Every row has every key.
+fn with_nulls() -> arrow::json::WriterBuilder {
+    arrow::json::WriterBuilder::new().with_explicit_nulls(true)
 }
 
 /// A line per cell, whole, `name = value` with the names at the right; an empty line between rows. Further lines of a value begin
@@ -188,18 +194,21 @@ const CELL_CHARS_MAX: usize = 80;
 fn table(schema: &SchemaRef, batches: &[RecordBatch], preset: &str) -> Result<Table, EngineError> {
     let mut table = Table::new();
     table.load_preset(preset);
-    table.set_header(schema.fields().iter().map(|field| field.name().clone()));
+    // A bar within a cell would end it.
+    let plain =
+        |text: String| if preset == presets::ASCII_MARKDOWN { text.replace('|', "\\|") } else { text };
+    table.set_header(schema.fields().iter().map(|field| plain(field.name().clone())));
     for batch in batches {
         for row in 0..batch.num_rows() {
             let cells = batch.columns().iter().map(|column| {
                 let text = arrow::util::display::array_value_to_string(column, row)?;
                 let line = text.replace('\n', "\\n");
                 let is_long = line.chars().count() > CELL_CHARS_MAX;
-                Ok(if is_long {
+                Ok(plain(if is_long {
                     line.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect()
                 } else {
                     line
-                })
+                }))
             });
             let cells: Result<Vec<String>, arrow::error::ArrowError> = cells.collect();
             table.add_row(cells?);

@@ -177,7 +177,7 @@ impl SqlGate {
         let plan = self.plan(session, question).await?;
         let (schema, batches) = collect(session, plan, ROWS_MAX + 1).await?;
         for batch in &batches {
-            self.findings(&schema, batch, &mut decision)?;
+            self.findings(&schema, batch, question.warn_as_error, &mut decision)?;
         }
         if decision.findings.len() > ROWS_MAX {
             decision.findings.truncate(ROWS_MAX);
@@ -198,6 +198,7 @@ impl SqlGate {
         &self,
         schema: &SchemaRef,
         batch: &RecordBatch,
+        warn_as_error: bool,
         decision: &mut Decision,
     ) -> Result<(), EngineError> {
         let text = |name: &str| texts(schema, batch, name);
@@ -211,7 +212,7 @@ impl SqlGate {
                 column.map(|column| column.value(row).to_owned())
             };
             let is_undecided = cell(&verdicts).as_deref() == Some(CANNOT_TELL);
-            let is_warning = cell(&severities).as_deref() == Some("warn");
+            let is_warning = !warn_as_error && cell(&severities).as_deref() == Some("warn");
             let is_error = decision.severity == Severity::Error && !is_warning;
             decision.findings.push(Finding {
                 bench_id: cell(&ids).unwrap_or_else(|| "(no benchmark)".to_owned()),

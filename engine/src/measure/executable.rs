@@ -125,8 +125,10 @@ pub fn titles(executable: &Executable, filter: Option<&str>) -> Result<Vec<Strin
         .output()
         .map_err(|error| fault(format!("{}: {error}", executable.path.display())))?;
     if !output.status.success() {
-        let what = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned();
-        return Err(fault(format!("bench `{}` does not list its benchmarks: {what}", executable.target)));
+        let said = String::from_utf8_lossy(&output.stderr);
+        let what = said.lines().next().map_or_else(|| output.status.to_string(), str::to_owned);
+        let path = executable.path.display();
+        return Err(fault(format!("{path} does not list its benchmarks with `--bench --list`: {what}")));
     }
     let listed = String::from_utf8_lossy(&output.stdout);
     let titles = listed.lines().filter_map(|line| line.strip_suffix(BENCHMARK));

@@ -7,7 +7,7 @@ use promptc_store::sql::stats::paired_test;
 
 use super::executable::Executable;
 use super::judge::{Judged, Rule, judge};
-use super::slice::{Observation, Quantity, Slicing, in_short, observe};
+use super::slice::{Observation, Quantity, Slice, Slicing, in_short, observe};
 use super::{Random, fault};
 use crate::context::Cancel;
 use crate::error::EngineError;
@@ -33,6 +33,12 @@ impl Plan {
             (1..).map(|look| look * step).take_while(|&count| count < self.pairs_max).collect();
         looks.push(self.pairs_max.max(step));
         looks
+    }
+
+    /// The limits of each look.
+    #[must_use]
+    pub fn rule_of_look(&self) -> Rule {
+        Rule { alpha: self.rule.alpha / self.looks().len() as f64, ..self.rule }
     }
 }
 
@@ -68,6 +74,8 @@ pub struct Measured {
     pub told: (Option<BuildInfo>, Option<BuildInfo>),
     /// Why it could not be measured.
     pub error: Option<String>,
+    /// Why there is nothing to compare: a side has no subject for it.
+    pub skipped: Option<String>,
     /// The last verdict; none for unchanged code and for what could not be measured.
     pub judged: Option<Judged>,
     /// The verdict is of the wall times: the processor is as busy as before, but more time passes.
@@ -115,8 +123,13 @@ impl Measured {
         (!self.walls.is_empty()).then(|| Self { quantity, pairs: self.walls.clone(), ..self.clone() })
     }
 
+    /// Whether a further pair can be measured.
+    fn is_measurable(&self) -> bool {
+        self.error.is_none() && self.skipped.is_none()
+    }
+
     fn is_open(&self) -> bool {
-        self.error.is_none() && self.judged.is_none_or(|judged| judged.is_open())
+        self.is_measurable() && self.judged.is_none_or(|judged| judged.is_open())
     }
 }
 
@@ -153,12 +166,12 @@ pub fn measure(
             code: (base.code_hash.clone(), cand.code_hash.clone()),
             told: (None, None),
             error: None,
+            skipped: None,
             judged: None,
             waits: false,
         })
         .collect();
-    let looks = plan.looks();
-    let rule = Rule { alpha: plan.rule.alpha / looks.len() as f64, ..plan.rule };
+    let (looks, rule) = (plan.looks(), plan.rule_of_look());
     let mut open: Vec<bool> =
         all.iter().map(|one| !one.is_unchanged() || against != Against::Another).collect();
     for &look in &looks {
@@ -167,7 +180,7 @@ pub fn measure(
                 continue;
             }
             let (base, cand, title) = &benchmarks[idx];
-            while all[idx].pairs.len() < look as usize && all[idx].error.is_none() {
+            while all[idx].pairs.len() < look as usize && all[idx].is_measurable() {
                 if cancel.is_cancelled() {
                     return Err(EngineError::Interrupted);
                 }
@@ -175,7 +188,11 @@ pub fn measure(
                 let pairs = all[idx].pairs.len() as u32;
                 report(Progress { title, pairs, decided, benchmarks: all.len() });
                 match pair(base, cand, title, slicing, random.coin()) {
-                    Ok((base, cand)) => all[idx].add(base, cand),
+                    Ok((Slice::Observed(base), Slice::Observed(cand))) => all[idx].add(base, cand),
+                    Ok((Slice::Observed(_), Slice::Skipped(why))) => {
+                        all[idx].error = Some(format!("the newer side leaves it out: {why}"));
+                    }
+                    Ok((Slice::Skipped(why), _)) => all[idx].skipped = Some(why),
                     Err(error) => all[idx].error = Some(error.to_string()),
                 }
             }
@@ -204,7 +221,7 @@ pub fn build_of(benchmarks: &[(&Executable, &Executable, String)], measured: &[M
 
 /// The benchmarks of which more pairs could change a verdict that is asked for.
 fn still_open(all: &[Measured], plan: &Plan, against: Against<'_>) -> Result<Vec<bool>, EngineError> {
-    let may_open = |one: &Measured| one.error.is_none() && !one.pairs.is_empty();
+    let may_open = |one: &Measured| one.is_measurable() && !one.pairs.is_empty();
     let Against::Itself(factors) = against else {
         return Ok(all.iter().map(|one| may_open(one) && one.is_open()).collect());
     };
@@ -225,8 +242,7 @@ fn still_open(all: &[Measured], plan: &Plan, against: Against<'_>) -> Result<Vec
 /// Observations that are no positive numbers.
 pub fn judge_in_looks(all: &[Measured], plan: &Plan) -> Result<Vec<Measured>, EngineError> {
     let mut seen: Vec<Measured> = all.iter().map(Measured::without_pairs).collect();
-    let looks = plan.looks();
-    let rule = Rule { alpha: plan.rule.alpha / looks.len() as f64, ..plan.rule };
+    let (looks, rule) = (plan.looks(), plan.rule_of_look());
     for look in looks {
         for (seen, one) in seen.iter_mut().zip(all) {
             if seen.is_open() {
@@ -245,7 +261,7 @@ fn pair(
     title: &str,
     slicing: &Slicing,
     is_base_first: bool,
-) -> Result<(Observation, Observation), EngineError> {
+) -> Result<(Slice, Slice), EngineError> {
     if is_base_first {
         let of_base = observe(base, title, slicing)?;
         Ok((of_base, observe(cand, title, slicing)?))
@@ -303,6 +319,7 @@ pub fn rows(
             let summary = in_short(&values, 0);
             let is_measured = one.error.is_none() && !values.is_empty();
             let unchanged = one.is_unchanged() && values.is_empty() && one.error.is_none();
+            let left_out = one.skipped.clone().or_else(|| unchanged.then(|| "unchanged code".to_owned()));
             results.push(ResultRow {
                 side,
                 pair_id: Some(bench_id(&one.title)),
@@ -315,15 +332,15 @@ pub fn rows(
                 iters_total: values.len() as u64,
                 value: if is_measured { summary.median } else { None },
                 summary,
-                status: match (is_measured, unchanged) {
+                status: match (is_measured, &left_out) {
                     (true, _) => promptc_store::history::Status::Ok,
-                    (false, true) => promptc_store::history::Status::Skipped,
-                    (false, false) => promptc_store::history::Status::Failed,
+                    (false, Some(_)) => promptc_store::history::Status::Skipped,
+                    (false, None) => promptc_store::history::Status::Failed,
                 },
-                error: match (is_measured, unchanged) {
+                error: match (is_measured, left_out) {
                     (true, _) => None,
-                    (false, true) => Some("unchanged code".to_owned()),
-                    (false, false) => Some(one.error.clone().unwrap_or_else(|| "not measured".to_owned())),
+                    (false, Some(why)) => Some(why),
+                    (false, None) => Some(one.error.clone().unwrap_or_else(|| "not measured".to_owned())),
                 },
                 code_hash: Some(code.clone()),
                 started_at,
@@ -359,6 +376,7 @@ mod tests {
             code: ("a".into(), "b".into()),
             told: (None, None),
             error: None,
+            skipped: None,
             judged: None,
             waits: false,
         }
@@ -418,6 +436,7 @@ mod tests {
             code: ("a".into(), "b".into()),
             told: (None, None),
             error: None,
+            skipped: None,
             judged: None,
             waits: false,
         };
@@ -489,6 +508,7 @@ mod tests {
             code: ("a".into(), "b".into()),
             told: (None, None),
             error: None,
+            skipped: None,
             judged: None,
             waits: false,
         };
@@ -497,6 +517,11 @@ mod tests {
         let (results, samples) =
             rows(&[measured, failed], "kernels", Side::Candidate, &BTreeMap::new(), 5, &probe);
         assert_eq!(results.len(), 4);
+        let absent = Measured { pairs: vec![], skipped: Some("no subject".into()), ..unmeasured() };
+        let (left_out, _) =
+            rows(&[absent], "kernels", Side::Candidate, &BTreeMap::new(), 5, &NoiseProbe::begin());
+        assert!(left_out.iter().all(|row| row.status == promptc_store::history::Status::Skipped));
+        assert_eq!(left_out[0].error.as_deref(), Some("no subject"));
         assert_eq!((samples[0].values.clone(), samples[1].values.clone()), (vec![1.0, 3.0], vec![2.0, 4.0]));
         assert_eq!(results[0].bench_id, "group/f/1");
         assert_eq!((results[3].value, results[3].error.as_deref()), (None, Some("gone")));

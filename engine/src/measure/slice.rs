@@ -79,16 +79,21 @@ pub(super) struct Observation {
     pub(super) build: Option<BuildInfo>,
 }
 
+/// What came of a slice.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Slice {
+    /// It was measured.
+    Observed(Observation),
+    /// Its subject is not in this build, and why.
+    Skipped(String),
+}
+
 /// The median of a slice's samples. A disturbed slice is measured once more, and then taken as it is; by the time of its processor
 /// none is disturbed.
 ///
 /// # Errors
 /// A process that fails, or a benchmark that leaves no measurement.
-pub(super) fn observe(
-    executable: &Executable,
-    title: &str,
-    slicing: &Slicing,
-) -> Result<Observation, EngineError> {
+pub(super) fn observe(executable: &Executable, title: &str, slicing: &Slicing) -> Result<Slice, EngineError> {
     let load_before = load1();
     let probe = NoiseProbe::begin();
     let started = std::time::Instant::now();
@@ -99,7 +104,8 @@ pub(super) fn observe(
         .map_or(0.0, |steal| f64::from(steal) / 1e3 / started.elapsed().as_secs_f64().max(1e-9));
     let load_rise = noise.load1.zip(load_before).map_or(0.0, |(after, before)| after - before);
     let is_disturbed = load_rise > LOAD_RISE_MAX || steal_share > STEAL_SHARE_MAX;
-    if is_disturbed && first.quantity.metric != "cpu_ns" {
+    let is_of_wall = matches!(&first, Slice::Observed(first) if first.quantity.metric != "cpu_ns");
+    if is_disturbed && is_of_wall {
         return observe_once(executable, title, slicing);
     }
     Ok(first)
@@ -109,7 +115,7 @@ fn load1() -> Option<f32> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
-fn observe_once(executable: &Executable, title: &str, slicing: &Slicing) -> Result<Observation, EngineError> {
+fn observe_once(executable: &Executable, title: &str, slicing: &Slicing) -> Result<Slice, EngineError> {
     let criterion = slicing.scratch.join("criterion");
     clear(&criterion)?;
     let output = Command::new(&executable.path)
@@ -133,7 +139,11 @@ fn observe_once(executable: &Executable, title: &str, slicing: &Slicing) -> Resu
     }
     let left = Left::read(&criterion.join(SLICE_FILE)).map_err(|why| unmeasured(executable, title, &why))?;
     if let Some((quantity, values)) = left.measurement(title) {
-        return Ok(Observation { quantity, value: median(values), wall_ns: None, build: left.build });
+        let value = median(values);
+        return Ok(Slice::Observed(Observation { quantity, value, wall_ns: None, build: left.build }));
+    }
+    if let Some(skipped) = left.skipped.into_iter().find(|skipped| skipped.title == title) {
+        return Ok(Slice::Skipped(skipped.reason));
     }
     let options = IngestOptions::new("pair", |values| summary(values, 0));
     let found = ingest(Kind::Criterion, std::slice::from_ref(&criterion), &options)
@@ -147,11 +157,12 @@ fn observe_once(executable: &Executable, title: &str, slicing: &Slicing) -> Resu
         }
     };
     let value = median(values);
-    if left.clock != "cpu" {
-        return Ok(Observation { quantity: Quantity::default(), value, wall_ns: None, build: left.build });
-    }
-    let wall_ns = left.wall_per_cpu.map(|ratio| ratio * value);
-    Ok(Observation { quantity: Quantity::time("cpu_ns"), value, wall_ns, build: left.build })
+    let (quantity, wall_ns) = if left.clock == "cpu" {
+        (Quantity::time("cpu_ns"), left.wall_per_cpu.map(|ratio| ratio * value))
+    } else {
+        (Quantity::default(), None)
+    };
+    Ok(Slice::Observed(Observation { quantity, value, wall_ns, build: left.build }))
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -168,8 +179,17 @@ struct Left {
     wall_per_cpu: Option<f64>,
     /// What the bench measured without criterion.
     measurements: Vec<LeftMeasurement>,
+    /// What it has no subject for; benches of older builds do not say.
+    #[serde(default)]
+    skipped: Vec<LeftSkipped>,
     /// How it was built, if it says so.
     build: Option<BuildInfo>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LeftSkipped {
+    title: String,
+    reason: String,
 }
 
 #[derive(Debug, Deserialize)]

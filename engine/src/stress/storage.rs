@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! loaded store: point reads cold and hot, ranges, reads beside a writer, mixed
-//! its own loaded store: deletes, then merging      new stores: puts, batches (at synced levels: synced writes)
+//! its own loaded store: deletes, then merging      new stores: puts, batches (at synced levels: synced writes), searches
+//!                                                              among documents beside a writer
 //!        '---- for every number of clients, and for every level where something is written ----'
 //!                         closed loop for the rate; open loop at a share of it for latencies
 //! ```
@@ -12,6 +13,7 @@
 
 pub mod against;
 mod data;
+mod documents;
 mod drive;
 mod rows;
 mod stores;
@@ -32,6 +34,7 @@ use crate::context::Cancel;
 use crate::error::EngineError;
 use crate::stress::{empty_folder, open, open_bounded};
 use data::{Draw, KEY_BYTES, Values};
+use documents::{Collection, document_count};
 pub use drive::Pacing;
 use drive::{Driven, Limit, drive};
 pub use rows::rows;
@@ -53,8 +56,8 @@ const CACHED_OF: u64 = 5;
 /// A call that takes longer is counted as a stall: above what a sync of this disk takes when nothing else is at it.
 pub const STALL: Duration = Duration::from_millis(10);
 
-/// What the stores here may hold in memory: blocks, and write buffers.
-pub const MEMORY_BYTES: usize = CACHE_BYTES + 2 * WRITE_BUFFER_BYTES;
+/// What a store here may hold in memory.
+pub const MEMORY_BYTES: usize = TUNING.memory_bytes();
 
 /// The settings of all stores here.
 const TUNING: Tuning = Tuning {
@@ -339,9 +342,14 @@ impl<'a> Bench<'a> {
         let (records, rows) = (store.records(), store.rows());
         let what = format!("{}, {}, {clients} clients", workload.as_str(), durability.as_str());
         (self.listen)(Happening::Begins(&what));
+        let options = self.options;
+        let open =
+            |by| Collection::open(store, by, document_count(options.records), &self.values, self.cancel);
+        let collection = workload.searched_by().map(open).transpose()?;
         let subject = Subject {
             records,
             rows,
+            collection: collection.as_ref(),
             values: &self.values,
             record_count: self.options.records,
             durability,
@@ -356,7 +364,7 @@ impl<'a> Bench<'a> {
             (self.listen)(Happening::Runs(&what, calls));
         };
         let mut beside = None;
-        let driven = if workload == Workload::ReadWhileWriting {
+        let driven = if workload.has_writer() {
             let (driven, writes) =
                 beside_a_writer(&subject, || drive(clients, limit, pacing, cancel, make, &mut tell))?;
             beside = Some(rate(writes, &driven));
@@ -440,11 +448,14 @@ mod tests {
         let mut listen =
             |happening: Happening<'_>| told += u32::from(matches!(happening, Happening::Done(_)));
         let report = run(&options, &Cancel::default(), &mut listen).unwrap();
-        // Four loads of one level and five that write at two, two numbers of clients, two loops.
-        assert_eq!((report.measured.len(), told), ((4 + 5 * 2) * 2 * 2, 56));
+        // Four loads of one level and seven that write at two, two numbers of clients, two loops.
+        assert_eq!((report.measured.len(), told), ((4 + 7 * 2) * 2 * 2, 72));
         assert!(report.measured.iter().all(|measured| measured.latency.n_samples > 0));
         assert!(report.measured.iter().all(|measured| measured.records_per_second > 0.0));
-        let synced = report.measured.iter().filter(|measured| measured.writes_per_sync.is_some());
+        // Documents sync the log at every level before an index is committed.
+        let has_documents = |measured: &&Measured| measured.workload.searched_by().is_some();
+        let plain = report.measured.iter().filter(|measured| !has_documents(measured));
+        let synced = plain.filter(|measured| measured.writes_per_sync.is_some());
         assert!(synced.clone().all(|measured| measured.durability == Durability::GroupCommit));
         assert_eq!(synced.count(), 5 * 2 * 2);
         for measured in &report.measured {
@@ -460,9 +471,9 @@ mod tests {
         }
         assert_eq!(std::fs::read_dir(&options.dir).unwrap().count(), 0);
         let rows = rows(&report, &options);
-        // Latency, rate, stalls, size and memory of each; amplification where the store was loaded; merging; writers beside readers;
-        // hit rates; the share that is saved.
-        assert_eq!(rows.len(), 56 * 5 + (56 - 2 * 8 - 4) + 8 + 8 + 4 + 1);
+        // Latency, rate, stalls, size and memory of each; amplification where the store was loaded; merging; writers beside readers
+        // and searches; hit rates; the share that is saved.
+        assert_eq!(rows.len(), 72 * 5 + (72 - 4 * 8 - 4) + 8 + 3 * 8 + 4 + 1);
         let ids: std::collections::BTreeSet<_> =
             rows.iter().map(|row| (&row.bench_id, &row.metric, row.attempt)).collect();
         assert_eq!(ids.len(), rows.len(), "every row has a name of its own");
@@ -470,6 +481,6 @@ mod tests {
         assert!(run(&options, &Cancel::default(), &mut |_| {}).is_err());
         let options = StorageOptions { dir: dir.path().join("late"), total: Some(Duration::ZERO), ..options };
         let late = run(&options, &Cancel::default(), &mut |_| {}).unwrap();
-        assert_eq!((late.measured.len(), late.left_out), (0, 28));
+        assert_eq!((late.measured.len(), late.left_out), (0, 36));
     }
 }

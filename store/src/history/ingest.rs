@@ -117,6 +117,8 @@ pub struct Ingested {
     pub samples: Vec<SampleRow>,
     /// What was left out and why, each with its file and remedy, in file order.
     pub warnings: Vec<String>,
+    /// Measurements that were found and cannot be recorded; each has a warning.
+    pub left_out: u64,
     /// When the earliest measurement began; none without results.
     pub measured_at: Option<Micros>,
     /// blake3 of the options and of all files read, in hexadecimal: equal files give an equal hash, wherever they lie and
@@ -289,7 +291,7 @@ fn check_sample_count(count: usize, samples_max: usize) -> Result<(), Fault> {
     }
     if count > samples_max {
         let detail = format!("{count} samples of one benchmark, at most {samples_max} are read");
-        return Err(Fault::new(None, detail, "take fewer samples, or raise the limit"));
+        return Err(Fault::new(None, detail, "take fewer samples"));
     }
     Ok(())
 }

@@ -130,6 +130,19 @@ impl History {
         Ok(self.file_of(Table::Results, run_id)?.is_some())
     }
 
+    /// Whether a run is committed and the files of its results and samples are what was written. Cost: both are read once.
+    ///
+    /// # Errors
+    /// As [`History::live_files`]; E1003 if one of them is damaged.
+    pub fn holds(&self, run_id: &str) -> Result<bool, HistoryError> {
+        let Some(results) = self.file_of(Table::Results, run_id)? else { return Ok(false) };
+        files::verify(&results, Table::Results)?;
+        if let Some(samples) = self.file_of(Table::Samples, run_id)? {
+            files::verify(&samples, Table::Samples)?;
+        }
+        Ok(true)
+    }
+
     /// The file that holds a run, as far as names and lists of covered runs tell.
     pub(super) fn file_of(&self, table: Table, run_id: &str) -> Result<Option<PathBuf>, HistoryError> {
         let listed = self.list(table)?;

@@ -1,27 +1,23 @@
-//! One opening of the database: how its files are found, how it is tuned, how it closes.
+//! One opening of the database: how its files are found, how its end is checked, how it closes.
 
 use std::path::Path;
 
-use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
-    FlushOptions, LogLevel, Options, ReadOptions,
-};
+use rocksdb::{ColumnFamily, DB, DBRecoveryMode, FlushOptions, ReadOptions};
 
 use super::closed::Closed;
-use super::tuning::{Compression, Tuning};
-use super::{FAMILIES, KvError, LOG, RECORDS, ROWS, synced};
+use super::settings::Settings;
+use super::tuning::Tuning;
+use super::{FAMILIES, KvError, LOG, synced};
 use crate::failpoint::{self, Site};
 use crate::medium::disk;
 
-/// Files that RocksDB keeps open; far below the usual limit of 1,024 that Lance and Tantivy share.
-const OPEN_FILES_MAX: i32 = 256;
 /// Write buffers below this are left to the log at close: replaying them costs less than a file.
 const FLUSH_AT_CLOSE_BYTES: u64 = 1 << 20;
 /// RocksDB opens this family with every database; nothing is in it. What it is opened with counts: see [`room`](super::room).
 const UNUSED: &str = "default";
 
 /// [`Opened::open_to_read`] or [`Opened::open_to_write`].
-type Open = fn(&Path, &Options, &Tuning) -> Result<Opened, KvError>;
+type Open = fn(&Path, &Settings) -> Result<Opened, KvError>;
 
 /// One opening of the database. A call takes it once and holds it until its end.
 pub(super) struct Opened {
@@ -38,9 +34,8 @@ impl Opened {
         let fail = |source| KvError::io(path, &source);
         failpoint::reach(Site::KvBeforeOpen).map_err(fail)?;
         check_names(path)?;
-        let options = database_options(tuning);
         let open = if is_read_only { Self::open_to_read } else { Self::open_to_write };
-        let opened = match open(path, &options, tuning) {
+        let opened = match open(path, &Settings::new(tuning)) {
             Err(error @ KvError::Damaged { .. }) => Self::open_cut(path, error, open, tuning)?,
             opened => opened?,
         };
@@ -55,12 +50,12 @@ impl Opened {
         if Closed::read(path).is_some_and(|closed| closed.is_latest(path)) {
             return Err(error);
         }
-        let mut options = database_options(tuning);
-        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-        let Ok(looked) = Self::open_to_read(path, &options, tuning) else { return Err(error) };
+        let mut settings = Settings::new(tuning);
+        settings.options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        let Ok(looked) = Self::open_to_read(path, &settings) else { return Err(error) };
         looked.check_end(path, synced::read(path)).map_err(|_| error)?;
         drop(looked);
-        let mut opened = open(path, &options, tuning)?;
+        let mut opened = open(path, &settings)?;
         opened.is_cut = true;
         Ok(opened)
     }
@@ -75,11 +70,9 @@ impl Opened {
         Err(KvError::Damaged { path: path.to_path_buf(), detail })
     }
 
-    fn open_to_write(path: &Path, options: &Options, tuning: &Tuning) -> Result<Self, KvError> {
-        let cache = Cache::new_lru_cache(tuning.block_cache_bytes);
-        let family = |name: &str| ColumnFamilyDescriptor::new(name, family_options(name, &cache, tuning));
-        let families = FAMILIES.into_iter().chain([UNUSED]);
-        let db = DB::open_cf_descriptors(options, path, families.map(family));
+    fn open_to_write(path: &Path, settings: &Settings) -> Result<Self, KvError> {
+        let families = FAMILIES.into_iter().chain([UNUSED]).map(|name| settings.family(name));
+        let db = DB::open_cf_descriptors(&settings.options, path, families);
         let db = db.map_err(|source| KvError::new(path, source))?;
         Ok(Self { db, is_cut: false, reading: ReadOptions::default(), is_read_only: false })
     }
@@ -87,18 +80,18 @@ impl Opened {
     /// For readers, while the database is closed and opened again: holds every file open, so that none is missed that the
     /// next opening removes.
     pub(super) fn bridge(path: &Path, tuning: &Tuning) -> Result<Self, KvError> {
-        let mut options = database_options(tuning);
-        options.set_max_open_files(-1);
-        Self::open_to_read(path, &options, tuning)
+        let mut settings = Settings::new(tuning);
+        settings.options.set_max_open_files(-1);
+        Self::open_to_read(path, &settings)
     }
 
-    fn open_to_read(path: &Path, options: &Options, tuning: &Tuning) -> Result<Self, KvError> {
-        let cache = Cache::new_lru_cache(tuning.block_cache_bytes);
-        let family = |name: &str| ColumnFamilyDescriptor::new(name, family_options(name, &cache, tuning));
+    fn open_to_read(path: &Path, settings: &Settings) -> Result<Self, KvError> {
+        let options = &settings.options;
         // A directory that was last written before a family was added does not have it.
         let held = DB::list_cf(options, path).map_err(|source| KvError::new(path, source))?;
         let families = FAMILIES.into_iter().filter(|name| held.iter().any(|held| held == name));
-        let db = DB::open_cf_descriptors_read_only(options, path, families.map(family), false);
+        let families = families.map(|name| settings.family(name));
+        let db = DB::open_cf_descriptors_read_only(options, path, families, false);
         let db = db.map_err(|source| KvError::new(path, source))?;
         Ok(Self { db, is_cut: false, reading: ReadOptions::default(), is_read_only: true })
     }
@@ -188,51 +181,4 @@ fn check_empty(path: &Path) -> Result<(), KvError> {
         }
     }
     Ok(())
-}
-
-pub(super) fn database_options(tuning: &Tuning) -> Options {
-    let write_buffers_bytes = tuning.write_buffer_bytes * 2;
-    let mut options = Options::default();
-    options.create_if_missing(true);
-    options.create_missing_column_families(true);
-    options.set_max_open_files(OPEN_FILES_MAX);
-    options.set_db_write_buffer_size(write_buffers_bytes);
-    options.set_max_total_wal_size(write_buffers_bytes as u64 * 2);
-    options.set_atomic_flush(true);
-    options.set_max_background_jobs(2);
-    options.set_bytes_per_sync(1 << 20);
-    options.set_paranoid_checks(true);
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-    options.set_keep_log_file_num(2);
-    options.set_max_log_file_size(1 << 20);
-    options.set_log_level(LogLevel::Warn);
-    options
-}
-
-pub(super) fn family_options(name: &str, cache: &Cache, tuning: &Tuning) -> Options {
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(cache);
-    table.set_cache_index_and_filter_blocks(true);
-    table.set_block_size(tuning.block_bytes);
-    table.set_bloom_filter(10.0, false);
-    let mut options = Options::default();
-    options.set_block_based_table_factory(&table);
-    let compression = if name == RECORDS { tuning.compression } else { Compression::Lz4 };
-    options.set_compression_type(match compression {
-        Compression::None => DBCompressionType::None,
-        Compression::Lz4 => DBCompressionType::Lz4,
-        Compression::Zstd => DBCompressionType::Zstd,
-    });
-    if compression == Compression::Zstd {
-        // The library's own window, level 3, its own strategy, no dictionary.
-        options.set_compression_options(-14, 3, 0, 0);
-    }
-    options.set_write_buffer_size(tuning.write_buffer_bytes);
-    options.set_max_write_buffer_number(2);
-    options.set_level_compaction_dynamic_level_bytes(true);
-    if name == ROWS {
-        // Evictions delete long stretches of entries; compact a file once a quarter of a window of it is deletions.
-        options.add_compact_on_deletion_collector_factory(16_384, 4_096, 0.25);
-    }
-    options
 }

@@ -135,6 +135,12 @@ pub(super) fn gate(args: &GateArgs, common: &Common) -> Outcome {
         store_failures(&judged.decisions, folder)?;
     }
     let exit = exit(&judged.decisions, args.undecided_ok);
+    for decision in &judged.decisions {
+        if let Some(error) = &decision.error {
+            // Whole: a cell of the table is cut.
+            eprintln!("error: gate `{}` could not run: {error}", decision.gate_id);
+        }
+    }
     print(judged, args.format)?;
     Ok(exit)
 }

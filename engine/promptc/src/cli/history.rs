@@ -9,6 +9,7 @@ use promptc_engine::error::EngineError;
 use promptc_engine::gate::params::{Param, bind};
 use promptc_engine::sql;
 use promptc_engine::store::history::{History, Micros, this_environment};
+use promptc_engine::store::open::HISTORY_DIR;
 use promptc_engine::store::sql::history_session;
 use promptc_engine::store_errors;
 
@@ -42,7 +43,7 @@ impl Place {
     pub(super) fn dir(&self, folder: &Path, common: &Common) -> PathBuf {
         match self.history.first() {
             Some(dir) => dir.clone(),
-            None => repository_results(folder).unwrap_or_else(|| common.data_dir(folder).join("history")),
+            None => repository_results(folder).unwrap_or_else(|| common.data_dir(folder).join(HISTORY_DIR)),
         }
     }
 

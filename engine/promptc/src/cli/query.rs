@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
+use arrow::array::RecordBatch;
 use clap::{Args, ValueEnum};
 use promptc_engine::datafusion::prelude::SessionContext;
 use promptc_engine::error::EngineError;
@@ -145,14 +146,29 @@ fn answer(args: &QueryArgs, session: &SessionContext, name: &str, text: &str, co
     let given: BTreeMap<String, String> = args.param.iter().cloned().collect();
     let (schema, batches) = common.runtime()?.block_on(async {
         let plan = bind(session, text, &declared(name, text)?, &given).await?;
-        sql::collect(session, plan, args.limit).await
+        sql::collect(session, plan, args.limit.saturating_add(1)).await
     })?;
-    show::print_batches(&schema, &batches, args.format)?;
     let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();
-    if rows == args.limit && !sql::is_explanation(&schema) && std::io::stderr().is_terminal() {
-        eprintln!("stopped at {rows} rows; `--limit` raises it");
+    let is_cut = rows > args.limit && !sql::is_explanation(&schema);
+    let shown = if is_cut { first_rows(&batches, args.limit) } else { batches };
+    show::print_batches(&schema, &shown, args.format)?;
+    if is_cut {
+        eprintln!(
+            "warning: there are more than {} rows, and the rest was left out; `--limit` raises it",
+            args.limit
+        );
     }
     Ok(Exit::Ok)
+}
+
+fn first_rows(batches: &[RecordBatch], limit: usize) -> Vec<RecordBatch> {
+    let mut left = limit;
+    let take = |batch: &RecordBatch| {
+        let count = batch.num_rows().min(left);
+        left -= count;
+        (count > 0).then(|| batch.slice(0, count))
+    };
+    batches.iter().filter_map(take).collect()
 }
 
 /// SQL over the streams of a program; tables of the history are there if the SQL names one and there is a history.

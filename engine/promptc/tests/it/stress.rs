@@ -87,7 +87,7 @@ fn storage_is_measured_and_recorded_with_its_durability() {
     let (shown, said) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(shown.starts_with("workload,durability,clients,loop,records_per_second,p50_us"), "{shown}");
-    assert_eq!(shown.lines().count(), 1 + (4 + 5 * 2) * 2 * 2, "{shown}");
+    assert_eq!(shown.lines().count(), 1 + (4 + 7 * 2) * 2 * 2, "{shown}");
     let run = said.split("recorded as run ").nth(1).unwrap_or_else(|| panic!("{said}"));
     let run = run.split(' ').next().unwrap();
     let parameter = format!("run={run}");
@@ -106,7 +106,7 @@ fn storage_is_measured_and_recorded_with_its_durability() {
             checked += 1;
         }
     }
-    assert_eq!(checked, (4 + 4 * 2) * 2);
+    assert_eq!(checked, (4 + 6 * 2) * 2);
 }
 
 #[test]

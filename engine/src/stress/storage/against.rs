@@ -28,8 +28,7 @@ use super::drive::{Limit, Pacing};
 use super::rows::{params, rows_of, single};
 use super::workload::{Start, Workload};
 use super::{
-    BLOCK_BYTES, Bench, CACHE_BYTES, Happening, Setting, StorageOptions, TUNING, WRITE_BUFFER_BYTES, load,
-    remove,
+    BLOCK_BYTES, Bench, Happening, Setting, StorageOptions, TUNING, WRITE_BUFFER_BYTES, load, remove,
 };
 use crate::bench::now;
 use crate::context::Cancel;
@@ -337,7 +336,8 @@ impl Against<'_> {
             ("value_size", options.value_bytes as u64),
             ("num", options.records),
             ("seed", options.seed),
-            ("cache_size", CACHE_BYTES as u64),
+            ("cache_size", TUNING.cache_bytes() as u64),
+            ("cost_write_buffer_to_cache", 1),
             ("write_buffer_size", WRITE_BUFFER_BYTES as u64),
             ("db_write_buffer_size", 2 * WRITE_BUFFER_BYTES as u64),
             ("block_size", BLOCK_BYTES as u64),

@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 use promptc_store::history::{ResultRow, Status, Summary};
 
+use super::documents::document_count;
 use super::{Measured, Pacing, STALL, StorageOptions, StorageReport};
 
 /// The histogram in short, in nanoseconds. A quantile for which there are too few values is none: p needs 10 / (1 - p), below
@@ -139,6 +140,9 @@ pub(super) fn rows_of(measured: &Measured, options: &StorageOptions) -> [ResultR
         ("loop", pacing.to_owned()),
     ];
     others.extend(of_open);
+    if measured.workload.searched_by().is_some() {
+        others.push(("documents", document_count(options.records).to_string()));
+    }
     let name = format!(
         "storage_stress/{}/{level}_{}_clients_{}b_{pacing}",
         measured.workload.as_str(),

@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use promptc_store::kv::{Batch, Durability, Records, RowCache};
 
 use super::data::{Draw, Shuffled, Values, key};
+use super::documents::{Collection, SearchedBy};
 use crate::error::EngineError;
 use crate::measure::Random;
 use crate::stress::fault;
@@ -37,6 +38,10 @@ pub enum Workload {
     /// Rows of the row cache by Zipf's law, as embeddings of texts that repeat; what is not there is computed, here drawn, and put.
     /// The cache has room for a fifth of them.
     RowCache,
+    /// Searches for words among documents, while one more writer appends documents and brings the index up to the log.
+    TextSearch,
+    /// The same for the nearest vectors.
+    VectorSearch,
 }
 
 /// What a measurement begins with.
@@ -52,7 +57,7 @@ pub(super) enum Start {
 
 impl Workload {
     /// All, in the order in which they run.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::PointReadCold,
         Self::PointReadHot,
         Self::Range,
@@ -62,6 +67,8 @@ impl Workload {
         Self::FillSingle,
         Self::FillBatch,
         Self::RowCache,
+        Self::TextSearch,
+        Self::VectorSearch,
     ];
 
     /// Its name in the history and on the command line.
@@ -77,6 +84,8 @@ impl Workload {
             Self::ReadWhileWriting => "read_while_writing",
             Self::DeleteCompact => "delete_compact",
             Self::RowCache => "row_cache_zipf",
+            Self::TextSearch => "text_append_search",
+            Self::VectorSearch => "vector_append_search",
         }
     }
 
@@ -97,13 +106,17 @@ impl Workload {
             | Self::PointReadHot
             | Self::ReadWhileWriting
             | Self::DeleteCompact
-            | Self::RowCache => 1,
+            | Self::RowCache
+            | Self::TextSearch
+            | Self::VectorSearch => 1,
         }
     }
 
     pub(super) fn start(self) -> Start {
         match self {
-            Self::FillSingle | Self::FillBatch | Self::RowCache => Start::Empty,
+            Self::FillSingle | Self::FillBatch | Self::RowCache | Self::TextSearch | Self::VectorSearch => {
+                Start::Empty
+            }
             Self::DeleteCompact => Start::Loaded,
             _ => Start::Kept,
         }
@@ -115,6 +128,22 @@ impl Workload {
     }
 }
 
+impl Workload {
+    /// What it searches documents by, if it does.
+    pub(super) fn searched_by(self) -> Option<SearchedBy> {
+        match self {
+            Self::TextSearch => Some(SearchedBy::Text),
+            Self::VectorSearch => Some(SearchedBy::Vectors),
+            _ => None,
+        }
+    }
+
+    /// Whether one more writer writes while the clients read.
+    pub(super) fn has_writer(self) -> bool {
+        self == Self::ReadWhileWriting || self.searched_by().is_some()
+    }
+}
+
 /// Calls after which the row cache counts a build: ages are told apart by builds, and old ones go first.
 const CALLS_OF_A_BUILD: u64 = 1_000;
 
@@ -123,6 +152,8 @@ const CALLS_OF_A_BUILD: u64 = 1_000;
 pub(super) struct Subject<'a> {
     pub(super) records: &'a Records,
     pub(super) rows: &'a RowCache,
+    /// Of a load that searches documents.
+    pub(super) collection: Option<&'a Collection<'a>>,
     pub(super) values: &'a Values,
     pub(super) record_count: u64,
     pub(super) durability: Durability,
@@ -163,6 +194,10 @@ pub(super) fn calls<'a>(
             }
             row(subject, hot.next(&mut random))
         }
+        Workload::TextSearch | Workload::VectorSearch => match subject.collection {
+            Some(collection) => collection.search(&mut random),
+            None => Err(EngineError::internal("stress", "a search without documents")),
+        },
         Workload::Range => range(subject, uniform.next(&mut random)),
         Workload::Mixed => match random.below(100) {
             0..50 => get(subject, uniform.next(&mut random)),
@@ -178,6 +213,9 @@ pub(super) fn write_until(
     begun: Sender<()>,
     stop: &AtomicBool,
 ) -> Result<u64, EngineError> {
+    if let Some(collection) = subject.collection {
+        return collection.write_until(subject.durability, subject.seed, begun, stop);
+    }
     let mut random = Random::new(subject.seed);
     let uniform = Draw::Uniform { count: subject.record_count };
     let mut count = 0;

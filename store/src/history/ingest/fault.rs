@@ -173,7 +173,7 @@ impl IngestError {
             Self::NothingFound { .. } => {
                 "run `cargo bench` first, or name the folder `criterion` inside the target folder".into()
             }
-            Self::TooLarge { .. } => "split the file, or raise the limit".into(),
+            Self::TooLarge { .. } => "split the file".into(),
             Self::UnknownKind { .. } => {
                 let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
                 format!("say what it is with `--from`: {}", names.join(", "))

@@ -37,6 +37,7 @@ pub(super) struct Gathered {
     kind: Kind,
     measured: BTreeMap<Key, (Measured, PathBuf)>,
     warnings: Vec<String>,
+    left_out: u64,
     hasher: blake3::Hasher,
 }
 
@@ -49,7 +50,7 @@ impl Gathered {
             (&options.params, &options.tags, &options.durability, &options.metric, &options.unit),
         );
         hasher.update(format!("{said:?}").as_bytes());
-        Self { kind, measured: BTreeMap::new(), warnings: Vec::new(), hasher }
+        Self { kind, measured: BTreeMap::new(), warnings: Vec::new(), left_out: 0, hasher }
     }
 
     /// Counts a file's bytes into the hash of the input.
@@ -64,6 +65,7 @@ impl Gathered {
 
     /// A file that costs its own benchmark and no other.
     pub(super) fn warn_of(&mut self, error: &IngestError, consequence: &str) {
+        self.left_out += 1;
         let help = error.help();
         let help = if help == consequence { help } else { format!("{help}; {consequence}") };
         self.warnings.push(format!("{error}; {help}"));
@@ -81,6 +83,7 @@ impl Gathered {
         if let Err(fault) = Self::check(&measured) {
             // Criterion's folders are of many programs; one odd benchmark must not hide the others.
             if self.kind == Kind::Criterion {
+                self.left_out += 1;
                 self.warn(path, fault);
                 return Ok(());
             }
@@ -107,6 +110,7 @@ impl Gathered {
                 if self.kind == Kind::Rows {
                     return Err(error);
                 }
+                self.left_out += 1;
                 self.warnings.push(format!("{error}; the first is kept; {}", error.help()));
             }
         }
@@ -118,7 +122,7 @@ impl Gathered {
         let row = &measured.row;
         let fault = |detail: String, help: &str| Err(Fault::new(measured.line, detail, help));
         if row.bench_id.is_empty() {
-            return fault("a benchmark whose title has no letter or digit".into(), "give it a name");
+            return fault("a benchmark without a title".into(), "give it a name");
         }
         if row.bench_id.len() > BENCH_ID_BYTES_MAX {
             let detail = format!(
@@ -132,6 +136,13 @@ impl Gathered {
             return fault(format!("benchmark `{}` has no value", row.bench_id), "run it again");
         }
         let samples = measured.samples.iter().flat_map(|(_, values)| values);
+        if row.status == Status::Ok
+            && let Some(found) =
+                samples.clone().chain(&row.value).find(|value| !units::is_possible(row, **value))
+        {
+            let detail = format!("benchmark `{}` has {} of {found} {}", row.bench_id, row.metric, row.unit);
+            return fault(detail, "see how it was measured: there is no such value");
+        }
         if !figures(row).into_iter().flatten().chain(samples.copied()).all(f64::is_finite) {
             let detail =
                 format!("benchmark `{}` has a value beyond {:e} {}", row.bench_id, f64::MAX, row.unit);
@@ -147,6 +158,7 @@ impl Gathered {
     pub(super) fn finish(self) -> Ingested {
         let mut ingested = Ingested {
             warnings: self.warnings,
+            left_out: self.left_out,
             content_hash: self.hasher.finalize().to_hex().to_string(),
             ..Ingested::default()
         };

@@ -1,5 +1,6 @@
 //! Units and metrics: what other programs call them, and what the history does.
 
+use super::super::ResultRow;
 use super::fault::Fault;
 
 /// A unit as written, by the history's own.
@@ -115,6 +116,16 @@ pub(super) fn unit(text: &str) -> Result<Unit, Fault> {
             let help = format!("the nearest is `{}`; units are {}", nearest(text, &names), own_units());
             Err(Fault::new(None, format!("unit `{}` is not known", shown(text)), help))
         }
+    }
+}
+
+/// Whether a measurement of the row can have this value: sizes, rates and times are not negative, and no wall clock that ran shows
+/// nothing. The processor's may, which ticks in milliseconds.
+pub(super) fn is_possible(row: &ResultRow, value: f64) -> bool {
+    match (row.metric.as_str(), row.unit.as_str()) {
+        ("wall_ns", _) => value > 0.0,
+        (_, "ratio") => true,
+        _ => value >= 0.0,
     }
 }
 

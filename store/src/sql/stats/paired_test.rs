@@ -11,6 +11,8 @@ const LEVEL: f64 = 0.95;
 
 /// Half width of the interval, in log units, that decides about an effect of 5 %.
 const WANTED_HALF_WIDTH: f64 = 0.05;
+/// Pairs that are asked for where there are too few for an interval.
+const FIRST_LOOK_PAIRS: u32 = 20;
 
 /// Result of [`paired_test`] and [`perm_test`](super::perm_test()).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -99,7 +101,11 @@ pub(super) fn effect(
     };
     let pair_count = differences.len() as u32;
     let half_width = (high - low) / 2.0;
-    let wanted = (f64::from(pair_count) * (half_width / WANTED_HALF_WIDTH).powi(2)).ceil();
+    let wanted = if half_width.is_finite() {
+        (f64::from(pair_count) * (half_width / WANTED_HALF_WIDTH).powi(2)).ceil()
+    } else {
+        f64::from(FIRST_LOOK_PAIRS)
+    };
     let most = pair_count.max(MAX_EXACT_PAIRS as u32);
     PairedTest {
         rel: median(&averages).exp_m1(),
@@ -194,7 +200,7 @@ mod tests {
     #[test]
     fn few_pairs_have_no_interval() {
         let found = paired_test(&[(1.0, 2.0); 5], -1).unwrap();
-        assert_eq!((found.ci_low, found.ci_high, found.needed_pairs), (-1.0, f64::INFINITY, 400));
+        assert_eq!((found.ci_low, found.ci_high, found.needed_pairs), (-1.0, f64::INFINITY, 20));
         let found = paired_test(&[(1.0, 2.0); 6], -1).unwrap();
         assert!((found.ci_low - 1.0).abs() < 1e-12 && found.ci_high.is_finite(), "{found:?}");
     }

@@ -123,7 +123,29 @@ fn paired() -> Vec<Run> {
     for (side, rate) in sides.into_iter().zip([0.0, 0.05]) {
         zero.measure("weight_dynamics/errors/512", "error_rate", side, vec![rate]);
     }
-    vec![clean, slow, unsure, missing, quality, unchanged, zero]
+    let mut unmeasured = new("P_UNMEASURED");
+    for side in sides {
+        unmeasured.add(without_value(WEIGHTS, "wall_ns", Status::Failed, "it panicked")).side = side;
+    }
+    // As clear as in P_SLOW, but the run was looked at more strictly.
+    let mut strict = new("P_STRICT");
+    pair(&mut strict, WEIGHTS, sides, 1.12, 0.02);
+    for row in &mut strict.results {
+        row.tags.insert("alpha".into(), "1e-9".into());
+    }
+    vec![clean, slow, unsure, missing, quality, unchanged, zero, unmeasured, strict, waiting(new("P_WAITS"))]
+}
+
+/// The processor is as busy on both sides, and one of them takes more time.
+fn waiting(mut run: Run) -> Run {
+    for (metric, factor) in [("cpu_ns", 1.0), ("wall_ns", 1.3)] {
+        let mut noise = Noise::new(&format!("waits {metric}"));
+        for (side, factor) in [(Side::Base, 1.0), (Side::Candidate, factor)] {
+            run.measure(WEIGHTS, metric, side, noise.around(1e6 * factor, 0.02, 20));
+        }
+    }
+    run.results.iter_mut().filter(|row| row.metric == "wall_ns").for_each(|row| row.direction = 0);
+    run
 }
 
 fn same_build() -> Vec<Run> {

@@ -8,19 +8,25 @@ use clap::builder::PossibleValuesParser;
 use promptc_engine::bench::run_id_of;
 use promptc_engine::error::EngineError;
 use promptc_engine::store::history::ingest::{IngestOptions, Ingested, Kind, ingest as read_results};
-use promptc_engine::store::history::{BuildInfo, Environment, Run, git_state, summary};
+use promptc_engine::store::history::{BuildInfo, Environment, GitState, Micros, Run, git_state, summary};
 use promptc_engine::store_errors;
 
 use crate::cli::history::{Place, now};
 use crate::cli::{Common, Outcome, parse_set};
 use crate::exit::Exit;
 
+/// Clocks of two machines may differ by so many microseconds.
+const CLOCKS_DIFFER: Micros = 300_000_000;
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   promptc bench ingest target/criterion --suite mycrate
   promptc bench ingest --from hyperfine results.json --suite cli --param threads=2
 
-The machine is taken to be this one. How the measured program was built is recorded as unknown, since results do not say it.")]
+The machine is taken to be this one, and the commit that of the project in which the results lie. How the measured program was
+built is recorded as unknown, since results do not say it.
+
+Exit: 0 all was recorded, 4 something was left out, or nothing is there.")]
 pub(super) struct IngestArgs {
     /// Files, or folders of criterion
     #[arg(required = true)]
@@ -48,27 +54,63 @@ pub(super) fn ingest(args: &IngestArgs, common: &Common) -> Outcome {
     options.params = args.param.iter().cloned().collect::<BTreeMap<_, _>>();
     options.durability.clone_from(&args.durability);
     let found = read_results(kind, &args.paths, &options).map_err(store_errors::ingest)?;
-    found.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    found.warnings.iter().for_each(|warning| eprintln!("warning[E2102]: {warning}"));
+    let left_out = found.left_out;
     if found.results.is_empty() {
         let message = "no result in these paths; nothing was recorded".to_owned();
         return Err(EngineError::Row { code: "E2101", message });
     }
-    let here = Path::new(".");
-    let history = args.place.open(here, common)?;
-    let run = run(found, &options.suite);
+    let history = args.place.open(Path::new("."), common)?;
+    let mut run = run(found, &options.suite);
+    check_time(&run)?;
     let (id, rows) = (run.id.clone(), run.results.len());
-    if history.contains(&id).map_err(store_errors::history)? {
+    let exit = if left_out > 0 { Exit::Run } else { Exit::Ok };
+    if history.holds(&id).map_err(store_errors::history)? {
         eprintln!("these results are run {id} of {} already", history.dir().display());
         println!("{id}");
-        return Ok(Exit::Ok);
+        return Ok(exit);
     }
+    run.git = measured_git(&args.paths, run.started_at);
     // The machine is taken to be this one; how the program was built, its results do not say.
     let environment = Environment::capture(&BuildInfo::default());
-    let run = Run { env_id: environment.id(), git: git_state(here), ..run };
+    run.env_id = environment.id();
     history.write(&run, &environment).map_err(store_errors::history)?;
     eprintln!("{rows} results recorded in {}", history.dir().display());
+    if left_out > 0 {
+        eprintln!("{left_out} measurements were left out");
+    }
     println!("{id}");
-    Ok(Exit::Ok)
+    Ok(exit)
+}
+
+/// A run that is later than now would count as the newest of its history until that time has come.
+fn check_time(run: &Run) -> Result<(), EngineError> {
+    let newest = run.results.iter().map(|row| row.started_at).max().unwrap_or(run.started_at);
+    if newest <= now().saturating_add(CLOCKS_DIFFER) {
+        return Ok(());
+    }
+    let ahead_s = (newest - now()) / 1_000_000;
+    let message = format!(
+        "a measurement began {ahead_s} seconds from now by the clock of this machine; correct `started_at`, or the clock"
+    );
+    Err(EngineError::Row { code: "E2102", message })
+}
+
+/// The commit of the project that the first of the results lies in, else of this folder. A commit that was made after the measurement
+/// is not what was measured, so the tree counts as changed.
+fn measured_git(paths: &[PathBuf], measured_at: Micros) -> GitState {
+    let folder =
+        paths.first().map(|path| if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(path) });
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut git = git_state(folder);
+    if git.commit_time > measured_at && !git.dirty {
+        eprintln!(
+            "warning: commit {} was made after the measurement, which counts as one of a changed work tree",
+            git.sha.chars().take(10).collect::<String>()
+        );
+        git.dirty = true;
+    }
+    git
 }
 
 /// The kind of all paths.

@@ -56,16 +56,21 @@ struct Subject {
     #[arg(long, value_name = "NAME", default_value = "kernels")]
     suite: String,
     /// Largest corrected probability of a false alarm
-    #[arg(long, value_name = "P", default_value_t = 0.01)]
+    #[arg(long, value_name = "P", default_value_t = 0.01, value_parser = parse_probability)]
     alpha: f64,
     /// Smallest relative change that matters
-    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05, value_parser = parse_probability)]
     min_effect: f64,
     /// How verdicts are printed
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
     place: Place,
+}
+
+fn parse_probability(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|value| *value > 0.0 && *value < 1.0);
+    value.ok_or_else(|| "expected a number between 0 and 1".to_owned())
 }
 
 impl Subject {
@@ -161,6 +166,7 @@ pub(super) fn pair(args: &PairArgs, common: &Common) -> Outcome {
     let (results, samples) =
         rows(&measured, &subject.suite, Side::Candidate, &params(subject), run.started_at, &probe);
     (run.results, run.samples) = (results, samples);
+    mark(&mut run, &subject.plan(subject.seed));
     if let Some(Checkout { sha, .. }) =
         args.base.as_deref().map(|base| checkout(&subject.project, base)).transpose()?
     {
@@ -202,6 +208,7 @@ pub(super) fn same(args: &SameArgs, common: &Common) -> Outcome {
         let (results, samples) =
             rows(&measured, &subject.suite, Side::Same, &params(subject), run.started_at, &probe);
         (run.results, run.samples) = (results, samples);
+        mark(&mut run, &plan);
         for row in &mut run.results {
             row.tags.insert("purpose".to_owned(), "aa".to_owned());
         }
@@ -273,6 +280,17 @@ fn common_benchmarks<'a>(
             }
         }
     }
+    let mut names: BTreeMap<String, &str> = BTreeMap::new();
+    for (_, _, title) in &found {
+        if let Some(other) = names.insert(bench_id(title), title).filter(|other| other != title) {
+            let message = format!(
+                "benchmarks `{other}` and `{title}` would both be `{}` in the history: rename one of them, or leave one out \
+                 with --filter",
+                bench_id(title)
+            );
+            return Err(EngineError::Row { code: "E2102", message });
+        }
+    }
     if found.is_empty() {
         let message = match filter {
             Some(filter) => format!("no benchmark of both builds has `{filter}` in its title"),
@@ -319,7 +337,20 @@ impl Measuring {
                 );
             }
         };
-        measure(benchmarks, plan, &slicing, against, &self.cancel, &mut report)
+        let measured = measure(benchmarks, plan, &slicing, against, &self.cancel, &mut report);
+        if let Err(EngineError::Interrupted) = &measured {
+            eprintln!("nothing of this measurement is recorded");
+        }
+        measured
+    }
+}
+
+/// Says in every row with which limits its last look judged, for the gate that judges the run again.
+fn mark(run: &mut Run, plan: &Plan) {
+    let rule = plan.rule_of_look();
+    for row in &mut run.results {
+        row.tags.insert("alpha".to_owned(), rule.alpha.to_string());
+        row.tags.insert("min_effect".to_owned(), rule.min_effect.to_string());
     }
 }
 
@@ -367,6 +398,7 @@ fn verdict_rows(
     };
     let mut verdicts: Vec<VerdictRow> = measured
         .iter()
+        .filter(|one| one.skipped.is_none())
         .map(|one| {
             let side = |of: fn(&(f64, f64)) -> f64| {
                 let pairs = if one.waits { &one.walls } else { &one.pairs };
@@ -405,6 +437,7 @@ fn verdict_rows(
 fn verdict(one: &Measured) -> &'static str {
     match &one.judged {
         Some(Judged { verdict, .. }) => verdict,
+        None if one.skipped.is_some() => "skipped",
         None if one.is_unchanged() && one.error.is_none() => "no_change",
         None => "cannot_tell",
     }
@@ -413,6 +446,7 @@ fn verdict(one: &Measured) -> &'static str {
 fn reason(one: &Measured) -> Option<String> {
     match (&one.error, &one.judged) {
         (Some(error), _) => Some(error.clone()),
+        (None, None) if one.skipped.is_some() => one.skipped.clone(),
         (None, None) => Some("unchanged code".to_owned()),
         (None, Some(_)) if one.waits => {
             Some("the processor is as busy as before, but more time passes".to_owned())

@@ -113,11 +113,12 @@ fn measure(
     let suite = args.suite.as_deref().unwrap_or(&executable.target);
     let options = IngestOptions::new(suite, |values| summary(values, 0));
     let found = ingest(Kind::Criterion, &[criterion], &options).map_err(store_errors::ingest)?;
-    found.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    found.warnings.iter().for_each(|warning| eprintln!("warning[E2102]: {warning}"));
     if found.results.is_empty() {
         let message = "it neither recorded a run nor left results of criterion".to_owned();
         return Err(EngineError::Row { code: "E2101", message });
     }
+    let left_out = found.left_out;
     let environment = Environment::capture(&executable.build);
     let mut run = Run {
         id: new_run_id(SystemTime::now()),
@@ -131,6 +132,10 @@ fn measure(
     run.results.iter_mut().for_each(|row| row.code_hash = Some(executable.code_hash.clone()));
     history.write(&run, &environment).map_err(store_errors::history)?;
     eprintln!("recorded as run {} in {}", run.id, history.dir().display());
+    if left_out > 0 {
+        let message = format!("{left_out} of its measurements could not be recorded");
+        return Err(EngineError::Row { code: "E2102", message });
+    }
     Ok(())
 }
 

@@ -75,10 +75,10 @@ fn verdict_table(markup: &mut Markup, cut: &ReportData, verdicts: &[&Verdict], s
     let columns = [
         ("", "verdict"),
         ("", "benchmark"),
-        ("number", "base"),
-        ("number", "candidate"),
         ("number", "change, + is worse"),
         ("scale", &scale),
+        ("number", "base"),
+        ("number", "candidate"),
         ("number", "q"),
         ("number", "pairs"),
         ("", "gate and reason"),
@@ -100,8 +100,6 @@ fn verdict_row(markup: &mut Markup, cut: &ReportData, verdict: &Verdict, span: S
     markup.start("td", &[("class", "subject")]);
     subject(markup, cut, &verdict.bench_id, &verdict.metric, "");
     markup.end();
-    number(markup, &figure(verdict.base, &verdict.unit));
-    number(markup, &figure(verdict.cand, &verdict.unit));
     markup.start("td", &[("class", &format!("number {class}"))]);
     markup.leaf("strong", &[], &change(verdict.rel));
     if verdict.ci_low.is_some() && verdict.ci_high.is_some() {
@@ -114,6 +112,8 @@ fn verdict_row(markup: &mut Markup, cut: &ReportData, verdict: &Verdict, span: S
         interval(markup, span, class, rel, verdict.ci_low.zip(verdict.ci_high));
     }
     markup.end();
+    number(markup, &figure(verdict.base, &verdict.unit));
+    number(markup, &figure(verdict.cand, &verdict.unit));
     markup.start("td", &[("class", "number"), ("title", &format!("p {}", probability(verdict.p)))]);
     markup.text(&probability(verdict.q));
     markup.end();
