@@ -11,14 +11,14 @@
 
 mod repair;
 
-use crate::documents::{self, Standing};
+use crate::documents::{self, Derived, Standing, derived_dir};
 use crate::failpoint::{Site, reach};
 use crate::flows::Flow;
 use crate::kv::closed::Closed;
 use crate::kv::synced;
 use crate::kv::{DERIVED, Kv, KvError, Ledger, Records, Tuning};
 use crate::medium::{self, MediumError, disk};
-use crate::open::{FORMAT_VERSION, Folder, OpenError, Store, enter_to_read};
+use crate::open::{DOCUMENTS_DIR, FORMAT_VERSION, Folder, OpenError, Store, enter_to_read};
 use crate::{text, vectors};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -102,6 +102,12 @@ impl Finding {
     fn repaired_by(self, remedy: Remedy) -> Self {
         Self { remedy: Some(remedy), ..self }
     }
+
+    /// Whether the next run puts it right, and nothing else needs to be done.
+    #[must_use]
+    pub fn is_made_again(&self) -> bool {
+        self.severity == Severity::Error && self.remedy.is_none() && self.lost == LOST_TIME
+    }
 }
 
 /// Examines the store in `dir` without changing it: version, lock, database, ledger, the log and its records, and the files
@@ -129,7 +135,11 @@ pub fn check(dir: &Path) -> Vec<Finding> {
     match Kv::open_tuned(&database, true, Some(lock), &Tuning::STANDARD) {
         Ok(kv) => check_database(dir, &kv, &mut findings),
         Err(KvError::Damaged { .. }) if !database.exists() => {
-            let help = "run a program, which makes it anew";
+            let help = if dir.join(DOCUMENTS_DIR).exists() {
+                "restore it from a copy: `documents` has the indexes of records that were in it"
+            } else {
+                "run a program, which makes it anew"
+            };
             findings.push(
                 Finding::error("E1003", database.display().to_string(), "is missing", help)
                     .losing("computed rows and the memory of builds, which are made again; and records of applications, if there were any"),
@@ -237,7 +247,7 @@ fn check_database(dir: &Path, kv: &Arc<Kv>, findings: &mut Vec<Finding>) {
         None
     };
     if are_records_whole {
-        check_records(&database, kv, findings);
+        check_records(dir, kv, findings);
     }
     let mut programs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (program, path) in uses.iter().flatten() {
@@ -267,7 +277,7 @@ fn check_ledger(ledger: &Ledger, findings: &mut Vec<Finding>) {
 }
 
 /// A store that has no records says nothing of them.
-fn check_records(database: &Path, kv: &Arc<Kv>, findings: &mut Vec<Finding>) {
+fn check_records(dir: &Path, kv: &Arc<Kv>, findings: &mut Vec<Finding>) {
     let records = Records::open(kv.clone(), &Tuning::STANDARD);
     let verified = records.and_then(|records| records.verify().map(|verified| (records, verified)));
     match verified {
@@ -276,7 +286,7 @@ fn check_records(database: &Path, kv: &Arc<Kv>, findings: &mut Vec<Finding>) {
             let said =
                 format!("{} records are what {} writes of the log say", verified.keys, verified.log_records);
             findings.push(Finding::info("records", said));
-            check_documents(&records, findings);
+            check_documents(dir, &records, findings);
         }
         Err(error) => findings.push(
             Finding::error(
@@ -285,7 +295,7 @@ fn check_records(database: &Path, kv: &Arc<Kv>, findings: &mut Vec<Finding>) {
                 error.to_string(),
                 format!(
                     "restore {} from a copy; the records that are not named are read as before",
-                    database.display()
+                    dir.join("kv").display()
                 ),
             )
             .losing("the record that is named; others may differ as well"),
@@ -293,14 +303,27 @@ fn check_records(database: &Path, kv: &Arc<Kv>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// How far the indexes of documents have come. Their files are compared when they are opened, and built anew where they differ.
-fn check_documents(records: &Records, findings: &mut Vec<Finding>) {
+/// How far the indexes of documents have come, and whether their files are what was written. An index that is not is built anew when
+/// its collection is opened.
+fn check_documents(dir: &Path, records: &Records, findings: &mut Vec<Finding>) {
     match documents::standings(records) {
-        Ok(standings) => findings.extend(standings.into_iter().map(|standing| {
-            let Standing { collection, derived, watermark, newest } = standing;
-            let said = format!("{} stands at write {watermark} of {newest}", derived.name());
-            Finding::info(format!("documents `{collection}`"), said)
-        })),
+        Ok(standings) => {
+            for Standing { collection, derived, watermark, newest } in standings {
+                let said = format!("{} stands at write {watermark} of {newest}", derived.name());
+                findings.push(Finding::info(format!("documents `{collection}`"), said));
+                let folder = derived_dir(&dir.join(DOCUMENTS_DIR).join(&collection), derived);
+                let problem = match derived {
+                    _ if watermark > 0 && !folder.exists() => Some("is missing".to_owned()),
+                    Derived::Text => text::problem(&folder),
+                    Derived::Vectors => vectors::problem(&folder),
+                };
+                let help = "the next opening of the collection builds it again from the log";
+                let finding = |problem| {
+                    Finding::error("E1003", folder.display().to_string(), problem, help).losing(LOST_TIME)
+                };
+                findings.extend(problem.map(finding));
+            }
+        }
         Err(error) => findings.push(
             Finding::error(error.code(), "documents", error.to_string(), error.help())
                 .losing("the collection that is named"),

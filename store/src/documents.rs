@@ -23,6 +23,8 @@
 //! *The log is synced before an index commits.* An index that holds what a power cut took from the log would find the numbers
 //! of those writes given to others, and never notice.
 //!
+//! *Nothing is applied while the disk is full.* Readers may see writes then that failed and are not there later.
+//!
 //! *Documents lie under the hash of their id*, which is also what the indexes call them: a hit is one look-up.
 //!
 //! *Vectors are compared exactly* (kind `flat`): an index that changes with every round has nothing to train on.
@@ -456,7 +458,7 @@ impl Drop for Claim {
 }
 
 /// Folder of an index of the collection in `dir`.
-fn derived_dir(dir: &Path, derived: Derived) -> PathBuf {
+pub(crate) fn derived_dir(dir: &Path, derived: Derived) -> PathBuf {
     dir.join(match derived {
         Derived::Text => "text",
         Derived::Vectors => "vectors.lance",

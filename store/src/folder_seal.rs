@@ -59,21 +59,24 @@ pub(crate) fn check(dir: &Path, is_compared: impl Fn(&str) -> bool + Sync) -> io
     if let Some(name) = unknown {
         return Ok(Seal::Broken(format!("`{name}` is there and was not written by promptc")));
     }
-    let wrong = |(name, hash): (&String, &String)| {
+    let wrong = |(name, hash): (&String, &String)| -> io::Result<Option<String>> {
         let file = dir.join(name);
         if !is_compared(name) {
-            return (!file.is_file()).then(|| format!("`{name}` is missing"));
+            return Ok((!file.is_file()).then(|| format!("`{name}` is missing")));
         }
-        match disk::read(&file) {
+        Ok(match disk::read(&file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(format!("`{name}` is missing")),
+            // Another user's file says nothing about what is in it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
             Err(error) => Some(format!("`{name}`: {error}")),
             Ok(bytes) if blake3::hash(&bytes).to_hex().as_str() != hash => {
                 Some(format!("`{name}` differs from what was written"))
             }
             Ok(_) => None,
-        }
+        })
     };
-    Ok(stated.par_iter().filter_map(wrong).min().map_or(Seal::Whole, Seal::Broken))
+    let found: Vec<Option<String>> = stated.par_iter().map(wrong).collect::<io::Result<_>>()?;
+    Ok(found.into_iter().flatten().min().map_or(Seal::Whole, Seal::Broken))
 }
 
 /// Whether there is a seal, whatever it says.

@@ -320,7 +320,7 @@ impl Kv {
     fn flush_unlogged(&self) -> Result<(), KvError> {
         let mut has_unlogged = self.has_unlogged.lock().unwrap_or_else(PoisonError::into_inner);
         if *has_unlogged {
-            self.now().flush().map_err(|source| self.error(source))?;
+            self.now().flush().map_err(|source| self.refused(source, 0))?;
             *has_unlogged = false;
         }
         Ok(())

@@ -173,6 +173,7 @@ impl Store {
                 make_folder(&dir.join(folder.name()))?;
             }
         }
+        refuse_lost_records(dir)?;
         let kv = Kv::open_tuned(&dir.join("kv"), options.read_only, Some(lock), tuning)?;
         if !options.read_only {
             // Not before the database has said that it is free: `LOCK` may have been deleted under a running process.
@@ -239,7 +240,7 @@ impl Store {
 
     /// Folder of the indexes that are derived from the log.
     pub fn documents_dir(&self) -> PathBuf {
-        self.dir.join("documents")
+        self.dir.join(DOCUMENTS_DIR)
     }
 
     /// Collections of documents that have an owner.
@@ -336,6 +337,20 @@ fn take(dir: &Path, path: &Path, result: Result<(), TryLockError>) -> Result<(),
     }
 }
 
+/// A store whose documents have indexes had a database; another would take its place without a word.
+fn refuse_lost_records(dir: &Path) -> Result<(), OpenError> {
+    let has_entries =
+        |folder: &Path| disk::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    let database = dir.join("kv");
+    if has_entries(&database) || !has_entries(&dir.join(DOCUMENTS_DIR)) {
+        return Ok(());
+    }
+    let detail = "it is gone, and `documents` has the indexes of records that were in it".to_owned();
+    Err(KvError::Damaged { path: database, detail }.into())
+}
+
+/// The indexes of documents in a store.
+pub(crate) const DOCUMENTS_DIR: &str = "documents";
 /// The benchmark history below a data directory.
 pub const HISTORY_DIR: &str = "history";
 

@@ -245,11 +245,12 @@ impl TextIndex {
             params.positions
         );
         let mut notices = Vec::new();
-        let (index, state) = match open_whole(dir, &schema, &analysis) {
+        let seal = folder_seal::check(dir, |_| true).map_err(|error| TextError::io(dir, error))?;
+        let (index, state) = match open_whole(dir, seal, &schema, &analysis) {
             Ok(Some((index, state))) => {
                 // An update that was cut off behind its commit left no seal, or a part of one beside it.
                 if !folder_seal::is_there(dir) {
-                    seal(dir, &index)?;
+                    seal_commit(dir, &index)?;
                 }
                 (index, Some(state))
             }
@@ -368,7 +369,7 @@ impl TextIndex {
         writer.wait_merging_threads().map_err(tantivy)?;
         reach(Site::TextAfterMerge).map_err(io)?;
         self.reader.reload().map_err(tantivy)?;
-        seal(&dir, &self.index)?;
+        seal_commit(&dir, &self.index)?;
         self.snapshot = Snapshot::load(&self.reader.searcher(), &self.fields).map_err(tantivy)?;
         self.state = Some(state.to_owned());
         Ok(())
@@ -441,11 +442,15 @@ fn schema(positions: bool) -> (Schema, Fields) {
 
 /// Opens an index and compares all checksums. `None`: there is none, or it was made with another analysis. `Err`: it is
 /// damaged, and why.
-fn open_whole(dir: &Path, schema: &Schema, analysis: &str) -> Result<Option<(Index, String)>, String> {
+fn open_whole(
+    dir: &Path,
+    seal: Seal,
+    schema: &Schema,
+    analysis: &str,
+) -> Result<Option<(Index, String)>, String> {
     if !dir.join("meta.json").exists() {
         return Ok(None);
     }
-    let seal = folder_seal::check(dir, |_| true).map_err(|error| error.to_string())?;
     if let Seal::Broken(detail) = seal {
         return Err(detail);
     }
@@ -468,7 +473,7 @@ fn open_whole(dir: &Path, schema: &Schema, analysis: &str) -> Result<Option<(Ind
 
 /// Seals the files of the last commit, which Tantivy has synced. Others are of an update that was cut off: nobody reads them, and
 /// they may be gone after a power cut.
-fn seal(dir: &Path, index: &Index) -> Result<(), TextError> {
+fn seal_commit(dir: &Path, index: &Index) -> Result<(), TextError> {
     let segments = index.searchable_segment_metas().map_err(|error| TextError::tantivy(dir, error))?;
     let is_of = |segment: &SegmentMeta, name: &str| {
         let delete = segment.relative_path(SegmentComponent::Delete);

@@ -188,7 +188,7 @@ pub fn measure(
                 let pairs = all[idx].pairs.len() as u32;
                 report(Progress { title, pairs, decided, benchmarks: all.len() });
                 match pair(base, cand, title, slicing, random.coin()) {
-                    Ok((Slice::Observed(base), Slice::Observed(cand))) => all[idx].add(base, cand),
+                    Ok((Slice::Observed(base), Slice::Observed(cand))) => all[idx].add(*base, *cand),
                     Ok((Slice::Observed(_), Slice::Skipped(why))) => {
                         all[idx].error = Some(format!("the newer side leaves it out: {why}"));
                     }

@@ -83,7 +83,7 @@ pub(super) struct Observation {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Slice {
     /// It was measured.
-    Observed(Observation),
+    Observed(Box<Observation>),
     /// Its subject is not in this build, and why.
     Skipped(String),
 }
@@ -140,7 +140,8 @@ fn observe_once(executable: &Executable, title: &str, slicing: &Slicing) -> Resu
     let left = Left::read(&criterion.join(SLICE_FILE)).map_err(|why| unmeasured(executable, title, &why))?;
     if let Some((quantity, values)) = left.measurement(title) {
         let value = median(values);
-        return Ok(Slice::Observed(Observation { quantity, value, wall_ns: None, build: left.build }));
+        let observed = Observation { quantity, value, wall_ns: None, build: left.build };
+        return Ok(Slice::Observed(Box::new(observed)));
     }
     if let Some(skipped) = left.skipped.into_iter().find(|skipped| skipped.title == title) {
         return Ok(Slice::Skipped(skipped.reason));
@@ -162,7 +163,7 @@ fn observe_once(executable: &Executable, title: &str, slicing: &Slicing) -> Resu
     } else {
         (Quantity::default(), None)
     };
-    Ok(Slice::Observed(Observation { quantity, value, wall_ns, build: left.build }))
+    Ok(Slice::Observed(Box::new(Observation { quantity, value, wall_ns, build: left.build })))
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -6,6 +6,8 @@ use crate::medium::{self, MediumError, disk};
 use crate::open::{OpenError, lock_to_write, write_format};
 use std::path::{Path, PathBuf};
 
+/// Code of a finding about a store that another process has open.
+const IN_USE: &str = "E1001";
 /// Folder inside the store that takes what is moved aside, in numbered folders.
 const QUARANTINE: &str = "quarantine";
 /// Most repairs that are kept; more means that something else is wrong, and the folder should be looked at.
@@ -26,7 +28,13 @@ pub struct Repaired {
 /// # Errors
 /// E1001 another process has the store open; what the system says. What was repaired before stays so.
 pub fn repair(dir: &Path) -> Result<Vec<Repaired>, OpenError> {
-    let wanted: Vec<(Finding, Remedy)> = check(dir)
+    let mut findings = check(dir);
+    if findings.iter().any(|finding| finding.code == Some(IN_USE)) {
+        // Nothing was examined; it is in use still, or it is examined now.
+        drop(lock_to_write(dir)?);
+        findings = check(dir);
+    }
+    let wanted: Vec<(Finding, Remedy)> = findings
         .into_iter()
         .filter_map(|finding| finding.remedy.clone().map(|remedy| (finding, remedy)))
         .collect();

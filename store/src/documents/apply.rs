@@ -194,9 +194,13 @@ impl Documents {
             self.fill(derived, listen).await?;
         }
         loop {
+            let episode = self.records.episode()?;
             let Some(round) = self.round(self.watermark_of(derived))? else {
                 return Ok(self.watermark_of(derived));
             };
+            if self.records.episode()? != episode {
+                continue;
+            }
             let document_count = round.removed.len() + round.present.len();
             listen(Step::Read(derived, document_count));
             // Writes of others alone are not worth a commit, unless the log could not be trimmed for it.
@@ -216,6 +220,7 @@ impl Documents {
         derived: Derived,
         listen: &mut (dyn FnMut(Step) + Send),
     ) -> Result<(), DocumentsError> {
+        let episode = self.records.episode()?;
         // Read first: what is written while the pages are read is applied once more behind it.
         let newest = self.records.newest()?;
         listen(Step::Read(derived, usize::try_from(self.count()?).unwrap_or(usize::MAX)));
@@ -223,7 +228,14 @@ impl Documents {
         let mut pages = Pages::new(self);
         match derived {
             Derived::Text => {
-                let rows = std::iter::from_fn(|| pages.next().transpose());
+                let mut is_ended = false;
+                let rows = std::iter::from_fn(|| match pages.next() {
+                    Ok(None) if !is_ended => {
+                        is_ended = true;
+                        pages.check_episode(episode).err().map(Err)
+                    }
+                    read => read.transpose(),
+                });
                 let rows = rows.map(|row| row.map(|(row, document)| text_row(row, document)));
                 let Some(searched) = &mut self.text else { return Err(self.missing("no words")) };
                 searched.index.update(&[], rows, &state_of(newest))?;
@@ -237,6 +249,7 @@ impl Documents {
                     }
                     batches.extend(self.vector_batch(&page)?);
                 }
+                pages.check_episode(episode)?;
                 let Some(searched) = &mut self.vectors else { return Err(self.missing("no vectors")) };
                 searched.index.update(&[], &batches, &state_of(newest)).await?;
             }
@@ -453,6 +466,14 @@ impl Pages {
         let prefix = documents_prefix(&documents.name);
         let next_key = Some(prefix.clone());
         Self { records: documents.records.clone(), prefix, next_key, read: VecDeque::new() }
+    }
+
+    /// All pages are of the episode in which the first was read.
+    fn check_episode(&self, episode: u64) -> Result<(), DocumentsError> {
+        if self.records.episode()? == episode {
+            return Ok(());
+        }
+        Err(self.records.full("the disk was full while the documents were read").into())
     }
 
     fn next(&mut self) -> Result<Option<(RowId, Document)>, DocumentsError> {

@@ -194,7 +194,7 @@ impl GroupCommit {
         kv.reach(Site::LogBeforeSync)?;
         let last = kv.now().last_logged(&kv.path)?;
         kv.flush_unlogged()?;
-        match kv.now().db.flush_wal(true).map_err(|source| kv.error(source)) {
+        match kv.now().db.flush_wal(true).map_err(|source| kv.refused(source, 0)) {
             Ok(()) => {
                 kv.synced.note(last);
                 kv.reach(Site::LogAfterSync)
@@ -334,7 +334,7 @@ impl GroupCommit {
         drop(opened);
         let write = || {
             kv.reach(Site::LogBeforeWrite)
-                .and_then(|()| kv.write(together, &options))
+                .and_then(|()| kv.write(together, options))
                 .and_then(|()| kv.reach(Site::LogAfterWrite))
         };
         let written = if durability == Durability::None { kv.write_unlogged(write) } else { write() };

@@ -47,8 +47,8 @@ impl Ledger {
     /// The bytes under `name`. Error: E1003 if they are not what was written.
     pub fn get(&self, name: &str) -> Result<Option<Vec<u8>>, KvError> {
         let opened = self.kv.now();
-        let value =
-            opened.db.get_pinned_cf(opened.family(LEDGER), name).map_err(|source| self.kv.error(source))?;
+        let Some(family) = opened.family_if_held(LEDGER) else { return Ok(None) };
+        let value = opened.db.get_pinned_cf(family, name).map_err(|source| self.kv.error(source))?;
         value.map(|value| self.decode(name.as_bytes(), &value)).transpose()
     }
 
@@ -56,7 +56,8 @@ impl Ledger {
     /// keep there what they can compute again. One batched read.
     pub fn get_memos(&self, names: &[String]) -> Vec<Option<Vec<u8>>> {
         let opened = self.kv.now();
-        let found = opened.db.batched_multi_get_cf(opened.family(LEDGER), names, false);
+        let Some(family) = opened.family_if_held(LEDGER) else { return vec![None; names.len()] };
+        let found = opened.db.batched_multi_get_cf(family, names, false);
         let decode = |(name, value): (&String, Result<Option<rocksdb::DBPinnableSlice<'_>>, _>)| {
             let value = value.ok().flatten()?;
             self.decode(name.as_bytes(), &value).ok()
@@ -137,14 +138,15 @@ impl Ledger {
         let mut options = WriteOptions::default();
         options.set_sync(is_synced);
         drop(opened);
-        self.kv.write(batch, &options)
+        self.kv.write(batch, options)
     }
 
     fn raw_entries(&self, prefix: &str) -> Result<Vec<RawEntry>, KvError> {
         let start = IteratorMode::From(prefix.as_bytes(), Direction::Forward);
         let mut entries = Vec::new();
         let opened = self.kv.now();
-        for entry in opened.db.iterator_cf(opened.family(LEDGER), start) {
+        let Some(family) = opened.family_if_held(LEDGER) else { return Ok(entries) };
+        for entry in opened.db.iterator_cf(family, start) {
             let (name, value) = entry.map_err(|source| self.kv.error(source))?;
             if !name.starts_with(prefix.as_bytes()) {
                 break;

@@ -61,6 +61,14 @@ impl Records {
         self.writes.sync()
     }
 
+    /// Which episode it is, counted by full disks. What was read between two answers that differ may hold writes that failed.
+    ///
+    /// # Errors
+    /// E1004 while the disk is full.
+    pub(crate) fn episode(&self) -> Result<u64, KvError> {
+        self.kv.episode()
+    }
+
     /// Up to where the derived store `name` has applied the log; 0 if it has not begun.
     ///
     /// # Errors
@@ -118,7 +126,7 @@ impl Records {
         kv.check_writable()?;
         let mut options = WriteOptions::default();
         options.set_sync(is_synced);
-        kv.write(batch, &options)
+        kv.write(batch, options)
     }
 }
 

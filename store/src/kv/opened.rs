@@ -13,6 +13,8 @@ use crate::medium::disk;
 
 /// Write buffers below this are left to the log at close: replaying them costs less than a file.
 const FLUSH_AT_CLOSE_BYTES: u64 = 1 << 20;
+/// How RocksDB's names of files end that it renames when they are whole.
+const UNFINISHED: &str = ".dbtmp";
 /// RocksDB opens this family with every database; nothing is in it. What it is opened with counts: see [`room`](super::room).
 const UNUSED: &str = "default";
 
@@ -71,6 +73,7 @@ impl Opened {
     }
 
     fn open_to_write(path: &Path, settings: &Settings) -> Result<Self, KvError> {
+        remove_unfinished(path).map_err(|source| KvError::io(path, &source))?;
         let families = FAMILIES.into_iter().chain([UNUSED]).map(|name| settings.family(name));
         let db = DB::open_cf_descriptors(&settings.options, path, families);
         let db = db.map_err(|source| KvError::new(path, source))?;
@@ -139,6 +142,21 @@ impl Drop for Opened {
             self.flush_at_close();
         }
     }
+}
+
+/// Removes what RocksDB leaves when it is killed while it writes its options down, and keeps for ever.
+fn remove_unfinished(path: &Path) -> std::io::Result<()> {
+    let entries = match disk::read_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().ends_with(UNFINISHED) && entry.file_type()?.is_file() {
+            disk::remove_file(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// RocksDB makes a new database where `CURRENT` is missing, beside the files of the old one: what these held would be lost

@@ -213,6 +213,11 @@ impl Records {
         self.kv.notice()
     }
 
+    /// The error for something that is to be tried again when there is room.
+    pub(crate) fn full(&self, detail: &str) -> KvError {
+        KvError::Full { path: self.kv.path.clone(), detail: detail.to_owned() }
+    }
+
     /// The error for a record whose bytes are whole and make no sense to whom they belong.
     pub(crate) fn damaged(&self, detail: String) -> KvError {
         self.kv.damaged(detail)
@@ -354,6 +359,22 @@ mod tests {
         assert!(records.verify().unwrap_err().to_string().contains("not in the log"));
         kv.db.delete_cf(family, b"c").unwrap();
         assert_eq!(records.verify().unwrap(), Verified { log_records: 4, gaps: 1, keys: 1 });
+    }
+
+    #[test]
+    fn a_repair_that_was_killed_leaves_a_database_that_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(filled(dir.path()));
+        let families = ["rows", "ledger", "meta", "log", "records"];
+        let mut db = rocksdb::DB::open_cf(&rocksdb::Options::default(), dir.path(), families).unwrap();
+        families[..3].iter().for_each(|name| db.drop_cf(name).unwrap());
+        drop(db);
+        let kv = Kv::open(dir.path(), true, None).unwrap();
+        let ledger = crate::kv::Ledger::open(kv.clone());
+        assert_eq!(ledger.get("build/a").unwrap(), None);
+        assert_eq!((ledger.get_memos(&["a".to_owned()]), ledger.uses().unwrap()), (vec![None], vec![]));
+        assert_eq!(crate::kv::RowCache::open(kv, 1 << 20).unwrap().get_many(&[[0; 32]]), [None]);
+        assert_eq!(records(dir.path()).get(b"a").unwrap().unwrap(), b"1");
     }
 
     #[test]

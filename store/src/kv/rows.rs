@@ -94,7 +94,7 @@ impl RowCache {
         shared.kv.reach(Site::RowsBeforeAdvance)?;
         let mut batch = WriteBatch::default();
         batch.put_cf(shared.kv.now().family(META), META_GENERATION, u64::from(next).to_le_bytes());
-        shared.kv.write(batch, &WriteOptions::default())?;
+        shared.kv.write(batch, WriteOptions::default())?;
         shared.kv.reach(Site::RowsAfterAdvance)?;
         shared.generation.store(next, Ordering::Release);
         Ok(())
@@ -111,7 +111,8 @@ impl RowCache {
         let mut stale = Vec::new();
         let mut damaged_count = 0;
         let opened = kv.now();
-        let found = opened.db.batched_multi_get_cf_opt(opened.family(ROWS), keys, false, &opened.reading);
+        let Some(family) = opened.family_if_held(ROWS) else { return vec![None; keys.len()] };
+        let found = opened.db.batched_multi_get_cf_opt(family, keys, false, &opened.reading);
         let mut values = Vec::with_capacity(keys.len());
         for (key, result) in keys.iter().zip(found) {
             let value = match result {
@@ -172,7 +173,7 @@ impl RowCache {
         batch.put_cf(opened.family(META), META_LIVE_BYTES, after.to_le_bytes());
         drop(opened);
         kv.reach(Site::RowsBeforePut)?;
-        kv.write(batch, &WriteOptions::default())?;
+        kv.write(batch, WriteOptions::default())?;
         kv.reach(Site::RowsAfterPut)?;
         *live_bytes = after;
         if after > shared.bound_bytes {
@@ -223,7 +224,7 @@ impl RowCache {
                     take = take.saturating_sub(bytes);
                     shared.evicted.fetch_add(1, Ordering::Relaxed);
                     if batch_rows >= EVICTION_BATCH_ROWS {
-                        kv.write(std::mem::take(&mut batch), &WriteOptions::default())?;
+                        kv.write(std::mem::take(&mut batch), WriteOptions::default())?;
                         batch_rows = 0;
                     }
                 }
@@ -232,7 +233,7 @@ impl RowCache {
         }
         batch.put_cf(kv.now().family(META), META_LIVE_BYTES, remaining.to_le_bytes());
         kv.reach(Site::RowsBeforeEvictWrite)?;
-        kv.write(batch, &WriteOptions::default())?;
+        kv.write(batch, WriteOptions::default())?;
         kv.reach(Site::RowsAfterEvict)?;
         *live_bytes = remaining;
         Ok(())
@@ -247,7 +248,8 @@ impl RowCache {
         let mut options = ReadOptions::default();
         options.fill_cache(false);
         let opened = kv.now();
-        for entry in opened.db.iterator_cf_opt(opened.family(ROWS), options, IteratorMode::Start) {
+        let Some(family) = opened.family_if_held(ROWS) else { return Ok(()) };
+        for entry in opened.db.iterator_cf_opt(family, options, IteratorMode::Start) {
             let (key, value) = entry.map_err(|source| kv.error(source))?;
             // An entry too short for a header is damaged: the oldest of all, so that it goes first.
             let generation = value.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
@@ -290,7 +292,8 @@ fn crc(key: &[u8; 32], bytes: &[u8]) -> [u8; CRC_BYTES] {
 
 fn read_meta(kv: &Kv, name: &str) -> Result<Option<u64>, KvError> {
     let opened = kv.now();
-    let value = opened.db.get_cf(opened.family(META), name).map_err(|source| kv.error(source))?;
+    let Some(family) = opened.family_if_held(META) else { return Ok(None) };
+    let value = opened.db.get_cf(family, name).map_err(|source| kv.error(source))?;
     Ok(value.and_then(|bytes| bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))))
 }
 

@@ -131,9 +131,17 @@ pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     fs::create_dir(path)
 }
 
+/// Makes the folders of a path that are missing; their names are on the disk when it returns, as what is synced in them must not go
+/// with them.
 pub(crate) fn create_dir_all(path: &Path) -> io::Result<()> {
     call("make folder", path)?;
-    fs::create_dir_all(path)
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::create_dir_all(path)?;
+    for parent in missing.into_iter().filter_map(Path::parent) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        fs::File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 pub(crate) fn read_dir(path: &Path) -> io::Result<ReadDir> {

@@ -1,9 +1,10 @@
 //! Documents: the log, the text index and the vector index agree whatever ends the process between their commits.
 
 use crate::directory::open;
+use promptc_store::doctor::{Finding, Severity, check};
 use promptc_store::documents::{Derived, Document, DocumentParams, Documents, Found, Step, trim};
 use promptc_store::kv::{Durability, LOG_RECORDS_KEPT};
-use promptc_store::open::Store;
+use promptc_store::open::{Store, StoreOptions};
 use promptc_store::text::TextParams;
 use promptc_store::vectors::Metric;
 use proptest::prelude::*;
@@ -260,6 +261,65 @@ async fn the_log_is_trimmed_below_what_every_index_has() {
     drop(store);
     let store = open(dir.path());
     store.records().verify().unwrap();
+}
+
+#[tokio::test]
+async fn the_doctor_looks_into_the_indexes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut documents = create(&store).await;
+    documents
+        .append(&(0..20).map(|number| document(number, 0)).collect::<Vec<_>>(), Durability::Wal)
+        .unwrap();
+    documents.apply(&mut |_| ()).await.unwrap();
+    let expected = answers(&documents);
+    drop((documents, store));
+    let errors = || {
+        let is_error = |finding: &Finding| finding.severity == Severity::Error;
+        check(dir.path()).into_iter().filter(is_error).collect::<Vec<_>>()
+    };
+    assert_eq!(errors(), []);
+    let indexes = dir.path().join("documents").join(NAME);
+    let meta = indexes.join("text/meta.json");
+    let stored = std::fs::read_to_string(&meta).unwrap();
+    std::fs::write(&meta, stored + " ").unwrap();
+    std::fs::remove_dir_all(indexes.join("vectors.lance")).unwrap();
+    let found = errors();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].message.contains("`meta.json` differs") && found[0].is_made_again(), "{found:?}");
+    assert!(found[1].subject.contains("vectors.lance") && found[1].is_made_again(), "{found:?}");
+    let store = open(dir.path());
+    let mut documents = create(&store).await;
+    documents.apply(&mut |_| ()).await.unwrap();
+    assert_eq!(answers(&documents), expected);
+    drop((documents, store));
+    assert_eq!(errors(), []);
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_is_not_begun_anew_beside_its_indexes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut documents = create(&store).await;
+    documents.append(&[document(1, 0)], Durability::Wal).unwrap();
+    documents.apply(&mut |_| ()).await.unwrap();
+    drop((documents, store));
+    for is_folder_left in [true, false] {
+        std::fs::remove_dir_all(dir.path().join("kv")).unwrap();
+        if is_folder_left {
+            std::fs::create_dir(dir.path().join("kv")).unwrap();
+        }
+        let error =
+            Store::open(dir.path(), &StoreOptions { cache_bytes: 1 << 20, read_only: false }).unwrap_err();
+        assert!(error.code() == "E1003" && error.to_string().contains("`documents`"), "{error}");
+        assert!(check(dir.path()).iter().any(|finding| finding.severity == Severity::Error));
+        if !is_folder_left {
+            break;
+        }
+    }
+    // Who says that nothing is missed may go on.
+    std::fs::remove_dir_all(dir.path().join("documents")).unwrap();
+    open(dir.path());
 }
 
 #[tokio::test]

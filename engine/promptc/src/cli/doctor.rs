@@ -137,9 +137,7 @@ fn repaired(args: &DoctorArgs, common: &Common) -> Outcome {
     // What the next run makes is missing until then, and nothing more can be done about it here.
     let left: Vec<_> = doctor::check(&dir)
         .into_iter()
-        .filter(|finding| {
-            finding.severity == doctor::Severity::Error && !finding.message.contains("is missing")
-        })
+        .filter(|finding| finding.severity == doctor::Severity::Error && !finding.is_made_again())
         .collect();
     for finding in &left {
         println!("Error[{}] {}: {}", finding.code.unwrap_or("E1003"), finding.subject, finding.message);
@@ -148,7 +146,7 @@ fn repaired(args: &DoctorArgs, common: &Common) -> Outcome {
     }
     println!(
         "             {}",
-        if left.is_empty() { "nothing is left to repair" } else { "not all can be repaired" }
+        if left.is_empty() { "nothing is left to repair in it" } else { "not all can be repaired" }
     );
     Ok(if left.is_empty() { Exit::Ok } else { Exit::Failed })
 }
