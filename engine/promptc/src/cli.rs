@@ -272,7 +272,15 @@ impl Common {
     }
 
     fn store(&self, folder: &Path) -> Result<Arc<Store>, EngineError> {
-        let options = StoreOptions { cache_bytes: CACHE_BYTES_DEFAULT, read_only: false };
+        self.open_store(folder, false)
+    }
+
+    fn store_to_read(&self, folder: &Path) -> Result<Arc<Store>, EngineError> {
+        self.open_store(folder, true)
+    }
+
+    fn open_store(&self, folder: &Path, read_only: bool) -> Result<Arc<Store>, EngineError> {
+        let options = StoreOptions { cache_bytes: CACHE_BYTES_DEFAULT, read_only };
         let store = Store::open(&self.data_dir(folder), &options).map_err(store_errors::open)?;
         if let Some(notice) = store.notice() {
             eprintln!("warning: {notice}");

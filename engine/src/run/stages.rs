@@ -175,13 +175,15 @@ impl Run<'_> {
         }
     }
 
-    /// Stages of this plan that the last build left in the store and that are gone since, as after a repair. They are made again
-    /// although what is made from them is there: a query, or the doctor, would miss them.
+    /// Stages of this plan that the last build left in the store and that are gone since, as after a repair; where nothing is known of
+    /// a last build, all that are not there. They are made again although what is made from them is there: a query, or the doctor,
+    /// would miss them.
     fn gone(&self) -> Result<Vec<NodeId>, EngineError> {
         let uses = self.ctx.store.ledger().get(&promptc_store::kv::ledger::uses_key(&self.identity))?;
-        let uses = uses.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-        let uses: BTreeSet<&str> = uses.lines().collect();
-        let is_gone = |path: String| uses.contains(&*path) && !self.ctx.store.dir().join(path).exists();
+        let uses = uses.and_then(|bytes| String::from_utf8(bytes).ok());
+        let uses: Option<BTreeSet<&str>> = uses.as_ref().map(|uses| uses.lines().collect());
+        let is_expected = |path: &str| uses.as_ref().is_none_or(|uses| uses.contains(path));
+        let is_gone = |path: String| is_expected(&path) && !self.ctx.store.dir().join(path).exists();
         let reached = super::reachable(self.graph, &self.plan.roots).into_iter();
         Ok(reached.filter(|id| self.stored_as(self.graph.node(*id)).is_some_and(is_gone)).collect())
     }

@@ -26,7 +26,11 @@ pub(super) fn gc(args: &GcArgs, common: &Common) -> Outcome {
     if !dir.exists() {
         return Err(EngineError::Unknown(format!("there is no data directory {}", dir.display())));
     }
-    let store = common.store(&args.folder)?;
+    // A full disk is what it is called for: opened for reading only, the store writes nothing, and no build can begin meanwhile.
+    let (store, is_full) = match common.store(&args.folder) {
+        Err(error) if error.code() == "E1004" => (common.store_to_read(&args.folder)?, true),
+        store => (store?, false),
+    };
     let leftovers = unreferenced(&store).map_err(fault)?;
     for leftover in &leftovers {
         println!("{}\t{} bytes", leftover.path.display(), leftover.bytes);
@@ -38,6 +42,10 @@ pub(super) fn gc(args: &GcArgs, common: &Common) -> Outcome {
     }
     let freed = remove(&leftovers).map_err(fault)?;
     eprintln!("removed {} files or folders, {freed} bytes", leftovers.len());
+    if is_full {
+        eprintln!("the disk was full; run it again to trim the log as well");
+        return Ok(Exit::Ok);
+    }
     let trimmed = common.runtime()?.block_on(documents::trim(&store)).map_err(store_errors::documents)?;
     if trimmed > 0 {
         eprintln!("removed {trimmed} records of the log that every index has applied");
