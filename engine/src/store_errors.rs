@@ -35,7 +35,29 @@ pub fn flow(error: flows::FlowError) -> EngineError {
 /// A text index.
 #[must_use]
 pub fn text(error: text::TextError) -> EngineError {
-    store(error.code(), &error, error.help())
+    match error {
+        text::TextError::Rows { dir, source } => {
+            of_rows(source, |source| text::TextError::Rows { dir, source })
+        }
+        error => store(error.code(), &error, error.help()),
+    }
+}
+
+/// What the reader of the rows said, if it has a name of its own; else the index's error about it.
+fn of_rows(
+    source: Box<dyn std::error::Error + Send + Sync>,
+    of_index: impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> text::TextError,
+) -> EngineError {
+    match source.downcast::<EngineError>().map(|own| *own) {
+        Ok(own) => own,
+        Err(source) => match source.downcast::<flows::FlowError>() {
+            Ok(error) => flow(*error),
+            Err(source) => {
+                let error = of_index(source);
+                store(error.code(), &error, error.help())
+            }
+        },
+    }
 }
 
 /// A vector index.

@@ -27,7 +27,7 @@ use crate::medium::MediumError;
 use crate::paths::{self, PathError};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a program says about one output.
 #[derive(Debug, Clone)]
@@ -193,6 +193,12 @@ pub trait Sink: Send {
 
     /// Publishes the output. When it returns the output survives a power cut, or nothing has changed.
     fn finish(self: Box<Self>) -> Result<SinkReport, SinkError>;
+}
+
+/// Removes the hidden files that processes left which no longer run, beside an output and in a folder of outputs. For an output that
+/// stands as it should, so that no writer comes.
+pub fn remove_stale(output: &Path) {
+    tree::remove_stale(output);
 }
 
 /// Checks the path and the columns and opens the output. Makes missing folders above it and touches nothing else.

@@ -78,7 +78,7 @@ pub fn is_written(store: &Store, params: &Write, folder: &Path, fp: &Fp) -> Resu
     let stands = path.exists() && memo == memo_value(&path, fp).as_bytes();
     if stands {
         // No writer comes that would do it.
-        promptc_store::medium::remove_stale(&path);
+        promptc_store::sinks::remove_stale(&path);
     }
     Ok(stands)
 }

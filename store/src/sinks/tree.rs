@@ -14,7 +14,7 @@ use super::{SinkError, SinkReport};
 use crate::failpoint::{Site, reach};
 use crate::medium::disk::{self, File};
 use crate::medium::{self, Hidden, MediumError};
-use crate::paths;
+use crate::paths::{self, PathError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read, Write};
@@ -47,7 +47,7 @@ pub(super) struct Tree {
 impl Tree {
     /// `folder` is checked and exists; `path` is what the program calls it.
     pub(super) fn open(folder: PathBuf, path: &str) -> Result<Self, SinkError> {
-        medium::remove_stale(&folder);
+        remove_stale(&folder);
         let staging = Hidden::beside(&folder);
         reach(Site::TreeBeforeStaging)
             .and_then(|()| disk::create_dir(&staging))
@@ -177,12 +177,20 @@ impl Tree {
         name: &str,
         hash: &Hash,
         touched: &mut BTreeSet<PathBuf>,
-    ) -> Result<bool, MediumError> {
-        let is_inside = matches!(paths::check_output_file(&self.folder, name), Ok(()));
+    ) -> Result<bool, SinkError> {
+        match paths::check_output_file(&self.folder, name) {
+            Ok(()) => {}
+            Err(error @ PathError::Io { .. }) => return Err(error.into()),
+            // It leads out of the folder, or is no file: somebody put something else there.
+            Err(_) => return Ok(false),
+        }
         let target = self.folder.join(name);
-        let is_file = fs::symlink_metadata(&target).is_ok_and(|found| found.is_file());
-        if !is_inside || !is_file {
-            return Ok(false);
+        match fs::symlink_metadata(&target) {
+            Ok(found) if found.is_file() => {}
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(MediumError::new("look at", &target, source).into());
+            }
+            _ => return Ok(false),
         }
         let found = hash_file(&target).map_err(|source| MediumError::new("read", &target, source))?;
         if found != *hash {
@@ -201,6 +209,12 @@ impl Tree {
         touched.insert(self.folder.clone());
         Ok(true)
     }
+}
+
+/// Removes the hidden files of processes that no longer run, beside an output folder and in it.
+pub(super) fn remove_stale(folder: &Path) {
+    medium::remove_stale(folder);
+    medium::remove_stale(&folder.join(MANIFEST));
 }
 
 impl Drop for Tree {

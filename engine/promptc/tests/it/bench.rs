@@ -321,6 +321,68 @@ fn queries_bind_parameters_and_print_in_every_form() {
 }
 
 #[test]
+fn what_cannot_be_taken_in_is_no_success() {
+    let folder = folder(1);
+    let folder = folder.path();
+    let row = |name: &str, column: &str| {
+        format!("{{\"bench_id\":\"{name}\",\"metric\":\"wall_ns\",\"unit\":\"ns\",{column}}}\n")
+    };
+    let given = |text: &str| std::fs::write(folder.join("rows.jsonl"), text).unwrap();
+    let ingest = ["bench", "ingest", "--from", "rows", "rows.jsonl"];
+    // The history comes first, and the folder can be used all the same.
+    let in_store = ["--history", ".promptc/history"];
+    given(&row("a/b", "\"value\":5"));
+    ends(folder, 0, &[&ingest[..], &in_store].concat());
+    ends(folder, 0, &["run", "p.promptc", "--yes"]);
+    // Later than now, by a clock that is wrong.
+    given(&row("a/b", "\"value\":5,\"started_at\":\"2999-01-01T00:00:00Z\""));
+    let output = promptc(folder, &ingest);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains("error[E2102]"), "{}", text(&output.stderr));
+    // Taken in once, and the file is damaged since.
+    given(&row("a/b", "\"value\":6"));
+    ends(folder, 0, &ingest);
+    ends(folder, 0, &ingest);
+    let results = walk(&folder.join("history/results"));
+    std::fs::write(&results[0], "").unwrap();
+    let output = promptc(folder, &ingest);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains("error[E1003]"), "{}", text(&output.stderr));
+    let output = promptc(folder, &["query", "-c", "SELECT * FROM results"]);
+    assert!(text(&output.stderr).contains("error[E1003]"), "{}", text(&output.stderr));
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+#[test]
+fn answers_that_are_cut_say_so_and_keep_every_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::create_dir(folder.join("history")).unwrap();
+    let query = |args: &[&str]| promptc(folder, &[&["query", "--format", "jsonl"], args].concat());
+    let output = query(&[
+        "--limit",
+        "2",
+        "-c",
+        "SELECT 1 AS a, NULL AS b UNION ALL SELECT 2, 3 UNION ALL SELECT 4, 5",
+    ]);
+    assert_eq!(text(&output.stdout).lines().count(), 2);
+    assert!(text(&output.stderr).contains("more than 2 rows"), "{}", text(&output.stderr));
+    let output = query(&["--limit", "2", "-c", "SELECT 1 AS a, CAST(NULL AS INT) AS b"]);
+    assert_eq!(text(&output.stdout), "{\"a\":1,\"b\":null}\n");
+    assert_eq!(text(&output.stderr), "");
+    let markdown = promptc(folder, &["query", "--format", "markdown", "-c", "SELECT 'a|b' AS x"]);
+    assert!(text(&markdown.stdout).contains("a\\|b"), "{}", text(&markdown.stdout));
+}
+
+#[test]
 fn results_of_other_tools_are_taken_in_once() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -96,13 +96,19 @@ fn check_time(run: &Run) -> Result<(), EngineError> {
     Err(EngineError::Row { code: "E2102", message })
 }
 
-/// The commit of the project that the first of the results lies in, else of this folder. A commit that was made after the measurement
+/// The commit of the project that the first of the results lies in, else of this folder, as where all projects build in one place. A commit that was made after the measurement
 /// is not what was measured, so the tree counts as changed.
 fn measured_git(paths: &[PathBuf], measured_at: Micros) -> GitState {
     let folder =
         paths.first().map(|path| if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(path) });
     let folder = folder.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut git = git_state(folder);
+    if git.commit_time == 0 {
+        git = git_state(Path::new("."));
+        if git.commit_time != 0 {
+            eprintln!("the results lie in no repository: they are taken for those of this folder's commit");
+        }
+    }
     if git.commit_time > measured_at && !git.dirty {
         eprintln!(
             "warning: commit {} was made after the measurement, which counts as one of a changed work tree",
