@@ -25,6 +25,8 @@ pub(super) struct DoctorArgs {
     /// Build the indexes of documents anew from the log: `text` or `vectors`
     #[arg(long, value_name = "INDEX", conflicts_with = "repair", value_parser = parse_derived)]
     rebuild: Option<Derived>,
+    #[command(flatten)]
+    place: Place,
 }
 
 fn parse_derived(text: &str) -> Result<Derived, String> {
@@ -49,7 +51,7 @@ fn system_and_history(args: &DoctorArgs, common: &Common) -> bool {
     println!("threads      {threads}");
     println!("embedder     hashed_ngram (kinds static, bert, model: not in this build)");
     println!("tokenizer    word_punct (file tokenizers: not in this build)");
-    let dir = Place::usual().dir(&args.folder, common);
+    let dir = args.place.dir(&args.folder, common);
     println!("history      {}", dir.display());
     if !dir.join("results").is_dir() {
         println!("             not there yet; `promptc bench` makes it");

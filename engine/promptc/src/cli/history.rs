@@ -34,11 +34,6 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Without a folder on the command line.
-    pub(super) fn usual() -> Self {
-        Self { history: Vec::new() }
-    }
-
     /// The folder that is written, for work in `folder`.
     pub(super) fn dir(&self, folder: &Path, common: &Common) -> PathBuf {
         match self.history.first() {
