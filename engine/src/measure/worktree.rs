@@ -47,8 +47,14 @@ pub fn checkout(project: &Path, commit: &str) -> Result<Checkout, EngineError> {
     if commit.starts_with('-') {
         return Err(fault(format!("`{commit}` is no commit")));
     }
-    let sha = git(project, &["rev-parse", "--verify", "--quiet", &format!("{commit}^{{commit}}")])
-        .map_err(|_| fault(format!("`{commit}` is no commit of {}; `git log` lists them, and a clone may have been made without the older ones", project.display())))?;
+    let sha = git(project, &["rev-parse", "--verify", "--quiet", &format!("{commit}^{{commit}}")]).map_err(
+        |_| {
+            let project = project.display();
+            fault(format!(
+                "`{commit}` is no commit of {project}; a clone may have been made without the older ones"
+            ))
+        },
+    )?;
     let root = PathBuf::from(git(project, &["rev-parse", "--show-toplevel"])?);
     let folder = root.join("target").join("pair").join(&sha);
     if !folder.join(".git").exists() {

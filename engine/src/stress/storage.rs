@@ -8,8 +8,8 @@
 //!                         closed loop for the rate; open loop at a share of it for latencies
 //! ```
 //!
-//! 16-byte keys, values that compress to a quarter, zstd 3, bloom filters of 10 bits, 256 MiB of block cache: the settings in
-//! which [`against`] compares with RocksDB's `db_bench`.
+//! 16-byte keys, values that compress to a quarter, zstd 3, bloom filters of 10 bits, 384 MiB of memory, of which blocks and write
+//! buffers share 320: the settings in which [`against`] compares with RocksDB's `db_bench`.
 
 pub mod against;
 mod data;
@@ -42,7 +42,7 @@ use stores::{load, remove, resident, table_bytes};
 pub use workload::Workload;
 use workload::{DELETED_OF, Start, Subject, calls, expect_count, write_until};
 
-/// Bytes of the block cache.
+/// Bytes for blocks, as [`Tuning::block_cache_bytes`] has them.
 const CACHE_BYTES: usize = 256 << 20;
 /// Bytes of a write buffer.
 const WRITE_BUFFER_BYTES: usize = 64 << 20;
