@@ -1,15 +1,16 @@
 //! How much faster than its reference is a kernel? One thread.
 //!
 //! `<op>_<level>/<dim>`: one pair of vectors, which stay in the first cache. `<op>_<level>/scan`: one query against a table
-//! that fits no second cache, as an exact search does. Every level that this processor has; a kernel that is not faster than
-//! its reference has no place.
+//! that fits no second cache, as an exact search does. `scan_u8i8_<level>/<rows>`, `scan_bits_<level>/<rows>`: one query against
+//! the codes of so many rows of 256 numbers, in their blocks; `dot_u8i8_rows`: against rows in random order. Every level that
+//! this processor has; a kernel that is not faster than its reference has no place.
 
 use std::hint::black_box;
 use std::process::ExitCode;
 
 use criterion::{Criterion, Throughput};
 use promptc_benches::{Clock, Recorder};
-use promptc_kernels::{Kernels, available_levels};
+use promptc_kernels::{BLOCK_ROWS, BYTE_BITS, Kernels, NibbleTables, Scoring, available_levels};
 
 /// Lengths of a pair of vectors.
 const DIMS: [usize; 3] = [64, 512, 2048];
@@ -17,6 +18,12 @@ const DIMS: [usize; 3] = [64, 512, 2048];
 const SCAN_DIM: usize = 512;
 /// Rows of the table: 16 MiB.
 const SCAN_ROWS: usize = 8192;
+/// Numbers of a row of codes.
+const CODE_DIM: usize = 256;
+/// Rows of codes: within the second cache, the third, and beyond both for 8-bit codes.
+const CODE_ROWS: [usize; 3] = [1_024, 10_240, 102_400];
+/// Rows in random order whose sums are taken at a time.
+const RANDOM_ROWS: usize = 128;
 
 /// Numbers in -1..1 that do not repeat within a table.
 fn numbers(len: usize) -> Vec<f32> {
@@ -59,11 +66,70 @@ fn kernels(criterion: &mut Criterion<Clock>) {
     }
 }
 
+fn codes(criterion: &mut Criterion<Clock>) {
+    let most = CODE_ROWS[CODE_ROWS.len() - 1];
+    let codes: Vec<u8> =
+        numbers(most * CODE_DIM).iter().map(|number| (number * 127.0 + 128.0) as u8).collect();
+    let query: Vec<i8> = numbers(CODE_DIM).iter().map(|number| (number * 127.0) as i8).collect();
+    let tables = vec![NibbleTables(std::array::from_fn(|idx| idx as u8)); CODE_DIM / BYTE_BITS];
+    let random: Vec<u32> =
+        (0..RANDOM_ROWS as u64).map(|idx| (idx * 0x9e37_79b9 % most as u64) as u32).collect();
+    let (mut sums, mut scores, mut masks) = (vec![0; most], vec![0.0; most], vec![0; most / BLOCK_ROWS]);
+    let factors = numbers(most);
+    for level in available_levels() {
+        let Ok(kernels) = Kernels::at(*level) else { continue };
+        for rows in CODE_ROWS {
+            let sums = &mut sums[..rows];
+            let mut group = criterion.benchmark_group(format!("scan_u8i8_{}", level.name()));
+            group.throughput(Throughput::Elements(rows as u64));
+            let blocks = &codes[..rows * CODE_DIM];
+            group.bench_function(rows.to_string(), |bencher| {
+                bencher.iter(|| kernels.scan_u8i8(black_box(blocks), black_box(&query), sums));
+            });
+            group.finish();
+            let mut group = criterion.benchmark_group(format!("scan_bits_{}", level.name()));
+            group.throughput(Throughput::Elements(rows as u64));
+            let blocks = &codes[..rows * CODE_DIM / BYTE_BITS];
+            group.bench_function(rows.to_string(), |bencher| {
+                bencher.iter(|| kernels.scan_bits(black_box(blocks), black_box(&tables), sums));
+            });
+            group.finish();
+        }
+        let mut group = criterion.benchmark_group(format!("dot_u8i8_rows_{}", level.name()));
+        group.throughput(Throughput::Elements(RANDOM_ROWS as u64));
+        group.bench_function(CODE_DIM.to_string(), |bencher| {
+            bencher.iter(|| kernels.dot_u8i8_rows(&codes, &query, &random, &mut sums[..RANDOM_ROWS]));
+        });
+        group.finish();
+        let mut group = criterion.benchmark_group(format!("scores_above_{}", level.name()));
+        let rows = CODE_ROWS[0];
+        group.throughput(Throughput::Elements(rows as u64));
+        let scoring =
+            Scoring { factors: &factors[..rows], offsets: &factors[..rows], scale: 0.5, shift: 1.0 };
+        let (scores, masks) = (&mut scores[..rows], &mut masks[..rows / BLOCK_ROWS]);
+        group.bench_function(rows.to_string(), |bencher| {
+            bencher.iter(|| kernels.scores_above(&sums[..rows], black_box(&scoring), 0.9, scores, masks));
+        });
+        group.finish();
+        let mut group = criterion.benchmark_group(format!("hadamard_f32_{}", level.name()));
+        let mut values = numbers(CODE_DIM);
+        group.throughput(Throughput::Elements(CODE_DIM as u64));
+        group.bench_function(CODE_DIM.to_string(), |bencher| {
+            bencher.iter(|| {
+                kernels.hadamard_f32(black_box(&mut values));
+                values[0] /= CODE_DIM as f32;
+            });
+        });
+        group.finish();
+    }
+}
+
 fn main() -> ExitCode {
     let mut recorder = Recorder::start("kernels");
     recorder.param("threads", 1);
     let mut criterion = recorder.criterion();
     kernels(&mut criterion);
+    codes(&mut criterion);
     criterion.final_summary();
     recorder.finish()
 }

@@ -5,6 +5,13 @@
 //! | [`dot_f32`] | sum of products, `f32` | `f64` sum in order | 8 sums | 4 x 8 sums, FMA | 4 x 16 sums, FMA |
 //! | [`l2_f32`] | squared distance, `f32` | `f64` sum in order | 8 sums | 4 x 8 sums, FMA | 4 x 16 sums, FMA |
 //! | [`cosine_f32`] | cosine, `f64` | `f64` sum in order | 8 sums in `f64` | the same 8 | the same 8 |
+//! | [`Kernels::scan_u8i8`] | sums over 8-bit codes, blocks of rows | row by row | by blocks | 16-bit products | VNNI |
+//! | [`Kernels::scan_bits`] | sums of table entries, blocks of rows | row by row | by blocks | byte shuffles | byte shuffles |
+//! | [`Kernels::dot_u8i8_rows`] | sums over 8-bit codes, single rows | code by code | code by code | 16-bit products | VNNI |
+//! | [`Kernels::scores_above`] | scores from sums, mask above a threshold | row by row | row by row | 8 rows | 16 rows |
+//! | [`Kernels::hadamard_f32`] | Walsh-Hadamard transform | butterflies | the same | the same | the same |
+//!
+//! The ops on codes give the same bits at every level: `codes.rs` draws their layout.
 //!
 //! The reference is the definition: plain loops, never optimised. Every other level has to stay within a budget of it, which
 //! `tests/it/budgets.rs` names. [`Kernels`] is the table: the functions of one level. The free functions use the best level
@@ -32,12 +39,14 @@
 //! within budget while the sum of the magnitudes of the terms is below `f32::MAX`; beyond, `dot_f32` and `l2_f32` may be
 //! infinite or NaN at a level where the reference, which adds in `f64`, is finite. Empty inputs give 0.
 
+mod codes;
 mod dispatch;
 mod portable;
 mod reference;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+pub use codes::{BIT_BYTES_MAX, BLOCK_ROWS, BYTE_BITS, GROUP_CODES, NibbleTables, Scoring, TABLE_ENTRY_MAX};
 pub use dispatch::{Kernels, Level, LevelAbsent, available_levels};
 
 /// Sum of the products of `left` and `right` at the best level of this processor; 0 if they are empty. Cost: one pass,

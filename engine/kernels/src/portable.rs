@@ -4,6 +4,8 @@
 //! separately (the compiler never fuses them), so that the order alone determines the result. Eight independent sums are
 //! what the compiler turns into vector code on any target, without a flag.
 
+pub(crate) mod codes;
+
 use crate::CosineSums;
 
 /// Number of independent sums.

@@ -3,4 +3,5 @@
 
 mod agree;
 mod budgets;
+mod codes;
 mod levels;
