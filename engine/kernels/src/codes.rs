@@ -52,13 +52,16 @@ impl<'a> Scoring<'a> {
     }
 }
 
+type RowSums = fn(&[u8], &[i8], &[u32], &mut [i32]);
+type Scores = fn(&[i32], &Scoring<'_>, f32, &mut [f32], &mut [u64]);
+
 /// The ops on codes of one level.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CodeOps {
     pub(crate) scan_u8i8: fn(&[u8], &[i8], &mut [i32]),
     pub(crate) scan_bits: fn(&[u8], &[NibbleTables], &mut [i32]),
-    pub(crate) dot_u8i8_rows: fn(&[u8], &[i8], &[u32], &mut [i32]),
-    pub(crate) scores_above: fn(&[i32], &Scoring<'_>, f32, &mut [f32], &mut [u64]),
+    pub(crate) dot_u8i8_rows: RowSums,
+    pub(crate) scores_above: Scores,
     pub(crate) hadamard_f32: fn(&mut [f32]),
 }
 

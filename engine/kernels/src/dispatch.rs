@@ -7,9 +7,13 @@ use std::sync::OnceLock;
 
 use crate::codes::CodeOps;
 use crate::portable::codes as portable_codes;
-use crate::portable::{cosine_f32_portable, dot_f32_portable, l2_f32_portable};
+use crate::portable::{
+    cosine_f32_portable, dot_f32_portable, dot_f32f64_portable, l2_f32_portable, l2_f32f64_portable,
+};
 use crate::reference::codes as reference_codes;
-use crate::reference::dot::{cosine_f32_reference, dot_f32_reference, l2_f32_reference};
+use crate::reference::dot::{
+    cosine_f32_reference, dot_f32_reference, dot_f32f64_reference, l2_f32_reference, l2_f32f64_reference,
+};
 
 /// A way to compute all ops, from the definition to the widest registers. A later level is faster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,13 +58,15 @@ impl std::fmt::Display for LevelAbsent {
 
 impl std::error::Error for LevelAbsent {}
 
-/// The ops of one level. Copying is cheap: it is nine words.
+/// The ops of one level. Copying is cheap: it is eleven words.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernels {
     level: Level,
     dot_f32: fn(&[f32], &[f32]) -> f32,
     l2_f32: fn(&[f32], &[f32]) -> f32,
     cosine_f32: fn(&[f32], &[f32]) -> f64,
+    dot_f32f64: fn(&[f32], &[f32]) -> f64,
+    l2_f32f64: fn(&[f32], &[f32]) -> f64,
     pub(crate) codes: CodeOps,
 }
 
@@ -71,6 +77,8 @@ impl Kernels {
         dot_f32: dot_f32_reference,
         l2_f32: l2_f32_reference,
         cosine_f32: cosine_f32_reference,
+        dot_f32f64: dot_f32f64_reference,
+        l2_f32f64: l2_f32f64_reference,
         codes: CodeOps {
             scan_u8i8: reference_codes::scan_u8i8_reference,
             scan_bits: reference_codes::scan_bits_reference,
@@ -86,6 +94,8 @@ impl Kernels {
         dot_f32: dot_f32_portable,
         l2_f32: l2_f32_portable,
         cosine_f32: cosine_f32_portable,
+        dot_f32f64: dot_f32f64_portable,
+        l2_f32f64: l2_f32f64_portable,
         codes: CodeOps {
             scan_u8i8: portable_codes::scan_u8i8_portable,
             scan_bits: portable_codes::scan_bits_portable,
@@ -132,6 +142,27 @@ impl Kernels {
     pub fn l2_f32(&self, left: &[f32], right: &[f32]) -> f32 {
         assert_same_length(left, right);
         (self.l2_f32)(left, right)
+    }
+
+    /// Sum of the products of `left` and `right` in `f64`, eight sums that nothing fuses: the same bits at every level but the
+    /// reference, for scores that are kept or compared. 0 if they are empty. Cost: one pass.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    #[inline]
+    pub fn dot_f32f64(&self, left: &[f32], right: &[f32]) -> f64 {
+        assert_same_length(left, right);
+        (self.dot_f32f64)(left, right)
+    }
+
+    /// Sum of the squared differences of `left` and `right` in `f64` (no square root), as [`Self::dot_f32f64`].
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    #[inline]
+    pub fn l2_f32f64(&self, left: &[f32], right: &[f32]) -> f64 {
+        assert_same_length(left, right);
+        (self.l2_f32f64)(left, right)
     }
 
     /// [`crate::cosine_f32`] at this level.
@@ -197,6 +228,10 @@ fn vector_tables() -> impl Iterator<Item = Kernels> {
         l2_f32: |left, right| unsafe { avx2::l2_f32_avx2(left, right) },
         // SAFETY: as above.
         cosine_f32: |left, right| unsafe { avx2::cosine_f32_avx2(left, right) },
+        // SAFETY: as above.
+        dot_f32f64: |left, right| unsafe { avx2::dot_f32f64_avx2(left, right) },
+        // SAFETY: as above.
+        l2_f32f64: |left, right| unsafe { avx2::l2_f32f64_avx2(left, right) },
         codes: codes_avx2,
     });
     let has_avx512 = is_x86_feature_detected!("avx512f") && avx2.is_some();
@@ -208,6 +243,10 @@ fn vector_tables() -> impl Iterator<Item = Kernels> {
         l2_f32: |left, right| unsafe { avx512::l2_f32_avx512(left, right) },
         // SAFETY: as above.
         cosine_f32: |left, right| unsafe { avx512::cosine_f32_avx512(left, right) },
+        // SAFETY: as above.
+        dot_f32f64: |left, right| unsafe { avx512::dot_f32f64_avx512(left, right) },
+        // SAFETY: as above.
+        l2_f32f64: |left, right| unsafe { avx512::l2_f32f64_avx512(left, right) },
         codes: codes_avx512,
     });
     avx2.into_iter().chain(avx512)

@@ -64,6 +64,35 @@ fn add_products(sums: &mut [[f64; SUMS]; 3], left: &[f32; SUMS], right: &[f32; S
     }
 }
 
+/// Sum of the products in `f64`.
+#[inline(always)]
+pub(crate) fn dot_f32f64_portable(left: &[f32], right: &[f32]) -> f64 {
+    sum_terms_f64(left, right, |left, right| left * right)
+}
+
+/// Sum of the squared differences in `f64`.
+#[inline(always)]
+pub(crate) fn l2_f32f64_portable(left: &[f32], right: &[f32]) -> f64 {
+    sum_terms_f64(left, right, |left, right| (left - right) * (left - right))
+}
+
+#[inline(always)]
+fn sum_terms_f64(left: &[f32], right: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
+    let mut sums = [0.0_f64; SUMS];
+    let mut add = |left: &[f32; SUMS], right: &[f32; SUMS]| {
+        for idx in 0..SUMS {
+            sums[idx] += term(f64::from(left[idx]), f64::from(right[idx]));
+        }
+    };
+    let ((left_blocks, left_rest), (right_blocks, right_rest)) =
+        (left.as_chunks::<SUMS>(), right.as_chunks::<SUMS>());
+    for (left, right) in left_blocks.iter().zip(right_blocks) {
+        add(left, right);
+    }
+    add(&padded(left_rest), &padded(right_rest));
+    total_f64(sums)
+}
+
 /// The last, incomplete block with zeros behind it; a zero changes no sum, since no sum is ever `-0`.
 #[inline(always)]
 pub(crate) fn padded(rest: &[f32]) -> [f32; SUMS] {

@@ -14,6 +14,25 @@ pub(crate) fn dot_f32_reference(left: &[f32], right: &[f32]) -> f32 {
     sum as f32
 }
 
+/// As [`dot_f32_reference`], not rounded at the end.
+pub(crate) fn dot_f32f64_reference(left: &[f32], right: &[f32]) -> f64 {
+    let mut sum = 0.0_f64;
+    for (left, right) in left.iter().zip(right) {
+        sum += f64::from(*left) * f64::from(*right);
+    }
+    sum
+}
+
+/// As [`l2_f32_reference`], not rounded at the end.
+pub(crate) fn l2_f32f64_reference(left: &[f32], right: &[f32]) -> f64 {
+    let mut sum = 0.0_f64;
+    for (left, right) in left.iter().zip(right) {
+        let difference = f64::from(*left) - f64::from(*right);
+        sum += difference * difference;
+    }
+    sum
+}
+
 /// `sum((left[i] - right[i])^2)`.
 pub(crate) fn l2_f32_reference(left: &[f32], right: &[f32]) -> f32 {
     let mut sum = 0.0_f64;

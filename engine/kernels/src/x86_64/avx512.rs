@@ -10,7 +10,7 @@ use std::arch::x86_64::{
 };
 
 use crate::CosineSums;
-use crate::portable::{SUMS, padded, total_f32, total_f64};
+use crate::portable::{SUMS, dot_f32f64_portable, l2_f32f64_portable, padded, total_f32, total_f64};
 
 /// Elements of a register.
 const LANES: usize = 16;
@@ -60,6 +60,18 @@ pub(crate) fn l2_f32_avx512(left: &[f32], right: &[f32]) -> f32 {
     let difference = _mm512_sub_ps(load_rest(left_rest), load_rest(right_rest));
     sums[1] = _mm512_fmadd_ps(difference, difference, sums[1]);
     total(sums)
+}
+
+/// Sum of the products in `f64`: the loop of `portable`, vectorised by the compiler with these instructions.
+#[target_feature(enable = "avx512f")]
+pub(crate) fn dot_f32f64_avx512(left: &[f32], right: &[f32]) -> f64 {
+    dot_f32f64_portable(left, right)
+}
+
+/// Sum of the squared differences in `f64`, as above.
+#[target_feature(enable = "avx512f")]
+pub(crate) fn l2_f32f64_avx512(left: &[f32], right: &[f32]) -> f64 {
+    l2_f32f64_portable(left, right)
 }
 
 /// Cosine, with the eight `f64` sums of `portable` in one register each.

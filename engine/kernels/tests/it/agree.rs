@@ -258,6 +258,28 @@ proptest! {
     }
 
     #[test]
+    fn sums_in_f64_have_the_same_bits_at_all_levels_but_the_reference_and_are_near_it(
+        pairs in prop::collection::vec((component(), component()), 0..300),
+    ) {
+        let (left, right): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
+        type Sum = fn(&Kernels, &[f32], &[f32]) -> f64;
+        let ops: [Sum; 2] = [Kernels::dot_f32f64, Kernels::l2_f32f64];
+        for (idx, op) in ops.into_iter().enumerate() {
+            let wanted = op(&Kernels::PORTABLE, &left, &right);
+            for &level in available_levels().iter().filter(|level| **level != Level::Reference) {
+                prop_assert_eq!(op(&Kernels::at(level).unwrap(), &left, &right).to_bits(), wanted.to_bits());
+            }
+            let term = |(left, right): &(f32, f32)| match idx {
+                0 => (f64::from(*left) * f64::from(*right)).abs(),
+                _ => (f64::from(*left) - f64::from(*right)).powi(2),
+            };
+            let magnitude: f64 = pairs.iter().map(term).sum();
+            let distance = (op(&Kernels::REFERENCE, &left, &right) - wanted).abs();
+            prop_assert!(distance <= budgets::sum_f32f64(left.len(), magnitude));
+        }
+    }
+
+    #[test]
     fn a_vector_has_cosine_one_with_itself(values in prop::collection::vec(component(), 1..300)) {
         let (opposite, is_zero) = (values.iter().map(|value| -value).collect::<Vec<f32>>(), values.iter().all(|value| *value == 0.0));
         for &level in available_levels() {

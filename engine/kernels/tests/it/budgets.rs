@@ -29,6 +29,12 @@ pub(crate) fn sum_f32(level: Level, len: usize, magnitude: f64) -> f64 {
     1.01 * additions * F32_ROUNDOFF * magnitude + 2.0 * len as f64 * SUBNORMAL_LOSS
 }
 
+/// Largest distance of two sums in `f64` over terms whose magnitudes have this sum, each rounded at most three times: both are
+/// off by at most the additions on a term's way. Products of tiny numbers are exact.
+pub(crate) fn sum_f32f64(len: usize, magnitude: f64) -> f64 {
+    2.0 * 1.01 * (len as f64 + 3.0) * F64_ROUNDOFF * magnitude
+}
+
 /// Largest distance of two cosines. Three sums in `f64` of at most `len` exact terms on either side; the sums of squares
 /// do not cancel, and the inner product is off by a share of the norms, which is what it is divided by. So the distance is
 /// absolute, and at most twice the roundings of the longest way.

@@ -168,7 +168,9 @@ fn hadamard_has_the_same_bits_and_is_its_own_inverse() {
         // The definition, for one place.
         let place = len * 5 / 7;
         let sum: f64 = (0..len)
-            .map(|idx| f64::from(values[idx]) * if (idx & place).count_ones() % 2 == 0 { 1.0 } else { -1.0 })
+            .map(|idx| {
+                f64::from(values[idx]) * if (idx & place).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 }
+            })
             .sum();
         assert!((f64::from(wanted[place]) - sum).abs() <= 1e-5 * len as f64, "{len}");
         for (level, kernels) in levels() {
