@@ -12,6 +12,7 @@
 //! | [`chunk`] | where is a long text cut for an index? |
 //! | [`embed`] | which vector stands for this text without a trained model? |
 //! | [`dedup`] | which blocks or rows say the same as an earlier one? |
+//! | [`nearest`] | which stored vectors are nearest to a query? |
 //! | [`fusion`] | which ranking comes from the candidates of several indexes? |
 //! | [`metrics`] | how good is an answer or a ranking? |
 //! | [`compress`] | which parts of a text are worth their tokens, given a query? |
@@ -24,6 +25,7 @@ pub mod embed;
 pub mod fusion;
 pub mod markdown;
 pub mod metrics;
+pub mod nearest;
 pub mod spans;
 pub mod tokenize;
 pub mod words;

@@ -6,5 +6,6 @@ mod compress;
 mod data;
 mod dedup;
 mod embed;
+mod nearest;
 mod reproduction;
 mod tokenize;

@@ -1,0 +1,174 @@
+//! 8-bit codes: one byte a number, with a scale for each row.
+//!
+//! `x ≈ scale * (code - 128)`, the largest number of the row at 127 steps from zero. The query is coded in the same way, so
+//! that a sum over bytes stands for the inner product. Codes stand in blocks of rows for a scan of all of them, or row by row
+//! for the sums of a few.
+
+use promptc_kernels::{BLOCK_ROWS, GROUP_CODES, Kernels};
+
+/// Steps from zero to the largest number.
+const STEPS: f32 = 127.0;
+/// The code of zero.
+const ZERO: u8 = 128;
+/// Added and taken away again, rounds to the nearest whole number, ties to even, for what is below a million.
+const ROUNDING: f32 = 12_582_912.0;
+
+/// Where a code stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// In blocks of rows, as [`Kernels::scan_u8i8`] reads them.
+    Blocks,
+    /// Row by row, as [`Kernels::dot_u8i8_rows`] reads them.
+    Rows,
+}
+
+/// Codes of all rows.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ByteCodes {
+    pub(super) layout: Layout,
+    /// Numbers of a row, rounded up to whole groups.
+    pub(super) width: usize,
+    pub(super) codes: Vec<u8>,
+    /// One for each row, up to whole blocks.
+    pub(super) scales: Vec<f32>,
+}
+
+/// A query as codes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ByteQuery {
+    pub(super) codes: Vec<i8>,
+    /// What [`promptc_kernels::Scoring`] takes.
+    pub(super) scale: f32,
+    pub(super) shift: f32,
+}
+
+impl ByteQuery {
+    /// Codes of a centred query.
+    pub(super) fn set(&mut self, placed: &[f32], width: usize) {
+        let step = step_of(placed);
+        self.codes.clear();
+        self.codes.extend(placed.iter().map(|value| quantised(*value, step) as i8));
+        self.codes.resize(width, 0);
+        let sum: i32 = self.codes.iter().map(|code| i32::from(*code)).sum();
+        self.scale = step;
+        self.shift = -(f32::from(ZERO) * step) * sum as f32;
+    }
+}
+
+impl ByteCodes {
+    pub(super) fn new(layout: Layout, dim: usize) -> Self {
+        Self { layout, width: dim.next_multiple_of(GROUP_CODES), codes: Vec::new(), scales: Vec::new() }
+    }
+
+    /// Room for this many rows without growth.
+    pub(super) fn reserve_exact(&mut self, rows: usize) {
+        let padded = rows.next_multiple_of(BLOCK_ROWS);
+        let coded = if self.layout == Layout::Blocks { padded } else { rows };
+        self.codes.reserve_exact((coded * self.width).saturating_sub(self.codes.len()));
+        self.scales.reserve_exact(padded.saturating_sub(self.scales.len()));
+    }
+
+    /// Makes room for exactly `rows` rows, or forgets those behind.
+    pub(super) fn resize(&mut self, rows: usize) {
+        let padded = rows.next_multiple_of(BLOCK_ROWS);
+        let coded = if self.layout == Layout::Blocks { padded } else { rows };
+        self.codes.resize(coded * self.width, 0);
+        self.scales.resize(padded, 0.0);
+        self.scales[rows..].fill(0.0);
+    }
+
+    /// Writes a centred row.
+    pub(super) fn set(&mut self, row: usize, placed: &[f32]) {
+        let step = step_of(placed);
+        self.scales[row] = step;
+        if self.layout == Layout::Rows {
+            let codes = &mut self.codes[row * self.width..(row + 1) * self.width];
+            codes.fill(ZERO);
+            for (code, value) in codes.iter_mut().zip(placed) {
+                *code = coded(*value, step);
+            }
+            return;
+        }
+        for (group, values) in placed.chunks(GROUP_CODES).enumerate() {
+            let place = self.place(row, group * GROUP_CODES);
+            let codes = &mut self.codes[place..place + GROUP_CODES];
+            codes.fill(ZERO);
+            for (code, value) in codes.iter_mut().zip(values) {
+                *code = coded(*value, step);
+            }
+        }
+    }
+
+    /// Copies a row over another one.
+    pub(super) fn copy(&mut self, from: usize, to: usize) {
+        self.scales[to] = self.scales[from];
+        for idx in (0..self.width).step_by(GROUP_CODES) {
+            let (source, target) = (self.place(from, idx), self.place(to, idx));
+            self.codes.copy_within(source..source + GROUP_CODES, target);
+        }
+    }
+
+    /// The same codes in another layout.
+    pub(super) fn in_layout(&self, layout: Layout, rows: usize) -> Self {
+        let mut moved = Self { layout, width: self.width, codes: Vec::new(), scales: self.scales.clone() };
+        moved.reserve_exact(rows);
+        moved.resize(rows);
+        for row in 0..rows {
+            for idx in (0..self.width).step_by(GROUP_CODES) {
+                let (source, target) = (self.place(row, idx), moved.place(row, idx));
+                moved.codes[target..target + GROUP_CODES]
+                    .copy_from_slice(&self.codes[source..source + GROUP_CODES]);
+            }
+        }
+        moved
+    }
+
+    /// Place of a code whose index is a multiple of a group.
+    fn place(&self, row: usize, idx: usize) -> usize {
+        match self.layout {
+            Layout::Rows => row * self.width + idx,
+            Layout::Blocks => {
+                let block = row / BLOCK_ROWS * BLOCK_ROWS * self.width;
+                block + idx * BLOCK_ROWS + row % BLOCK_ROWS * GROUP_CODES
+            }
+        }
+    }
+
+    /// Sums of the blocks from row `start` on, one for each of `sums`.
+    pub(super) fn scan(&self, query: &ByteQuery, start: usize, sums: &mut [i32]) {
+        let codes = &self.codes[start * self.width..(start + sums.len()) * self.width];
+        Kernels::best().scan_u8i8(codes, &query.codes, sums);
+    }
+
+    /// Rank scores of some rows without their offsets.
+    pub(super) fn score_rows(
+        &self,
+        query: &ByteQuery,
+        rows: &[u32],
+        sums: &mut Vec<i32>,
+        scores: &mut Vec<f32>,
+    ) {
+        sums.resize(rows.len(), 0);
+        Kernels::best().dot_u8i8_rows(&self.codes, &query.codes, rows, sums);
+        scores.clear();
+        let product = |sum: i32| query.scale * sum as f32 + query.shift;
+        scores.extend(rows.iter().zip(sums).map(|(row, sum)| self.scales[*row as usize] * product(*sum)));
+    }
+}
+
+fn step_of(values: &[f32]) -> f32 {
+    values.iter().fold(0.0_f32, |most, value| most.max(value.abs())) / STEPS
+}
+
+/// The number in steps, -127 to 127, as a whole number.
+#[inline]
+fn quantised(value: f32, step: f32) -> f32 {
+    // A step may be subnormal, so that the quotient leaves the range by more than rounding.
+    let steps = if step > 0.0 { (value / step).clamp(-STEPS, STEPS) } else { 0.0 };
+    (steps + ROUNDING) - ROUNDING
+}
+
+#[inline]
+fn coded(value: f32, step: f32) -> u8 {
+    (quantised(value, step) + f32::from(ZERO)) as u8
+}

@@ -1,0 +1,94 @@
+//! Which id stands at which row, and which rows a search may name.
+
+use hashbrown::HashTable;
+use promptc_kernels::BLOCK_ROWS;
+
+use super::bits::mixed;
+
+/// Ids of the rows, without gaps: the last row takes the place of one that is removed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rows {
+    ids: Vec<u64>,
+    by_id: HashTable<u32>,
+}
+
+impl Rows {
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(super) fn ids(&self) -> &[u64] {
+        &self.ids
+    }
+
+    pub(super) fn reserve_exact(&mut self, rows: usize) {
+        self.ids.reserve_exact(rows.saturating_sub(self.ids.len()));
+        let ids = &self.ids;
+        self.by_id.reserve(rows.saturating_sub(self.by_id.len()), |row| hash(ids[*row as usize]));
+    }
+
+    pub(super) fn find(&self, id: u64) -> Option<usize> {
+        self.by_id.find(hash(id), |row| self.ids[*row as usize] == id).map(|row| *row as usize)
+    }
+
+    /// Adds an id that is not there and returns its row.
+    pub(super) fn push(&mut self, id: u64) -> usize {
+        let row = self.ids.len();
+        self.ids.push(id);
+        let ids = &self.ids;
+        self.by_id.insert_unique(hash(id), row as u32, |row| hash(ids[*row as usize]));
+        row
+    }
+
+    /// Removes the id at a row; the last row takes its place. Returns the row that moved.
+    pub(super) fn swap_remove(&mut self, row: usize) -> Option<usize> {
+        let last = self.ids.len() - 1;
+        self.forget(row);
+        if row != last {
+            let ids = &self.ids;
+            let moved = self.by_id.find_mut(hash(ids[last]), |row| *row as usize == last);
+            *moved.expect("invariant: each row stands in the table") = row as u32;
+        }
+        self.ids.swap_remove(row);
+        (row != last).then_some(last)
+    }
+
+    fn forget(&mut self, row: usize) {
+        let entry = self.by_id.find_entry(hash(self.ids[row]), |found| *found as usize == row);
+        entry.expect("invariant: each row stands in the table").remove();
+    }
+
+    /// Bytes in memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.ids.capacity() * size_of::<u64>() + self.by_id.allocation_size()
+    }
+}
+
+fn hash(id: u64) -> u64 {
+    mixed(0, id)
+}
+
+/// Rows of an index that a search may name: see [`super::VectorIndex::mask`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowMask {
+    pub(super) words: Vec<u64>,
+    pub(super) rows: usize,
+    pub(super) generation: u64,
+}
+
+impl RowMask {
+    pub(super) fn new(ids: &[u64], generation: u64, is_allowed: impl Fn(u64) -> bool) -> Self {
+        let words = ids.chunks(BLOCK_ROWS).map(|ids| {
+            let bit = |(place, id): (usize, &u64)| u64::from(is_allowed(*id)) << place;
+            ids.iter().enumerate().map(bit).fold(0, |word, bit| word | bit)
+        });
+        let words: Vec<u64> = words.collect();
+        let rows = words.iter().map(|word| word.count_ones() as usize).sum();
+        Self { words, rows, generation }
+    }
+
+    /// Number of rows that it lets through.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+}

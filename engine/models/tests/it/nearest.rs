@@ -1,0 +1,430 @@
+//! Vector indexes against comparing with every vector.
+
+use std::collections::BTreeMap;
+
+use promptc_models::nearest::{
+    BITS_DIM_MIN, Metric, NearestError, NearestOptions, Neighbour, Originals, Scratch, Structure, VectorIndex,
+};
+use proptest::prelude::*;
+
+/// Numbers from a seed: SplitMix64, and Box-Muller for normal ones.
+struct Numbers(u64);
+
+impl Numbers {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    }
+
+    fn uniform(&mut self) -> f64 {
+        ((self.bits() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    fn normal(&mut self) -> f32 {
+        ((-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()) as f32
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.bits() % bound as u64) as usize
+    }
+}
+
+/// Vectors by id, and the truth.
+#[derive(Clone)]
+struct Vectors {
+    metric: Metric,
+    by_id: BTreeMap<u64, Vec<f32>>,
+}
+
+impl Originals for Vectors {
+    fn vector(&self, id: u64) -> Option<&[f32]> {
+        self.by_id.get(&id).map(Vec::as_slice)
+    }
+}
+
+impl Vectors {
+    fn score(&self, query: &[f32], vector: &[f32]) -> f64 {
+        let pairs = || query.iter().zip(vector).map(|(q, v)| (f64::from(*q), f64::from(*v)));
+        let norm = |vector: &[f32]| vector.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        let dot: f64 = pairs().map(|(q, v)| q * v).sum();
+        match self.metric {
+            Metric::Dot => dot,
+            Metric::L2 => -pairs().map(|(q, v)| (q - v).powi(2)).sum::<f64>(),
+            Metric::Cosine if norm(query) * norm(vector) == 0.0 => 0.0,
+            Metric::Cosine => dot / (norm(query) * norm(vector)),
+        }
+    }
+
+    /// Scores of the `k` best among the allowed ids, best first.
+    fn best(&self, query: &[f32], k: usize, is_allowed: impl Fn(u64) -> bool) -> Vec<f64> {
+        let allowed = self.by_id.iter().filter(|(id, _)| is_allowed(**id));
+        let mut scores: Vec<f64> = allowed.map(|(_, vector)| self.score(query, vector)).collect();
+        scores.sort_by(|left, right| right.total_cmp(left));
+        scores.truncate(k);
+        scores
+    }
+
+    fn flat(&self) -> (Vec<u64>, Vec<f32>) {
+        (self.by_id.keys().copied().collect(), self.by_id.values().flatten().copied().collect())
+    }
+}
+
+/// Clustered vectors with a spectrum that falls, like embeddings; then queries of the same kind.
+fn clustered(metric: Metric, rows: usize, dim: usize, queries: usize) -> (Vectors, Vec<Vec<f32>>) {
+    let mut numbers = Numbers(7 + dim as u64);
+    let centres: Vec<Vec<f32>> = (0..32).map(|_| (0..dim).map(|_| numbers.normal()).collect()).collect();
+    let mut one = || {
+        let centre = numbers.below(centres.len());
+        let value = |place: usize, numbers: &mut Numbers| {
+            0.7 * centres[centre][place] + numbers.normal() * 2.0 / ((place + 1) as f32).powf(0.25)
+        };
+        (0..dim).map(|place| value(place, &mut numbers)).collect::<Vec<f32>>()
+    };
+    let queries = (0..queries).map(|_| one()).collect();
+    let by_id = (0..rows as u64).map(|idx| (idx * 3 + 1, one())).collect();
+    (Vectors { metric, by_id }, queries)
+}
+
+fn options(metric: Metric, dim: usize, structure: Structure) -> NearestOptions {
+    NearestOptions { metric, dim, seed: 11, structure: Some(structure) }
+}
+
+fn build(vectors: &Vectors, dim: usize, structure: Structure) -> VectorIndex {
+    let (ids, flat) = vectors.flat();
+    VectorIndex::build(options(vectors.metric, dim, structure), &ids, &flat).unwrap()
+}
+
+/// Share of the true neighbours that are found, a row as good as the last of them counting; checks order and scores on the way.
+fn recall(index: &VectorIndex, vectors: &Vectors, queries: &[Vec<f32>], k: usize) -> f64 {
+    let mut scratch = Scratch::default();
+    let (mut found, mut wanted) = (0, 0);
+    for query in queries {
+        let truth = vectors.best(query, k, |_| true);
+        let neighbours = index.search(query, k, None, Some(vectors), &mut scratch).unwrap();
+        check(vectors, query, &neighbours);
+        let least = truth.last().map_or(f64::INFINITY, |least| least - 1e-9 * least.abs());
+        found += neighbours.iter().filter(|neighbour| neighbour.score >= least).count();
+        wanted += truth.len();
+    }
+    found as f64 / wanted as f64
+}
+
+/// Best first, ties by id, no id twice, and the scores are those of the vectors.
+fn check(vectors: &Vectors, query: &[f32], neighbours: &[Neighbour]) {
+    for pair in neighbours.windows(2) {
+        let is_ordered =
+            pair[0].score > pair[1].score || pair[0].score == pair[1].score && pair[0].id < pair[1].id;
+        assert!(is_ordered, "{pair:?}");
+    }
+    for neighbour in neighbours {
+        let wanted = vectors.score(query, &vectors.by_id[&neighbour.id]);
+        assert!((neighbour.score - wanted).abs() <= 1e-9 * (1.0 + wanted.abs()), "{neighbour:?} is {wanted}");
+    }
+}
+
+const STRUCTURES: [Structure; 2] = [Structure::Scan, Structure::Bits];
+const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Dot, Metric::L2];
+
+#[test]
+fn nearly_all_neighbours_are_found_by_every_structure_and_metric() {
+    for metric in METRICS {
+        for dim in [64, 100, 256, 384] {
+            let (vectors, queries) = clustered(metric, 3_000, dim, 40);
+            for structure in STRUCTURES {
+                let index = build(&vectors, dim, structure);
+                assert_eq!(index.structure(), structure);
+                let found = recall(&index, &vectors, &queries, 10);
+                // 64 bits say little of a vector; calibration would take more of them.
+                let least = if structure == Structure::Bits && dim < 128 { 0.90 } else { 0.97 };
+                assert!(found >= least, "{metric:?} {dim} {structure:?}: {found}");
+            }
+        }
+    }
+}
+
+#[test]
+fn calibration_reaches_its_target_on_other_queries_and_a_control_without_it_does_not() {
+    let (vectors, queries) = clustered(Metric::Cosine, 4_000, 64, 240);
+    let (sample, held_out) = queries.split_at(120);
+    let mut index = build(&vectors, 64, Structure::Bits);
+    let sample: Vec<&[f32]> = sample.iter().map(Vec::as_slice).collect();
+    let low = index.calibrate(&sample, 10, 0.5, &vectors).unwrap();
+    let without = recall(&index, &vectors, held_out, 10);
+    let high = index.calibrate(&sample, 10, 0.98, &vectors).unwrap();
+    assert!(
+        high.recall_low >= 0.98 && high.recall >= high.recall_low && low.recall < high.recall,
+        "{low:?} {high:?}"
+    );
+    let with = recall(&index, &vectors, held_out, 10);
+    assert!(with >= 0.97 && without < 0.95, "{without} {with}");
+    assert_eq!(index.stats().calibration, Some(high));
+    assert_eq!(index.stats().churn, 0.0);
+}
+
+#[test]
+fn the_structure_is_chosen_by_cost_at_the_measured_recall() {
+    let (few, queries) = clustered(Metric::Cosine, 500, 256, 100);
+    let sample: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
+    let (ids, flat) = few.flat();
+    let chosen = NearestOptions { structure: None, ..options(Metric::Cosine, 256, Structure::Scan) };
+    let mut index = VectorIndex::build(chosen.clone(), &ids, &flat).unwrap();
+    index.calibrate(&sample, 10, 0.98, &few).unwrap();
+    assert_eq!(index.structure(), Structure::Scan, "few rows");
+    let (many, queries) = clustered(Metric::Cosine, 12_000, 256, 100);
+    let sample: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
+    let (ids, flat) = many.flat();
+    let mut index = VectorIndex::build(chosen.clone(), &ids, &flat).unwrap();
+    assert_eq!(index.structure(), Structure::Bits, "before it is measured");
+    let found = index.calibrate(&sample, 10, 0.98, &many).unwrap();
+    assert_eq!(index.structure(), Structure::Bits, "many rows: {found:?}");
+    // Without structure in the data, single bits say too little: the scan by 8-bit codes is chosen.
+    let mut numbers = Numbers(3);
+    let mut row = || (0..256).map(|_| numbers.uniform() as f32).collect::<Vec<f32>>();
+    let queries: Vec<Vec<f32>> = (0..100).map(|_| row()).collect();
+    let uniform = Vectors { metric: Metric::L2, by_id: (0..12_000).map(|id| (id, row())).collect() };
+    let (ids, flat) = uniform.flat();
+    let mut index = VectorIndex::build(NearestOptions { metric: Metric::L2, ..chosen }, &ids, &flat).unwrap();
+    let sample: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
+    let found = index.calibrate(&sample, 10, 0.98, &uniform).unwrap();
+    assert_eq!(index.structure(), Structure::Scan, "{found:?}");
+    assert!(recall(&index, &uniform, &queries, 10) >= 0.99);
+}
+
+#[test]
+fn rows_come_change_and_go_without_a_trace() {
+    for structure in STRUCTURES {
+        let dim = 96;
+        let (mut vectors, queries) = clustered(Metric::Cosine, 1_500, dim, 30);
+        let (mut later, _) = clustered(Metric::Cosine, 6_000, dim, 30);
+        let mut index = build(&vectors, dim, structure);
+        let mut numbers = Numbers(5);
+        for step in 0..4_000_u64 {
+            let known = *vectors.by_id.keys().nth(numbers.below(vectors.by_id.len())).unwrap();
+            let (_, fresh) = later.by_id.pop_last().unwrap();
+            match step % 3 {
+                0 => {
+                    index.add(1_000_000 + step, &fresh).unwrap();
+                    vectors.by_id.insert(1_000_000 + step, fresh);
+                }
+                1 => {
+                    index.update(known, &fresh).unwrap();
+                    vectors.by_id.insert(known, fresh);
+                }
+                _ => {
+                    index.remove(known).unwrap();
+                    vectors.by_id.remove(&known);
+                    assert!(!index.contains(known));
+                }
+            }
+            assert_eq!(index.len(), vectors.by_id.len());
+        }
+        let found = recall(&index, &vectors, &queries, 10);
+        let fresh = recall(&build(&vectors, dim, structure), &vectors, &queries, 10);
+        assert!(found >= 0.93 && found >= fresh - 0.03, "{structure:?}: {found}, built anew {fresh}");
+        assert!(index.stats().churn > 2.0);
+        // Down to nothing and up again.
+        for id in vectors.by_id.keys() {
+            index.remove(*id).unwrap();
+        }
+        let mut scratch = Scratch::default();
+        assert!(index.is_empty());
+        assert_eq!(index.search(&queries[0], 5, None, Some(&vectors), &mut scratch).unwrap(), []);
+        index.add(9, &queries[0]).unwrap();
+        let alone = index.search(&queries[0], 5, None, None, &mut scratch).unwrap();
+        assert_eq!(alone.len(), 1);
+        assert!(alone[0].id == 9 && (alone[0].score - 1.0).abs() < 0.01, "{alone:?}");
+    }
+}
+
+#[test]
+fn a_mask_lets_through_what_it_says_and_notices_a_change() {
+    for structure in STRUCTURES {
+        let (vectors, queries) = clustered(Metric::Dot, 5_000, 128, 20);
+        let mut index = build(&vectors, 128, structure);
+        let mut scratch = Scratch::default();
+        type Test = (&'static str, fn(u64) -> bool);
+        let tests: [Test; 5] = [
+            ("none", |_| false),
+            ("one", |id| id == 3_001),
+            ("few", |id| id % 509 == 0),
+            ("half", |id| id % 2 == 0),
+            ("all", |_| true),
+        ];
+        for (name, is_allowed) in tests {
+            let mask = index.mask(is_allowed);
+            let count = vectors.by_id.keys().filter(|id| is_allowed(**id)).count();
+            assert_eq!(mask.rows(), count, "{name}");
+            let (mut found, mut wanted) = (0, 0);
+            for query in &queries {
+                let truth = vectors.best(query, 10, is_allowed);
+                let neighbours = index.search(query, 10, Some(&mask), Some(&vectors), &mut scratch).unwrap();
+                check(&vectors, query, &neighbours);
+                assert_eq!(neighbours.len(), count.min(10), "{name}");
+                assert!(neighbours.iter().all(|neighbour| is_allowed(neighbour.id)), "{name}");
+                let least = truth.last().map_or(f64::INFINITY, |least| least - 1e-9 * least.abs());
+                found += neighbours.iter().filter(|neighbour| neighbour.score >= least).count();
+                wanted += truth.len();
+            }
+            assert!(found as f64 >= 0.97 * wanted as f64, "{structure:?} {name}: {found} of {wanted}");
+        }
+        let mask = index.mask(|_| true);
+        index.remove(1).unwrap();
+        let found = index.search(&queries[0], 10, Some(&mask), None, &mut scratch);
+        assert_eq!(found, Err(NearestError::Mask));
+    }
+}
+
+#[test]
+fn a_batch_finds_what_its_queries_find_alone() {
+    for structure in STRUCTURES {
+        let (vectors, queries) = clustered(Metric::L2, 2_000, 72, 33);
+        let index = build(&vectors, 72, structure);
+        let (mut scratch, mut other) = (Scratch::default(), Scratch::default());
+        let batch: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
+        let together = index.search_batch(&batch, 7, None, Some(&vectors), &mut scratch).unwrap();
+        for (query, found) in batch.iter().zip(&together) {
+            assert_eq!(&index.search(query, 7, None, Some(&vectors), &mut other).unwrap(), found);
+        }
+        assert_eq!(
+            index.search_batch(&[], 7, None, None, &mut scratch).unwrap(),
+            Vec::<Vec<Neighbour>>::new()
+        );
+    }
+}
+
+#[test]
+fn scores_without_originals_are_near_the_exact_ones() {
+    for metric in METRICS {
+        for structure in STRUCTURES {
+            let (vectors, queries) = clustered(metric, 500, 130, 5);
+            let index = build(&vectors, 130, structure);
+            for query in &queries {
+                let found = index.search(query, 3, None, None, &mut Scratch::default()).unwrap();
+                for neighbour in found {
+                    let wanted = vectors.score(query, &vectors.by_id[&neighbour.id]);
+                    let distance = (neighbour.score - wanted).abs();
+                    assert!(distance <= 0.02 * (1.0 + wanted.abs()), "{metric:?}: {neighbour:?} is {wanted}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn zeros_duplicates_single_rows_and_more_than_there_are() {
+    for metric in METRICS {
+        for structure in STRUCTURES {
+            for dim in [1, 3, 8, 65] {
+                if structure == Structure::Bits && dim < BITS_DIM_MIN {
+                    continue;
+                }
+                let mut by_id: BTreeMap<u64, Vec<f32>> = (0..200).map(|id| (id, vec![1.0; dim])).collect();
+                by_id.insert(500, vec![0.0; dim]);
+                by_id.insert(501, vec![-1.0; dim]);
+                let vectors = Vectors { metric, by_id };
+                let index = build(&vectors, dim, structure);
+                let mut scratch = Scratch::default();
+                for query in [vec![1.0; dim], vec![0.0; dim], vec![-2.5; dim]] {
+                    let found = index.search(&query, 1_000, None, Some(&vectors), &mut scratch).unwrap();
+                    assert_eq!(found.len(), 202, "{metric:?} {structure:?} {dim}");
+                    check(&vectors, &query, &found);
+                    let first = index.search(&query, 1, None, Some(&vectors), &mut scratch).unwrap();
+                    assert_eq!(first[0].score, found[0].score, "{metric:?} {structure:?} {dim}");
+                    assert_eq!(index.search(&query, 0, None, None, &mut scratch).unwrap(), []);
+                }
+                let one = Vectors { metric, by_id: BTreeMap::from([(7, vec![3.0; dim])]) };
+                let index = build(&one, dim, structure);
+                let found = index.search(&vec![1.0; dim], 10, None, Some(&one), &mut scratch).unwrap();
+                assert_eq!((found.len(), found[0].id), (1, 7));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused_and_changes_nothing() {
+    let (vectors, queries) = clustered(Metric::Cosine, 100, 48, 1);
+    for structure in STRUCTURES {
+        let mut index = build(&vectors, 48, structure);
+        let before = index.search(&queries[0], 10, None, Some(&vectors), &mut Scratch::default()).unwrap();
+        let mut bad = queries[0].clone();
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e18] {
+            bad[5] = value;
+            let is_number = |error| matches!(error, Err(NearestError::Number { place: 5, .. }));
+            assert!(is_number(index.add(9_999, &bad)) && is_number(index.update(1, &bad)));
+            let found = index.search(&bad, 3, None, None, &mut Scratch::default());
+            assert!(matches!(found, Err(NearestError::Number { place: 5, .. })));
+        }
+        let dim = NearestError::Dim { found: 15, expected: 48 };
+        assert_eq!(index.add(9_999, &bad[..15]), Err(dim));
+        assert_eq!(index.search(&bad[..15], 3, None, None, &mut Scratch::default()), Err(dim));
+        assert_eq!(index.add(1, &queries[0]), Err(NearestError::Duplicate { id: 1 }));
+        assert_eq!(index.update(2, &queries[0]), Err(NearestError::Absent { id: 2 }));
+        assert_eq!(index.remove(2), Err(NearestError::Absent { id: 2 }));
+        let after = index.search(&queries[0], 10, None, Some(&vectors), &mut Scratch::default()).unwrap();
+        assert_eq!(before, after);
+        let none = Vectors { metric: Metric::Cosine, by_id: BTreeMap::new() };
+        let found = index.search(&queries[0], 1, None, Some(&none), &mut Scratch::default());
+        assert!(matches!(found, Err(NearestError::Original { .. })));
+        assert_eq!(index.calibrate(&[], 10, 0.9, &vectors), Err(NearestError::Sample));
+    }
+    let of = |dim, ids: &[u64], vectors: &[f32]| {
+        VectorIndex::build(options(Metric::Dot, dim, Structure::Scan), ids, vectors).map(|_| ())
+    };
+    assert_eq!(of(0, &[], &[]), Err(NearestError::Unsupported { dim: 0 }));
+    assert_eq!(of(5_000, &[], &[]), Err(NearestError::Unsupported { dim: 5_000 }));
+    assert_eq!(of(2, &[1], &[1.0]), Err(NearestError::Dim { found: 1, expected: 2 }));
+    assert_eq!(of(1, &[1, 1], &[1.0, 2.0]), Err(NearestError::Duplicate { id: 1 }));
+    assert_eq!(of(1, &[], &[]), Ok(()));
+    let short = VectorIndex::build(options(Metric::Dot, 16, Structure::Bits), &[], &[]).map(|_| ());
+    assert_eq!(short, Err(NearestError::Short { dim: 16 }));
+}
+
+#[test]
+fn equal_rows_in_equal_order_give_equal_answers() {
+    let (vectors, queries) = clustered(Metric::Cosine, 5_000, 200, 10);
+    let (one, other) = (build(&vectors, 200, Structure::Bits), build(&vectors, 200, Structure::Bits));
+    for query in &queries {
+        let found = one.search(query, 10, None, None, &mut Scratch::default()).unwrap();
+        assert_eq!(found, other.search(query, 10, None, None, &mut Scratch::default()).unwrap());
+    }
+}
+
+#[test]
+fn codes_are_small() {
+    let (vectors, _) = clustered(Metric::Cosine, 10_000, 256, 1);
+    let index = build(&vectors, 256, Structure::Bits);
+    let row_bytes = index.stats().memory_bytes as f64 / 10_000.0;
+    // 256 + 32 bytes of codes, 12 of factors, 8 of id, 5 to 10 of the table.
+    assert!(row_bytes < 322.0, "{row_bytes}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// With few rows everything is scored exactly, so that the answer is the truth, whatever was added and removed before.
+    #[test]
+    fn few_rows_are_answered_exactly(
+        rows in prop::collection::btree_map(0_u64..40, prop::collection::vec(-5.0_f32..5.0, 40), 1..16),
+        removed in prop::collection::vec(0_u64..40, 0..20),
+        query in prop::collection::vec(-5.0_f32..5.0, 40),
+        metric in prop::sample::select(METRICS.to_vec()),
+        structure in prop::sample::select(STRUCTURES.to_vec()),
+    ) {
+        let mut vectors = Vectors { metric, by_id: rows };
+        let mut index = build(&vectors, 40, structure);
+        for id in removed {
+            prop_assert_eq!(index.remove(id).is_ok(), vectors.by_id.remove(&id).is_some());
+        }
+        let found = index.search(&query, 20, None, Some(&vectors), &mut Scratch::default()).unwrap();
+        check(&vectors, &query, &found);
+        let truth = vectors.best(&query, 20, |_| true);
+        prop_assert_eq!(found.len(), truth.len());
+        for (neighbour, wanted) in found.iter().zip(truth) {
+            prop_assert!((neighbour.score - wanted).abs() <= 1e-9 * (1.0 + wanted.abs()));
+        }
+    }
+}
