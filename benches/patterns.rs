@@ -1,7 +1,159 @@
-//! How long does finding and searching patterns take, and how many does the search find? Nothing of it is in this build; see the list of benches.
+//! How long does finding the nearest vectors take, and how many of them are found? One thread.
+//!
+//! `pattern_search/<rows>`: the ten nearest of so many clustered vectors of 256 numbers, one query at a time, warm, a thousand held-out
+//! queries in turn; `pattern_search/uniform_10000`: of vectors without structure. The index chooses its structure at a recall of 0.98
+//! that is measured on other queries first; `recall` is that of the timed ones against exact search. `pattern_search_batch/100000`:
+//! ten queries together. `pattern_index/<rows>`: building the index.
+//!
+//! With `PROMPTC_VECTORS=<folder>` the vectors are those of `<folder>/<set>.{rows,queries}.fvecs`, sets being `clustered_1000` and so
+//! on: what peers are given (`peers/search.py`).
 
+use std::collections::HashSet;
+use std::hint::black_box;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use criterion::{BenchmarkId, Criterion, Throughput};
+use promptc_benches::fixtures::vectors::VectorSet;
+use promptc_benches::{Clock, Measurement, Recorder};
+use promptc_models::nearest::{Metric, NearestOptions, Originals, Scratch, VectorIndex};
+
+/// Sets by title: rows, and whether they are clustered.
+const SETS: [(&str, usize, bool); 4] = [
+    ("1000", 1_000, true),
+    ("10000", 10_000, true),
+    ("100000", 100_000, true),
+    ("uniform_10000", 10_000, false),
+];
+/// Numbers of a vector.
+const DIM: usize = 256;
+/// Neighbours of a query.
+const K: usize = 10;
+/// Recall that the index calibrates itself to.
+const TARGET: f64 = 0.98;
+/// Queries of the calibration; the others are timed.
+const SAMPLE: usize = 200;
+/// Queries of a batch.
+const BATCH: usize = 10;
+/// Seed of the rotation.
+const SEED: u64 = 7;
+
+/// Vectors whose ids are their places.
+struct ByPlace<'a> {
+    dim: usize,
+    rows: &'a [f32],
+}
+
+impl Originals for ByPlace<'_> {
+    fn vector(&self, id: u64) -> Option<&[f32]> {
+        let start = usize::try_from(id).ok()?.checked_mul(self.dim)?;
+        self.rows.get(start..start + self.dim)
+    }
+}
+
+fn set(title: &str, rows: usize, is_clustered: bool) -> Result<VectorSet, String> {
+    let name = if is_clustered { format!("clustered_{title}") } else { title.to_owned() };
+    let metric = if is_clustered { Metric::Dot } else { Metric::L2 };
+    match std::env::var_os("PROMPTC_VECTORS").map(PathBuf::from) {
+        Some(folder) => VectorSet::read(&folder, &name, metric),
+        None if is_clustered => Ok(VectorSet::clustered(rows, DIM)),
+        None => Ok(VectorSet::uniform(rows, DIM)),
+    }
+}
+
+fn build(set: &VectorSet, ids: &[u64]) -> VectorIndex {
+    let options = NearestOptions { metric: set.metric, dim: set.dim, seed: SEED, structure: None };
+    VectorIndex::build(options, ids, &set.rows).expect("invariant: vectors of a set can be compared")
+}
+
+/// The exact neighbours of a query.
+fn truth(set: &VectorSet, query: &[f32]) -> HashSet<u64> {
+    let score = |row: &[f32]| match set.metric {
+        Metric::L2 => -promptc_kernels::l2_f32(query, row),
+        _ => promptc_kernels::dot_f32(query, row),
+    };
+    let mut scored: Vec<(f32, u64)> = set.rows.chunks_exact(set.dim).map(score).zip(0..).collect();
+    scored.select_nth_unstable_by(K, |left, right| right.0.total_cmp(&left.0));
+    scored[..K].iter().map(|(_, id)| *id).collect()
+}
+
+fn search(recorder: &mut Recorder, criterion: &mut Criterion<Clock>, title: &str, set: &VectorSet) {
+    let ids: Vec<u64> = (0..(set.rows.len() / set.dim) as u64).collect();
+    let originals = ByPlace { dim: set.dim, rows: &set.rows };
+    let queries: Vec<&[f32]> = set.queries.chunks_exact(set.dim).collect();
+    let (sample, timed) = queries.split_at(SAMPLE);
+    let mut index = build(set, &ids);
+    let calibrated = index.calibrate(sample, K, TARGET, &originals);
+    calibrated.expect("invariant: a set has rows and queries");
+    let mut scratch = Scratch::default();
+    let mut find = |query: &[f32]| {
+        index
+            .search(query, K, None, Some(&originals), &mut scratch)
+            .expect("invariant: each row has a vector")
+    };
+    if recorder.wants(&format!("pattern_search/{title}")) {
+        let found = timed.iter().map(|query| {
+            let truth = truth(set, query);
+            find(query).iter().filter(|found| truth.contains(&found.id)).count() as f64 / K as f64
+        });
+        let recall = found.sum::<f64>() / timed.len() as f64;
+        let stats = index.stats();
+        let recall = Measurement::new(format!("pattern_search/{title}"), "recall", vec![recall]);
+        recorder.add(recall.param("structure", stats.structure.name()).param("reranked", stats.reranked));
+        let bytes = Measurement::new(
+            format!("pattern_search/{title}"),
+            "size_bytes",
+            vec![stats.memory_bytes as f64],
+        );
+        recorder.add(bytes);
+    }
+    let mut turn = timed.iter().cycle();
+    let mut group = criterion.benchmark_group("pattern_search");
+    group.bench_function(title, |bencher| {
+        bencher.iter(|| find(black_box(turn.next().expect("invariant: a cycle does not end"))));
+    });
+    group.finish();
+    if title != "100000" {
+        return;
+    }
+    let mut batches = timed.chunks_exact(BATCH).cycle();
+    let mut group = criterion.benchmark_group("pattern_search_batch");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function(title, |bencher| {
+        bencher.iter(|| {
+            let batch = batches.next().expect("invariant: a cycle does not end");
+            index.search_batch(black_box(batch), K, None, Some(&originals), &mut scratch)
+        });
+    });
+    group.finish();
+    let mut group = criterion.benchmark_group("pattern_index");
+    group.sample_size(10);
+    group.bench_function(BenchmarkId::from_parameter(title), |bencher| bencher.iter(|| build(set, &ids)));
+    group.finish();
+}
+
 fn main() -> ExitCode {
-    promptc_benches::recorder::absent("patterns")
+    let mut recorder = Recorder::start("patterns");
+    recorder.param("threads", 1);
+    recorder.param("dim", DIM);
+    recorder.param("k", K);
+    recorder.param("seed", SEED);
+    let is_given = std::env::var_os("PROMPTC_VECTORS").is_some();
+    recorder.param("data", if is_given { "given" } else { "generated" });
+    let mut criterion = recorder.criterion();
+    for (title, rows, is_clustered) in SETS {
+        let mut titles = vec![format!("pattern_search/{title}")];
+        if title == "100000" {
+            titles.extend([format!("pattern_search_batch/{title}"), format!("pattern_index/{title}")]);
+        }
+        if !titles.iter().any(|title| recorder.wants(title)) {
+            continue;
+        }
+        match set(title, rows, is_clustered) {
+            Ok(set) => search(&mut recorder, &mut criterion, title, &set),
+            Err(message) => recorder.add(Measurement::failed(titles.remove(0), "wall_ns", &message)),
+        }
+    }
+    criterion.final_summary();
+    recorder.finish()
 }

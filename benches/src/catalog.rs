@@ -42,6 +42,7 @@ const fn absent_metric(titles: &'static str, metric: &'static str, reason: &'sta
 }
 
 const NO_SONA: &str = "learning from trajectories is not in this build";
+const NO_GRAPH: &str = "an index of a million vectors waits for the graph, which is not in this build";
 const NO_DIFFUSION: &str = "the diffusion model is not in this build";
 const NO_GPU_CODE: &str = "kernels for a GPU are not in this build";
 const NO_FEDERATION: &str = "federated averaging is not in this build";
@@ -267,7 +268,9 @@ pub const BENCHES: &[Bench] = &[
         suite: "sona",
         groups: &[
             absent("pattern_extraction/{100,500,1000,5000}", NO_SONA),
-            absent("pattern_search/{1000,10000,100000,1000000}", NO_SONA),
+            measured("pattern_search/{1000,10000,100000,uniform_10000}"),
+            measured("{pattern_search_batch,pattern_index}/100000"),
+            absent("pattern_search/1000000", NO_GRAPH),
         ],
     },
     Bench {

@@ -1,5 +1,7 @@
 //! Inputs of the benches: a corpus of Markdown pages and a program text, the same bytes on every machine.
 
+pub mod vectors;
+
 use std::fmt::Write;
 
 use crate::place;
