@@ -144,7 +144,7 @@ impl Kernels {
         (self.l2_f32)(left, right)
     }
 
-    /// Sum of the products of `left` and `right` in `f64`, eight sums that nothing fuses: the same bits at every level but the
+    /// Sum of the products of `left` and `right` in `f64`, 32 sums that nothing fuses: the same bits at every level but the
     /// reference, for scores that are kept or compared. 0 if they are empty. Cost: one pass.
     ///
     /// # Panics

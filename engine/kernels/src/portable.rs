@@ -10,6 +10,8 @@ use crate::CosineSums;
 
 /// Number of independent sums.
 pub(crate) const SUMS: usize = 8;
+/// Number of independent sums of the ops that add in `f64`.
+const WIDE_SUMS: usize = 4 * SUMS;
 
 /// Sum of the products.
 pub(crate) fn dot_f32_portable(left: &[f32], right: &[f32]) -> f32 {
@@ -76,21 +78,28 @@ pub(crate) fn l2_f32f64_portable(left: &[f32], right: &[f32]) -> f64 {
     sum_terms_f64(left, right, |left, right| (left - right) * (left - right))
 }
 
+/// [`WIDE_SUMS`] sums, which hide the latency of an addition at every level; then four to one, then as in [`total_f64`].
 #[inline(always)]
 fn sum_terms_f64(left: &[f32], right: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
-    let mut sums = [0.0_f64; SUMS];
-    let mut add = |left: &[f32; SUMS], right: &[f32; SUMS]| {
-        for idx in 0..SUMS {
+    let mut sums = [0.0_f64; WIDE_SUMS];
+    let mut add = |left: &[f32; WIDE_SUMS], right: &[f32; WIDE_SUMS]| {
+        for idx in 0..WIDE_SUMS {
             sums[idx] += term(f64::from(left[idx]), f64::from(right[idx]));
         }
     };
     let ((left_blocks, left_rest), (right_blocks, right_rest)) =
-        (left.as_chunks::<SUMS>(), right.as_chunks::<SUMS>());
+        (left.as_chunks::<WIDE_SUMS>(), right.as_chunks::<WIDE_SUMS>());
     for (left, right) in left_blocks.iter().zip(right_blocks) {
         add(left, right);
     }
-    add(&padded(left_rest), &padded(right_rest));
-    total_f64(sums)
+    if !left_rest.is_empty() {
+        let (mut left, mut right) = ([0.0; WIDE_SUMS], [0.0; WIDE_SUMS]);
+        left[..left_rest.len()].copy_from_slice(left_rest);
+        right[..right_rest.len()].copy_from_slice(right_rest);
+        add(&left, &right);
+    }
+    let four = |idx: usize| (sums[idx] + sums[idx + SUMS]) + (sums[idx + 2 * SUMS] + sums[idx + 3 * SUMS]);
+    total_f64(std::array::from_fn(four))
 }
 
 /// The last, incomplete block with zeros behind it; a zero changes no sum, since no sum is ever `-0`.

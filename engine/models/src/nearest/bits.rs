@@ -100,9 +100,12 @@ impl BitQuery {
         // Both signs of a level add up to 15, so a sum of entries stands for `sum s_i (level_i - 7.5)` plus 7.5 a number.
         self.scale = step;
         self.shift = -MIDDLE * rotation.width as f32 * step;
+        let inverse = 1.0 / step;
+        // Numbers so small that this is infinite are all taken for zero.
+        let steps = if inverse.is_finite() { inverse } else { 0.0 };
         self.tables.clear();
         self.tables.extend(self.rotated.as_chunks::<BYTE_BITS>().0.iter().map(|values| {
-            let levels = values.map(|value| level(value, step));
+            let levels = values.map(|value| level(value, steps));
             let (low, high) = levels.split_at(BYTE_BITS / 2);
             let mut entries = [0; 32];
             entries[..16].copy_from_slice(&entries_of(low));
@@ -113,19 +116,20 @@ impl BitQuery {
 }
 
 /// Level of a number, 0 to 15.
-fn level(value: f32, step: f32) -> u8 {
+fn level(value: f32, steps: f32) -> u8 {
     // Steps from level 0, cut to whole numbers: level 7 ends and level 8 begins at zero. A float cast saturates.
-    if step > 0.0 { ((value / step + MIDDLE + 0.5) as u8).min(15) } else { 7 }
+    ((value * steps + MIDDLE + 0.5) as u8).min(15)
 }
 
 /// For each of 16 choices of signs, the sum of the levels that are added and of 15 less the levels that are taken away.
 fn entries_of(levels: &[u8]) -> [u8; 16] {
-    let mut entries = [levels.iter().map(|level| 15 - level).sum::<u8>(); 16];
+    let mut entries = [0; 16];
+    entries[0] = levels.iter().map(|level| 15 - level).sum();
     for (bit, level) in levels.iter().enumerate() {
-        for (choice, entry) in entries.iter_mut().enumerate() {
-            if choice >> bit & 1 == 1 {
-                *entry = *entry - (15 - level) + level;
-            }
+        // Those with this bit follow from those without; the sum does not leave 0 to 60.
+        let (without, with) = entries[..2 << bit].split_at_mut(1 << bit);
+        for (with, without) in with.iter_mut().zip(without) {
+            *with = *without + 2 * level - 15;
         }
     }
     entries

@@ -45,9 +45,9 @@ pub(super) struct ByteQuery {
 impl ByteQuery {
     /// Codes of a centred query.
     pub(super) fn set(&mut self, placed: &[f32], width: usize) {
-        let step = step_of(placed);
+        let (step, steps) = step_of(placed);
         self.codes.clear();
-        self.codes.extend(placed.iter().map(|value| quantised(*value, step) as i8));
+        self.codes.extend(placed.iter().map(|value| quantised(*value, steps) as i8));
         self.codes.resize(width, 0);
         let sum: i32 = self.codes.iter().map(|code| i32::from(*code)).sum();
         self.scale = step;
@@ -79,13 +79,13 @@ impl ByteCodes {
 
     /// Writes a centred row.
     pub(super) fn set(&mut self, row: usize, placed: &[f32]) {
-        let step = step_of(placed);
+        let (step, steps) = step_of(placed);
         self.scales[row] = step;
         if self.layout == Layout::Rows {
             let codes = &mut self.codes[row * self.width..(row + 1) * self.width];
             codes.fill(ZERO);
             for (code, value) in codes.iter_mut().zip(placed) {
-                *code = coded(*value, step);
+                *code = coded(*value, steps);
             }
             return;
         }
@@ -94,7 +94,7 @@ impl ByteCodes {
             let codes = &mut self.codes[place..place + GROUP_CODES];
             codes.fill(ZERO);
             for (code, value) in codes.iter_mut().zip(values) {
-                *code = coded(*value, step);
+                *code = coded(*value, steps);
             }
         }
     }
@@ -156,19 +156,20 @@ impl ByteCodes {
     }
 }
 
-fn step_of(values: &[f32]) -> f32 {
-    values.iter().fold(0.0_f32, |most, value| most.max(value.abs())) / STEPS
+/// The step of a row, and the steps of the number 1. Where numbers are so small that the latter is none, all of them are zero.
+fn step_of(values: &[f32]) -> (f32, f32) {
+    let step = values.iter().fold(0.0_f32, |most, value| most.max(value.abs())) / STEPS;
+    let steps = 1.0 / step;
+    if steps.is_finite() { (step, steps) } else { (0.0, 0.0) }
 }
 
 /// The number in steps, -127 to 127, as a whole number.
 #[inline]
-fn quantised(value: f32, step: f32) -> f32 {
-    // A step may be subnormal, so that the quotient leaves the range by more than rounding.
-    let steps = if step > 0.0 { (value / step).clamp(-STEPS, STEPS) } else { 0.0 };
-    (steps + ROUNDING) - ROUNDING
+fn quantised(value: f32, steps: f32) -> f32 {
+    ((value * steps).clamp(-STEPS, STEPS) + ROUNDING) - ROUNDING
 }
 
 #[inline]
-fn coded(value: f32, step: f32) -> u8 {
-    (quantised(value, step) + f32::from(ZERO)) as u8
+fn coded(value: f32, steps: f32) -> u8 {
+    (quantised(value, steps) + f32::from(ZERO)) as u8
 }

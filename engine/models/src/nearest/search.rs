@@ -5,18 +5,27 @@
 //!                                  (all queries of a batch share it)       (after 1-bit codes)  (if originals are given)
 //! ```
 
+use std::ops::Range;
+
 use promptc_kernels::{BLOCK_ROWS, Kernels, Scoring};
 
-use super::best::{Best, Candidate};
+use super::best::{self, Best, Candidate};
 use super::bits::BitQuery;
 use super::bytes::ByteQuery;
 use super::rows::RowMask;
 use super::space::{self, Terms};
-use super::{NearestError, Neighbour, Originals, Structure, VectorIndex};
+use super::{Metric, NearestError, Neighbour, Originals, Structure, VectorIndex};
 
 /// Blocks of rows that are scanned before the threshold is looked at again; the first chunks are smaller, since any row is among
 /// the best then.
 const CHUNK_BLOCKS: usize = 8;
+
+/// From so many blocks on, a threshold is guessed before a scan by 1-bit codes.
+const GUESS_BLOCKS: usize = 64;
+/// Blocks whose scores the guess is made of, evenly spread.
+const SAMPLED_BLOCKS: usize = 8;
+/// Candidates that a guess aims at, for each that is kept: a sample is off by a quarter, and a scan that finds too few is done again.
+const AIM: usize = 2;
 
 /// What one thread needs for its searches; made once, used again.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +35,7 @@ pub struct Scratch {
     scores: Vec<f32>,
     masks: Vec<u64>,
     rows: Vec<u32>,
+    sample: Vec<Candidate>,
 }
 
 /// One query in all its forms.
@@ -92,9 +102,31 @@ impl VectorIndex {
         scratch.sums.resize(CHUNK_BLOCKS * BLOCK_ROWS, 0);
         scratch.scores.resize(CHUNK_BLOCKS * BLOCK_ROWS, 0.0);
         scratch.masks.resize(CHUNK_BLOCKS, 0);
+        if k == 0 {
+            return Ok(());
+        }
+        let all = 0..scratch.queries.len();
+        for idx in all.clone() {
+            let threshold = if mask.is_none() { self.guess(idx, scratch) } else { f32::NEG_INFINITY };
+            let best = &mut scratch.queries[idx].best;
+            best.start(best.keep(), threshold);
+        }
+        self.pass(all.clone(), mask, scratch);
+        for idx in all {
+            let best = &mut scratch.queries[idx].best;
+            if mask.is_none() && best.len() < best.keep().min(self.len()) {
+                best.start(best.keep(), f32::NEG_INFINITY);
+                self.pass(idx..idx + 1, mask, scratch);
+            }
+        }
+        Ok(())
+    }
+
+    /// One pass over the codes for some of the queries.
+    fn pass(&self, queries: Range<usize>, mask: Option<&RowMask>, scratch: &mut Scratch) {
         let block_count = self.len().div_ceil(BLOCK_ROWS);
         let (mut block, mut len) = (0, 1);
-        while k > 0 && block < block_count {
+        while block < block_count {
             let is_wanted = |block: usize| mask.is_none_or(|mask| mask.words[block] != 0);
             if !is_wanted(block) {
                 block += 1;
@@ -102,13 +134,30 @@ impl VectorIndex {
             }
             let most = (block + len).min(block_count);
             let end = (block + 1..most).find(|block| !is_wanted(*block)).unwrap_or(most);
-            for idx in 0..scratch.queries.len() {
+            for idx in queries.clone() {
                 self.scan_chunk(idx, block..end, mask, scratch);
             }
             len = (2 * block.max(1)).clamp(1, CHUNK_BLOCKS);
             block = end;
         }
-        Ok(())
+    }
+
+    /// A threshold that somewhat more rows than are kept should be above, from a sample of the blocks.
+    fn guess(&self, idx: usize, scratch: &mut Scratch) -> f32 {
+        let block_count = self.len().div_ceil(BLOCK_ROWS);
+        let wanted = AIM * scratch.queries[idx].best.keep() * SAMPLED_BLOCKS / block_count.max(1);
+        if block_count < GUESS_BLOCKS || wanted >= SAMPLED_BLOCKS * BLOCK_ROWS / 2 {
+            return f32::NEG_INFINITY;
+        }
+        scratch.sample.clear();
+        for sampled in 0..SAMPLED_BLOCKS {
+            let block = sampled * block_count / SAMPLED_BLOCKS;
+            self.score_chunk(idx, block..block + 1, f32::INFINITY, scratch);
+            let scored = scratch.scores[..BLOCK_ROWS].iter().map(|score| Candidate::new(*score, 0));
+            scratch.sample.extend(scored);
+        }
+        best::select(&mut scratch.sample, wanted + 1);
+        scratch.sample[wanted].score()
     }
 
     fn prepare(&self, query: &[f32], k: usize, state: &mut Query) -> Result<(), NearestError> {
@@ -119,10 +168,11 @@ impl VectorIndex {
         if let Some(bits) = &self.bits {
             state.bits.set(&state.placed, &bits.rotation);
         }
-        state.best.start(match self.structure() {
+        let keep = match self.structure() {
             Structure::Scan => rescored(k),
             Structure::Bits => self.reranked(k),
-        });
+        };
+        state.best.start(keep, f32::NEG_INFINITY);
         Ok(())
     }
 
@@ -132,18 +182,22 @@ impl VectorIndex {
         share.max(self.rerank).max(rescored(k))
     }
 
-    fn scan_chunk(
-        &self,
-        idx: usize,
-        blocks: std::ops::Range<usize>,
-        mask: Option<&RowMask>,
-        scratch: &mut Scratch,
-    ) {
+    fn scan_chunk(&self, idx: usize, blocks: Range<usize>, mask: Option<&RowMask>, scratch: &mut Scratch) {
+        self.score_chunk(idx, blocks.clone(), scratch.queries[idx].best.threshold(), scratch);
+        let Scratch { queries, scores, masks, .. } = scratch;
+        let words = masks[..blocks.len()].iter().zip(scores.as_chunks::<BLOCK_ROWS>().0);
+        for ((word, scores), block) in words.zip(blocks) {
+            let allowed = mask.map_or(u64::MAX, |mask| mask.words[block]);
+            queries[idx].best.take(word & allowed, scores, block * BLOCK_ROWS);
+        }
+    }
+
+    /// Leaves scores of some blocks and masks of those above the threshold in `scratch`.
+    fn score_chunk(&self, idx: usize, blocks: Range<usize>, threshold: f32, scratch: &mut Scratch) {
         let Scratch { queries, sums, scores, masks, .. } = scratch;
-        let query = &mut queries[idx];
+        let query = &queries[idx];
         let (start, end) = (blocks.start * BLOCK_ROWS, blocks.end * BLOCK_ROWS);
         let (sums, scores) = (&mut sums[..end - start], &mut scores[..end - start]);
-        let masks = &mut masks[..blocks.len()];
         let scoring = match &self.bits {
             Some(bits) => {
                 bits.scan(&query.bits, start, sums);
@@ -157,11 +211,7 @@ impl VectorIndex {
             }
         };
         let scoring = scoring.rows(start, end);
-        Kernels::best().scores_above(sums, &scoring, query.best.threshold(), scores, masks);
-        for (idx, (word, scores)) in masks.iter().zip(scores.as_chunks::<BLOCK_ROWS>().0).enumerate() {
-            let allowed = mask.map_or(u64::MAX, |mask| mask.words[blocks.start + idx]);
-            query.best.take(word & allowed, scores, start + idx * BLOCK_ROWS);
-        }
+        Kernels::best().scores_above(sums, &scoring, threshold, scores, &mut masks[..blocks.len()]);
     }
 
     /// From candidates to neighbours.
@@ -178,19 +228,19 @@ impl VectorIndex {
         if self.bits.is_some() {
             let found = best.finish();
             rows.clear();
-            rows.extend(found.iter().map(|found| found.row));
+            rows.extend(found.iter().map(|found| found.row()));
             self.bytes.score_rows(bytes, rows, sums, scores);
             for (found, score) in found.iter_mut().zip(&*scores) {
-                found.score = self.offsets[found.row as usize] + score;
+                *found = Candidate::new(self.offsets[found.row() as usize] + score, found.row());
             }
             best.keep_fewer(rescored(k));
         }
         let found = best.finish();
-        let query_norm = space::norm(query);
+        let query_norm = if self.options.metric == Metric::Cosine { space::norm(query) } else { 1.0 };
         let neighbour = |found: &Candidate| {
-            let id = self.rows.ids()[found.row as usize];
+            let id = self.rows.ids()[found.row() as usize];
             let score = match originals {
-                None => terms.score(found.score),
+                None => terms.score(found.score()),
                 Some(originals) => {
                     let vector = originals.vector(id).ok_or(NearestError::Original { id })?;
                     self.space.exact(query, query_norm, vector)
