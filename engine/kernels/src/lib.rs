@@ -46,7 +46,9 @@ mod reference;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-pub use codes::{BIT_BYTES_MAX, BLOCK_ROWS, BYTE_BITS, GROUP_CODES, NibbleTables, Scoring, TABLE_ENTRY_MAX};
+pub use codes::{
+    BIT_BYTES_MAX, BLOCK_ROWS, BYTE_BITS, GROUP_CODES, NibbleTables, Scoring, TABLE_ENTRY_MAX, prefetch_f32,
+};
 pub use dispatch::{Kernels, Level, LevelAbsent, available_levels};
 
 /// Sum of the products of `left` and `right` at the best level of this processor; 0 if they are empty. Cost: one pass,

@@ -4,7 +4,7 @@
 //!
 //! | structure | codes | a search |
 //! |---|---|---|
-//! | [`Structure::Scan`] | 8 bits a number, in blocks of rows | all rows by 8-bit sums, then exact scores of twice the neighbours |
+//! | [`Structure::Scan`] | 8 bits a number, in blocks of rows | all rows by 8-bit sums, then exact scores of half as many more as are wanted |
 //! | [`Structure::Bits`] | 1 bit a number in blocks; 8 bits row by row | all rows by 1-bit sums, the best by 8-bit sums, then exact scores |
 //!
 //! The vectors themselves stay with the caller ([`Originals`]): codes are a ninth of them at most. Rows are added, replaced and

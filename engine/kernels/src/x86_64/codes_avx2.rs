@@ -1,9 +1,9 @@
 //! Ops on codes with 256-bit registers.
 
 use std::arch::x86_64::{
-    __m256i, _CMP_GT_OQ, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi8, _mm256_add_epi16,
-    _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_castsi256_si128,
-    _mm256_cmp_ps, _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtepu16_epi32,
+    __m256i, _CMP_GT_OQ, _mm_loadu_si128, _mm256_add_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps,
+    _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_castsi256_si128, _mm256_cmp_ps,
+    _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtepu16_epi32,
     _mm256_extracti128_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_movemask_ps,
     _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
     _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srli_epi16, _mm256_storeu_ps,
@@ -12,6 +12,7 @@ use std::arch::x86_64::{
 
 use crate::codes::{BLOCK_ROWS, GROUP_CODES, NibbleTables, Scoring};
 use crate::portable::codes::hadamard_from;
+use crate::x86_64::prefetch;
 
 /// Bytes of a register.
 const BYTES: usize = 32;
@@ -19,8 +20,6 @@ const BYTES: usize = 32;
 const LANES: usize = 8;
 /// Rows that are fetched ahead of the one whose sum is taken.
 pub(crate) const PREFETCH_ROWS: usize = 8;
-/// Bytes that one fetch brings.
-pub(crate) const CACHE_LINE_BYTES: usize = 64;
 
 /// Codes 0, 2 and codes 1, 3 of a group are widened to 16 bits and multiplied in pairs.
 #[target_feature(enable = "avx2")]
@@ -111,7 +110,8 @@ pub(crate) fn dot_u8i8_rows_avx2(codes: &[u8], query: &[i8], rows: &[u32], sums:
     let (queries, query_rest) = query.as_chunks::<16>();
     for (idx, (sum, row)) in sums.iter_mut().zip(rows).enumerate() {
         if let Some(ahead) = rows.get(idx + PREFETCH_ROWS) {
-            prefetch(codes, *ahead as usize * query.len(), query.len());
+            let start = *ahead as usize * query.len();
+            prefetch(&codes[start..start + query.len()]);
         }
         let start = *row as usize * query.len();
         let (codes, rest) = codes[start..start + query.len()].as_chunks::<16>();
@@ -127,17 +127,6 @@ pub(crate) fn dot_u8i8_rows_avx2(codes: &[u8], query: &[i8], rows: &[u32], sums:
         store(&mut lanes, total);
         let rest = rest.iter().zip(query_rest).map(|(code, number)| i32::from(*code) * i32::from(*number));
         *sum = lanes.iter().sum::<i32>() + rest.sum::<i32>();
-    }
-}
-
-/// Asks for the cache lines of a row.
-#[inline(always)]
-pub(crate) fn prefetch(codes: &[u8], start: usize, len: usize) {
-    for place in (start..start + len).step_by(CACHE_LINE_BYTES) {
-        if let Some(code) = codes.get(place) {
-            // SAFETY: a hint, which reads nothing; the address lies within the slice all the same.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(code).cast()) };
-        }
     }
 }
 

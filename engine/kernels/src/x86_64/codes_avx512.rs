@@ -13,7 +13,8 @@ use std::arch::x86_64::{
 
 use crate::codes::{BLOCK_ROWS, GROUP_CODES, NibbleTables, Scoring};
 use crate::portable::codes::hadamard_from;
-use crate::x86_64::codes_avx2::{PREFETCH_ROWS, prefetch};
+use crate::x86_64::codes_avx2::PREFETCH_ROWS;
+use crate::x86_64::prefetch;
 
 /// Bytes of a register.
 const BYTES: usize = 64;
@@ -102,7 +103,8 @@ pub(crate) fn dot_u8i8_rows_avx512(codes: &[u8], query: &[i8], rows: &[u32], sum
     let query_rest = unsafe { _mm512_maskz_loadu_epi8(mask, query_rest.as_ptr()) };
     for (idx, (sum, row)) in sums.iter_mut().zip(rows).enumerate() {
         if let Some(ahead) = rows.get(idx + PREFETCH_ROWS) {
-            prefetch(codes, *ahead as usize * query.len(), query.len());
+            let start = *ahead as usize * query.len();
+            prefetch(&codes[start..start + query.len()]);
         }
         let start = *row as usize * query.len();
         let (codes, rest) = codes[start..start + query.len()].as_chunks::<BYTES>();

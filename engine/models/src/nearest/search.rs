@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use promptc_kernels::{BLOCK_ROWS, Kernels, Scoring};
+use promptc_kernels::{BLOCK_ROWS, Kernels, Scoring, prefetch_f32};
 
 use super::best::{self, Best, Candidate};
 use super::bits::BitQuery;
@@ -26,6 +26,9 @@ const GUESS_BLOCKS: usize = 64;
 const SAMPLED_BLOCKS: usize = 8;
 /// Candidates that a guess aims at, for each that is kept: a sample is off by a quarter, and a scan that finds too few is done again.
 const AIM: usize = 2;
+
+/// Originals that are fetched ahead of the one whose score is computed.
+const FETCHED_AHEAD: usize = 2;
 
 /// What one thread needs for its searches; made once, used again.
 #[derive(Debug, Clone, Default)]
@@ -237,18 +240,22 @@ impl VectorIndex {
         }
         let found = best.finish();
         let query_norm = if self.options.metric == Metric::Cosine { space::norm(query) } else { 1.0 };
-        let neighbour = |found: &Candidate| {
-            let id = self.rows.ids()[found.row() as usize];
-            let score = match originals {
-                None => terms.score(found.score()),
-                Some(originals) => {
-                    let vector = originals.vector(id).ok_or(NearestError::Original { id })?;
-                    self.space.exact(query, query_norm, vector)
-                }
+        let id_of = |found: &Candidate| self.rows.ids()[found.row() as usize];
+        let mut neighbours = Vec::with_capacity(found.len());
+        for (idx, candidate) in found.iter().enumerate() {
+            let id = id_of(candidate);
+            let Some(originals) = originals else {
+                neighbours.push(Neighbour { id, score: terms.score(candidate.score()) });
+                continue;
             };
-            Ok(Neighbour { id, score })
-        };
-        let mut neighbours: Vec<Neighbour> = found.iter().map(neighbour).collect::<Result<_, _>>()?;
+            if let Some(ahead) =
+                found.get(idx + FETCHED_AHEAD).and_then(|ahead| originals.vector(id_of(ahead)))
+            {
+                prefetch_f32(ahead);
+            }
+            let vector = originals.vector(id).ok_or(NearestError::Original { id })?;
+            neighbours.push(Neighbour { id, score: self.space.exact(query, query_norm, vector) });
+        }
         neighbours.sort_unstable_by(Neighbour::rank);
         neighbours.truncate(k);
         Ok(neighbours)
@@ -257,5 +264,5 @@ impl VectorIndex {
 
 /// Candidates whose exact scores are computed for `k` neighbours: 8-bit codes change places of near rows only.
 fn rescored(k: usize) -> usize {
-    k.saturating_mul(2).max(1)
+    k.saturating_add(k.div_ceil(2)).max(1)
 }
