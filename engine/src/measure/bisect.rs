@@ -12,6 +12,10 @@ use crate::error::EngineError;
 /// Smallest standard error of a measured change, in log units: clocks and loops are never better.
 const STANDARD_ERROR_MIN: f64 = 1e-3;
 
+/// Share of the steps whose measurement is taken to say nothing: a machine that was disturbed for the whole of a step shifts all of its
+/// pairs, and their spread does not show it. So no single step decides.
+const DISTURBED: f64 = 0.05;
+
 /// What is believed about the first slow commit of a range.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bisection {
@@ -19,21 +23,23 @@ pub struct Bisection {
     log_weights: Vec<f64>,
     /// Change between the ends of the range, in log units.
     effect: f64,
+    /// Its standard error.
+    effect_error: f64,
 }
 
 impl Bisection {
-    /// Begins with `commits` candidates, oldest first; the last one is known to be slower than the commit before the first by `effect`
-    /// (in log units, not 0).
+    /// Begins with `commits` candidates, oldest first; the last one is known to be slower than the commit before the first by the median
+    /// of `ends`, log ratios of pairs of both.
     ///
     /// # Errors
-    /// No commits, or no effect.
-    pub fn new(commits: usize, effect: f64) -> Result<Self, EngineError> {
-        if commits == 0 || !effect.is_finite() || effect == 0.0 {
-            return Err(fault(
-                "a search needs at least one commit and a change between the ends of the range",
-            ));
+    /// No commits, fewer than two pairs, or no change between the ends.
+    pub fn new(commits: usize, ends: &[f64]) -> Result<Self, EngineError> {
+        match mean_and_error(ends) {
+            Some((effect, effect_error)) if commits > 0 && effect.is_finite() && effect != 0.0 => {
+                Ok(Self { log_weights: vec![0.0; commits], effect, effect_error })
+            }
+            _ => Err(fault("a search needs at least one commit and a change between the ends of the range")),
         }
-        Ok(Self { log_weights: vec![0.0; commits], effect })
     }
 
     /// The commit to be measured next: the one that divides what is believed most evenly. The last commit is known to be slow:
@@ -56,11 +62,28 @@ impl Bisection {
 
     /// Takes the log ratios of pairs (the commit against the good end), measured at `commit`.
     pub fn observe(&mut self, commit: usize, log_ratios: &[f64]) {
+        self.weigh(log_ratios, |first_slow| first_slow <= commit);
+    }
+
+    /// Takes the log ratios of pairs of `commit` against the commit before it.
+    pub fn refute(&mut self, commit: usize, log_ratios: &[f64]) {
+        self.weigh(log_ratios, |first_slow| first_slow == commit);
+    }
+
+    /// Weighs every commit by how likely the ratios are if it were the first slow one: `is_changed` says whether they then show the change.
+    fn weigh(&mut self, log_ratios: &[f64], is_changed: impl Fn(usize) -> bool) {
         let Some((mean, error)) = mean_and_error(log_ratios) else { return };
-        let log_likelihood = |expected: f64| -((mean - expected) / error).powi(2) / 2.0;
-        let (before, after) = (log_likelihood(0.0), log_likelihood(self.effect));
+        // A step that says nothing may have found anything within twice the change to both sides.
+        let nothing = DISTURBED / (4.0 * self.effect.abs());
+        let log_likelihood = |expected: f64, deviation: f64| {
+            let distance = (mean - expected) / deviation;
+            let normal = (-distance * distance / 2.0).exp() / (deviation * std::f64::consts::TAU.sqrt());
+            ((1.0 - DISTURBED) * normal + nothing).ln()
+        };
+        let same = log_likelihood(0.0, error);
+        let changed = log_likelihood(self.effect, error.hypot(self.effect_error));
         for (first_slow, weight) in self.log_weights.iter_mut().enumerate() {
-            *weight += if first_slow <= commit { after } else { before };
+            *weight += if is_changed(first_slow) { changed } else { same };
         }
         let largest = self.log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         self.log_weights.iter_mut().for_each(|weight| *weight -= largest);
@@ -137,7 +160,9 @@ mod tests {
         let mut random = Random::new(seed);
         let culprit = (random.next() % 64) as usize;
         let effect = 1.1_f64.ln();
-        let mut bisection = Bisection::new(64, effect).unwrap();
+        let ends: Vec<f64> =
+            (0..2 * pairs).map(|_| effect + noise * (normal(&mut random) - normal(&mut random))).collect();
+        let mut bisection = Bisection::new(64, &ends).unwrap();
         for step in 1..=200 {
             let commit = bisection.next();
             let truth = if commit >= culprit { effect } else { 0.0 };
@@ -164,14 +189,30 @@ mod tests {
 
     #[test]
     fn edges_of_the_range() {
-        assert!(Bisection::new(0, 0.1).is_err() && Bisection::new(4, 0.0).is_err());
-        let one = Bisection::new(1, 0.1).unwrap();
+        assert!(Bisection::new(0, &[0.1; 6]).is_err() && Bisection::new(4, &[0.0; 6]).is_err());
+        assert!(Bisection::new(4, &[0.1]).is_err());
+        let one = Bisection::new(1, &[0.1; 6]).unwrap();
         assert_eq!((one.next(), one.best()), (0, (0, 1.0)));
-        let mut some = Bisection::new(4, 0.1).unwrap();
+        let mut some = Bisection::new(4, &[0.1; 6]).unwrap();
         some.skip(1);
         assert!(some.probabilities()[1].abs() < 1e-12);
         some.observe(2, &[]);
         some.observe(2, &[0.1, 0.1, 0.1]);
-        assert!(some.probabilities()[3] < 1e-6);
+        assert!(some.probabilities()[3] < 0.02);
+        some.observe(2, &[0.1, 0.1, 0.1]);
+        assert!(some.probabilities()[3] < 1e-4);
+    }
+
+    #[test]
+    fn a_disturbed_step_is_overruled_by_the_others() {
+        let mut bisection = Bisection::new(8, &[0.1; 20]).unwrap();
+        // Commit 4 is the first slow one; the first look at commit 5 was disturbed.
+        bisection.observe(5, &[0.001, 0.0, -0.001, 0.0]);
+        assert!(bisection.best().0 > 5);
+        for _ in 0..3 {
+            bisection.observe(3, &[0.001, 0.0, -0.001, 0.0]);
+            bisection.observe(4, &[0.101, 0.1, 0.099, 0.1]);
+        }
+        assert_eq!(bisection.best().0, 4, "{:?}", bisection.probabilities());
     }
 }
