@@ -5,6 +5,7 @@
 
 use std::sync::OnceLock;
 
+use crate::layer::LayerOps;
 use crate::portable::{cosine_f32_portable, dot_f32_portable, l2_f32_portable};
 use crate::reference::dot::{cosine_f32_reference, dot_f32_reference, l2_f32_reference};
 
@@ -51,13 +52,14 @@ impl std::fmt::Display for LevelAbsent {
 
 impl std::error::Error for LevelAbsent {}
 
-/// The ops of one level. Copying is cheap: it is four words.
+/// The ops of one level. Copying is cheap: it is some words.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernels {
     level: Level,
     dot_f32: fn(&[f32], &[f32]) -> f32,
     l2_f32: fn(&[f32], &[f32]) -> f32,
     cosine_f32: fn(&[f32], &[f32]) -> f64,
+    pub(crate) layer: LayerOps,
 }
 
 impl Kernels {
@@ -67,6 +69,7 @@ impl Kernels {
         dot_f32: dot_f32_reference,
         l2_f32: l2_f32_reference,
         cosine_f32: cosine_f32_reference,
+        layer: LayerOps::REFERENCE,
     };
 
     /// The same bits on every processor: for results that are kept, compared or printed.
@@ -75,6 +78,7 @@ impl Kernels {
         dot_f32: dot_f32_portable,
         l2_f32: l2_f32_portable,
         cosine_f32: cosine_f32_portable,
+        layer: LayerOps::PORTABLE,
     };
 
     /// The table of this level.
@@ -151,7 +155,7 @@ fn tables() -> &'static [Kernels] {
 
 #[cfg(target_arch = "x86_64")]
 fn vector_tables() -> impl Iterator<Item = Kernels> {
-    use crate::x86_64::{avx2, avx512};
+    use crate::x86_64::{avx2, avx512, layer};
     let avx2 = (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Kernels {
         level: Level::Avx2,
         // SAFETY: reached through this table alone, which is made only after AVX2 and FMA have been found.
@@ -160,6 +164,7 @@ fn vector_tables() -> impl Iterator<Item = Kernels> {
         l2_f32: |left, right| unsafe { avx2::l2_f32_avx2(left, right) },
         // SAFETY: as above.
         cosine_f32: |left, right| unsafe { avx2::cosine_f32_avx2(left, right) },
+        layer: layer::AVX2,
     });
     let avx512 = is_x86_feature_detected!("avx512f").then_some(Kernels {
         level: Level::Avx512,
@@ -169,6 +174,7 @@ fn vector_tables() -> impl Iterator<Item = Kernels> {
         l2_f32: |left, right| unsafe { avx512::l2_f32_avx512(left, right) },
         // SAFETY: as above.
         cosine_f32: |left, right| unsafe { avx512::cosine_f32_avx512(left, right) },
+        layer: layer::AVX512,
     });
     avx2.into_iter().chain(avx512)
 }

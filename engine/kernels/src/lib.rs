@@ -5,6 +5,10 @@
 //! | [`dot_f32`] | sum of products, `f32` | `f64` sum in order | 8 sums | 4 x 8 sums, FMA | 4 x 16 sums, FMA |
 //! | [`l2_f32`] | squared distance, `f32` | `f64` sum in order | 8 sums | 4 x 8 sums, FMA | 4 x 16 sums, FMA |
 //! | [`cosine_f32`] | cosine, `f64` | `f64` sum in order | 8 sums in `f64` | the same 8 | the same 8 |
+//! | [`Kernels::gemm_f32`] | matrix product, finished | `f64` sum in order | one sum in order | the same, FMA | the same, FMA |
+//! | [`Kernels::gelu_f32`] | GELU with `erf` | `f64` series | rational | the same, FMA | the same, FMA |
+//! | [`Kernels::softmax_f32`] | shares of a row | `f64` | polynomial, 16 sums | the same, FMA | the same, FMA |
+//! | [`Kernels::layer_norm_f32`] | normalised rows | `f64` | 64 sums | the same, FMA | the same, FMA |
 //!
 //! The reference is the definition: plain loops, never optimised. Every other level has to stay within a budget of it, which
 //! `tests/it/budgets.rs` names. [`Kernels`] is the table: the functions of one level. The free functions use the best level
@@ -33,12 +37,15 @@
 //! infinite or NaN at a level where the reference, which adds in `f64`, is finite. Empty inputs give 0.
 
 mod dispatch;
+mod gemm;
+mod layer;
 mod portable;
 mod reference;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 pub use dispatch::{Kernels, Level, LevelAbsent, available_levels};
+pub use gemm::{Epilogue, MatrixF32, PackedF32};
 
 /// Sum of the products of `left` and `right` at the best level of this processor; 0 if they are empty. Cost: one pass,
 /// bound by memory from a few thousand elements on.

@@ -1,3 +1,4 @@
 //! The definition of every op: plain loops that nobody optimises.
 
 pub(crate) mod dot;
+pub(crate) mod layer;

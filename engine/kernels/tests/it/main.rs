@@ -3,4 +3,5 @@
 
 mod agree;
 mod budgets;
+mod layer;
 mod levels;
