@@ -16,13 +16,15 @@
 //! crate packs the right side at each call, and chooses its way by the number of rows, so that a text alone and in a batch
 //! would differ in bits. It also brings ten crates, and features of `half` that would build Arrow anew.
 
+use crate::layer::simd::LANES;
+
 /// Columns of a panel: two registers of AVX-512, four of AVX2.
-pub(crate) const PANEL: usize = 32;
+pub(crate) const PANEL: usize = 2 * LANES;
 
 /// One row of a panel, on a boundary of a cache line.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-pub(crate) struct PanelRow(pub(crate) [f32; PANEL]);
+pub(crate) struct PanelRow(pub(crate) [[f32; LANES]; 2]);
 
 /// The right side of a multiplication, packed. Empty at first; filling it again keeps its memory.
 #[derive(Debug, Clone, Default)]
@@ -63,8 +65,9 @@ impl PackedF32 {
             let len = PANEL.min(width - column);
             for (row_idx, row) in panel.iter_mut().enumerate() {
                 let start = row_idx * stride + column;
-                row.0[..len].copy_from_slice(&values[start..start + len]);
-                row.0[len..].fill(0.0);
+                let row = row.0.as_flattened_mut();
+                row[..len].copy_from_slice(&values[start..start + len]);
+                row[len..].fill(0.0);
             }
         }
     }
@@ -86,18 +89,18 @@ impl PackedF32 {
             for idx in 0..len {
                 let start = (column + idx) * stride;
                 for (row, value) in panel.iter_mut().zip(&values[start..start + depth]) {
-                    row.0[idx] = *value;
+                    row.0.as_flattened_mut()[idx] = *value;
                 }
             }
             for row in panel {
-                row.0[len..].fill(0.0);
+                row.0.as_flattened_mut()[len..].fill(0.0);
             }
         }
     }
 
     fn resize(&mut self, depth: usize, width: usize) {
         (self.depth, self.width) = (depth, width);
-        self.rows.resize(depth * width.div_ceil(PANEL), PanelRow([0.0; PANEL]));
+        self.rows.resize(depth * width.div_ceil(PANEL), PanelRow([[0.0; LANES]; 2]));
     }
 
     /// The panels, from left to right.
@@ -108,7 +111,7 @@ impl PackedF32 {
 
     /// One element; for the reference.
     pub(crate) fn at(&self, row: usize, column: usize) -> f32 {
-        self.rows[column / PANEL * self.depth + row].0[column % PANEL]
+        self.rows[column / PANEL * self.depth + row].0.as_flattened()[column % PANEL]
     }
 }
 

@@ -31,7 +31,7 @@ impl LayerOps {
 
     pub(crate) const PORTABLE: LayerOps = LayerOps {
         gemm_f32: |left, right, epilogue, out, stride| {
-            body::gemm::<_, 1>(simd::Portable, left, right, epilogue, out, stride);
+            body::gemm(simd::Portable, left, right, epilogue, out, stride);
         },
         gelu_f32: |values| body::gelu(simd::Portable, values),
         softmax_f32: |row, scale| body::softmax(simd::Portable, row, scale),

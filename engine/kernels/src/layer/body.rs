@@ -5,19 +5,31 @@
 use super::simd::{LANES, Simd};
 use crate::gemm::{Epilogue, MatrixF32, PANEL, PackedF32, PanelRow};
 
-/// Rows of a tile at any level, at most: 14 rows of two registers of sums, two of a panel and one for the left side are 31 of
-/// AVX-512's 32 registers.
+/// Rows of a tile at any level, at most.
 const TILE_ROWS_MAX: usize = 14;
 /// Bytes of the left side that are multiplied with all panels before the next are taken: half of a second cache of 1 MiB. At
 /// 33 to 512 rows anything from 512 KiB up is equally fast, 256 KiB loses 2 % (Zen 5).
 const BLOCK_BYTES: usize = 512 << 10;
 
-/// Finished sums of a tile.
-type Tile = [[f32; PANEL]; TILE_ROWS_MAX];
+/// Sums of a tile.
+pub(crate) type TileSums = [[[f32; LANES]; 2]; TILE_ROWS_MAX];
 
-/// See [`crate::Kernels::gemm_f32`], which has checked the sizes. `VECTORS` is the width of a tile in vectors: 1 or 2.
+/// What a tile is computed from.
+#[derive(Clone, Copy)]
+pub(crate) struct TileInput<'a> {
+    /// Its rows of the left side, from the first on.
+    left: &'a [f32],
+    /// Distance of two of these.
+    stride: usize,
+    /// The panel.
+    panel: &'a [PanelRow],
+    /// Rows of the next panel to ask for.
+    ahead: &'a [PanelRow],
+}
+
+/// See [`crate::Kernels::gemm_f32`], which has checked the sizes.
 #[inline(always)]
-pub(crate) fn gemm<S: Simd, const VECTORS: usize>(
+pub(crate) fn gemm<S: Simd>(
     simd: S,
     left: MatrixF32<'_>,
     right: &PackedF32,
@@ -27,23 +39,24 @@ pub(crate) fn gemm<S: Simd, const VECTORS: usize>(
 ) {
     let block_rows = (BLOCK_BYTES / (size_of::<f32>() * right.depth().max(1))).max(S::TILE_ROWS);
     let block_count = left.rows.div_ceil(block_rows);
-    let mut tile = [[0.0; PANEL]; TILE_ROWS_MAX];
+    let mut sums = [[[0.0; LANES]; 2]; TILE_ROWS_MAX];
     for block_idx in 0..block_count {
         let (first, end) = part(left.rows, block_count, block_idx);
         let tile_count = (end - first).div_ceil(S::TILE_ROWS);
         let mut panels = right.panels().peekable();
         for column in (0..right.width()).step_by(PANEL) {
             let panel = panels.next().unwrap_or_default();
+            let next = panels.peek().copied().unwrap_or_default();
             let width = PANEL.min(right.width() - column);
             let bias = padded_bias(epilogue, column, width);
             for tile_idx in 0..tile_count {
-                let (start, end) = part(end - first, tile_count, tile_idx);
-                let (row, rows) = (first + start, end - start);
-                let next = panels.peek().copied().unwrap_or_default();
+                let (start, tile_end) = part(end - first, tile_count, tile_idx);
+                let (row, rows) = (first + start, tile_end - start);
                 let ahead = if block_idx == 0 { half(next, tile_idx) } else { &[] };
-                multiply::<S, VECTORS>(simd, left, (row, rows), panel, ahead, &mut tile);
+                let (left_values, stride) = (&left.values[row * left.stride..], left.stride);
+                multiply(simd, rows, TileInput { left: left_values, stride, panel, ahead }, &mut sums);
                 let out = &mut out[row * out_stride + column..];
-                finish(simd, &tile[..rows], &bias, epilogue, out, (out_stride, width));
+                finish(simd, &sums[..rows], &bias, epilogue, out, (out_stride, width));
             }
         }
     }
@@ -68,50 +81,38 @@ fn half(panel: &[PanelRow], tile_idx: usize) -> &[PanelRow] {
 }
 
 #[inline(always)]
-fn padded_bias(epilogue: Epilogue<'_>, column: usize, width: usize) -> [f32; PANEL] {
-    let mut padded = [0.0; PANEL];
+fn padded_bias(epilogue: Epilogue<'_>, column: usize, width: usize) -> [[f32; LANES]; 2] {
+    let mut padded = [[0.0; LANES]; 2];
     if let Some(bias) = epilogue.bias() {
-        padded[..width].copy_from_slice(&bias[column..column + width]);
+        padded.as_flattened_mut()[..width].copy_from_slice(&bias[column..column + width]);
     }
     padded
 }
 
 /// The sums of `rows` rows of the left side with one panel.
 #[inline(always)]
-fn multiply<S: Simd, const VECTORS: usize>(
-    simd: S,
-    left: MatrixF32<'_>,
-    (row, rows): (usize, usize),
-    panel: &[PanelRow],
-    ahead: &[PanelRow],
-    out: &mut Tile,
-) {
-    let left_values = &left.values[row * left.stride..];
-    for column in (0..PANEL).step_by(VECTORS * LANES) {
-        macro_rules! of_rows {
-            ($($rows:literal)*) => {
-                match rows {
-                    $($rows => multiply_tile::<S, VECTORS, $rows>(simd, left_values, left.stride, panel, column, ahead, out),)*
-                    _ => unreachable!("a tile has 1 to {TILE_ROWS_MAX} rows"),
-                }
-            };
-        }
-        of_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+fn multiply<S: Simd>(simd: S, rows: usize, input: TileInput<'_>, sums: &mut TileSums) {
+    macro_rules! of_rows {
+        ($($rows:literal)*) => {
+            match rows {
+                $($rows => simd.tile::<$rows>(input, sums),)*
+                _ => unreachable!("a tile has 1 to {TILE_ROWS_MAX} rows"),
+            }
+        };
     }
+    of_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
 }
 
+/// The sums of `VECTORS` vectors of each row with one panel, from vector `first` on.
 #[inline(always)]
-fn multiply_tile<S: Simd, const VECTORS: usize, const ROWS: usize>(
+pub(crate) fn multiply_tile<S: Simd, const VECTORS: usize, const ROWS: usize>(
     simd: S,
-    left: &[f32],
-    stride: usize,
-    panel: &[PanelRow],
-    column: usize,
-    ahead: &[PanelRow],
-    out: &mut Tile,
+    input: TileInput<'_>,
+    first: usize,
+    out: &mut TileSums,
 ) {
+    let TileInput { left, stride, panel, ahead } = input;
     assert!(panel.is_empty() || (ROWS - 1) * stride + panel.len() <= left.len());
-    assert!(column + VECTORS * LANES <= PANEL);
     let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
     let mut ahead = ahead.iter();
     for (step, panel_row) in panel.iter().enumerate() {
@@ -120,7 +121,7 @@ fn multiply_tile<S: Simd, const VECTORS: usize, const ROWS: usize>(
         }
         let mut right = [simd.splat(0.0); VECTORS];
         for (idx, right) in right.iter_mut().enumerate() {
-            *right = simd.load(lanes_of(&panel_row.0, column + idx * LANES));
+            *right = simd.load(&panel_row.0[(first + idx) % 2]);
         }
         for (row, sums) in sums.iter_mut().enumerate() {
             // SAFETY: `row < ROWS` and `step < panel.len()`; that all of these lie within `left` is asserted above.
@@ -132,58 +133,45 @@ fn multiply_tile<S: Simd, const VECTORS: usize, const ROWS: usize>(
     }
     for (sums, out) in sums.iter().zip(out) {
         for (idx, sum) in sums.iter().enumerate() {
-            simd.store(*sum, lanes_of_mut(out, column + idx * LANES));
+            simd.store(*sum, &mut out[(first + idx) % 2]);
         }
     }
-}
-
-#[inline(always)]
-fn lanes_of(row: &[f32; PANEL], start: usize) -> &[f32; LANES] {
-    row[start..].first_chunk().expect("invariant: a tile lies within its panel")
-}
-
-#[inline(always)]
-fn lanes_of_mut(row: &mut [f32; PANEL], start: usize) -> &mut [f32; LANES] {
-    row[start..].first_chunk_mut().expect("invariant: a tile lies within its panel")
 }
 
 /// Finishes the sums of a tile and writes them. Not unrolled, since the code of an epilogue is long.
 #[inline(always)]
 fn finish<S: Simd>(
     simd: S,
-    tile: &[[f32; PANEL]],
-    bias: &[f32; PANEL],
+    tile: &[[[f32; LANES]; 2]],
+    bias: &[[f32; LANES]; 2],
     epilogue: Epilogue<'_>,
     out: &mut [f32],
     (out_stride, width): (usize, usize),
 ) {
     for (row_idx, sums) in tile.iter().enumerate() {
         let out = &mut out[row_idx * out_stride..][..width];
-        for (part_idx, out) in out.chunks_mut(LANES).enumerate() {
-            let start = part_idx * LANES;
-            let sum = simd.add(simd.load(lanes_of(sums, start)), simd.load(lanes_of(bias, start)));
-            let is_added = matches!(epilogue, Epilogue::BiasAdd(_));
-            let is_gelu = matches!(epilogue, Epilogue::BiasGelu(_));
-            each_lane(simd, out, 0.0, |held| match (is_added, is_gelu) {
-                (true, _) => simd.add(held, sum),
-                (_, true) => gelu_of(simd, sum),
-                _ => sum,
-            });
+        for ((out, sum), bias) in out.chunks_mut(LANES).zip(sums).zip(bias) {
+            let sum = simd.add(simd.load(sum), simd.load(bias));
+            let result = match epilogue {
+                Epilogue::Store | Epilogue::Bias(_) => sum,
+                Epilogue::BiasGelu(_) => gelu_of(simd, sum),
+                Epilogue::BiasAdd(_) => simd.add(load_padded(simd, out, 0.0), sum),
+            };
+            store_first(simd, result, out);
         }
     }
 }
 
-/// Replaces up to sixteen values; what is missing is `padding`.
+/// Writes as many lanes as there is room for, up to sixteen.
 #[inline(always)]
-fn each_lane<S: Simd>(simd: S, values: &mut [f32], padding: f32, each: impl FnOnce(S::Vector) -> S::Vector) {
-    if let Some(full) = values.first_chunk_mut::<LANES>() {
-        simd.store(each(simd.load(full)), full);
+fn store_first<S: Simd>(simd: S, vector: S::Vector, out: &mut [f32]) {
+    if let Some(full) = out.first_chunk_mut::<LANES>() {
+        simd.store(vector, full);
         return;
     }
-    let mut lanes = [padding; LANES];
-    lanes[..values.len()].copy_from_slice(values);
-    simd.store(each(simd.load(&lanes)), &mut lanes);
-    values.copy_from_slice(&lanes[..values.len()]);
+    let mut lanes = [0.0; LANES];
+    simd.store(vector, &mut lanes);
+    out.copy_from_slice(&lanes[..out.len()]);
 }
 
 /// Up to sixteen values; what is missing is `padding`.
@@ -199,7 +187,7 @@ fn load_padded<S: Simd>(simd: S, values: &[f32], padding: f32) -> S::Vector {
 
 /// Lanes at distance 8, 4, 2 and 1, joined.
 #[inline(always)]
-fn reduce<S: Simd>(simd: S, vector: S::Vector, join: impl Fn(f32, f32) -> f32) -> f32 {
+fn reduce<S: Simd>(simd: S, vector: S::Vector, join: fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
     simd.store(vector, &mut lanes);
     for distance in [8, 4, 2, 1] {
@@ -234,7 +222,8 @@ const GELU_END: f32 = 5.75;
 #[inline(always)]
 pub(crate) fn gelu<S: Simd>(simd: S, values: &mut [f32]) {
     for block in values.chunks_mut(LANES) {
-        each_lane(simd, block, 0.0, |x| gelu_of(simd, x));
+        let result = gelu_of(simd, load_padded(simd, block, 0.0));
+        store_first(simd, result, block);
     }
 }
 
@@ -279,15 +268,15 @@ pub(crate) fn softmax<S: Simd>(simd: S, row: &mut [f32], scale: f32) {
     let scale = simd.splat(scale);
     let mut sum = simd.splat(0.0);
     for block in row.chunks_mut(LANES) {
-        each_lane(simd, block, f32::NEG_INFINITY, |x| {
-            let term = exp_of_negative(simd, simd.mul(simd.sub(x, largest), scale));
-            sum = simd.add(sum, term);
-            term
-        });
+        let x = load_padded(simd, block, f32::NEG_INFINITY);
+        let term = exp_of_negative(simd, simd.mul(simd.sub(x, largest), scale));
+        sum = simd.add(sum, term);
+        store_first(simd, term, block);
     }
     let share = simd.splat(1.0 / reduce(simd, sum, |left, right| left + right));
     for block in row.chunks_mut(LANES) {
-        each_lane(simd, block, 0.0, |term| simd.mul(term, share));
+        let term = load_padded(simd, block, 0.0);
+        store_first(simd, simd.mul(term, share), block);
     }
 }
 
@@ -297,33 +286,45 @@ pub(crate) fn softmax<S: Simd>(simd: S, row: &mut [f32], scale: f32) {
 pub(crate) fn layer_norm<S: Simd>(simd: S, values: &mut [f32], gain: &[f32], bias: &[f32], epsilon: f32) {
     let count = gain.len() as f32;
     for row in values.chunks_exact_mut(gain.len()) {
-        let mean = row_sum(simd, row, 0.0, |x| x) / count;
+        let mean = row_sum(simd, row) / count;
         let center = simd.splat(mean);
-        let variance = row_sum(simd, row, mean, |x| {
-            let difference = simd.sub(x, center);
-            simd.mul(difference, difference)
-        }) / count;
+        let variance = row_sum_of_squares(simd, row, mean) / count;
         let scale = simd.splat(1.0 / (variance + epsilon).sqrt());
         for ((block, gain), bias) in row.chunks_mut(LANES).zip(gain.chunks(LANES)).zip(bias.chunks(LANES)) {
             let (gain, bias) = (load_padded(simd, gain, 0.0), load_padded(simd, bias, 0.0));
-            each_lane(simd, block, mean, |x| simd.mul_add(simd.mul(simd.sub(x, center), scale), gain, bias));
+            let x = simd.sub(load_padded(simd, block, mean), center);
+            store_first(simd, simd.mul_add(simd.mul(x, scale), gain, bias), block);
         }
     }
 }
 
-/// Sum of the terms of a row, in four vectors that take turns.
+/// Sum of a row, in four vectors that take turns.
 #[inline(always)]
-fn row_sum<S: Simd>(simd: S, row: &[f32], padding: f32, term: impl Fn(S::Vector) -> S::Vector) -> f32 {
+fn row_sum<S: Simd>(simd: S, row: &[f32]) -> f32 {
     let mut sums = [simd.splat(0.0); 4];
-    let (blocks, rest) = row.as_chunks::<{ 4 * LANES }>();
-    for block in blocks {
-        for (sum, lanes) in sums.iter_mut().zip(block.as_chunks::<LANES>().0) {
-            *sum = simd.add(*sum, term(simd.load(lanes)));
+    for block in row.chunks(4 * LANES) {
+        for (sum, lanes) in sums.iter_mut().zip(block.chunks(LANES)) {
+            *sum = simd.add(*sum, load_padded(simd, lanes, 0.0));
         }
     }
-    for (sum, lanes) in sums.iter_mut().zip(rest.chunks(LANES)) {
-        *sum = simd.add(*sum, term(load_padded(simd, lanes, padding)));
+    total(simd, sums)
+}
+
+/// Sum of the squared differences of a row to its mean, in four vectors that take turns.
+#[inline(always)]
+fn row_sum_of_squares<S: Simd>(simd: S, row: &[f32], mean: f32) -> f32 {
+    let (mut sums, center) = ([simd.splat(0.0); 4], simd.splat(mean));
+    for block in row.chunks(4 * LANES) {
+        for (sum, lanes) in sums.iter_mut().zip(block.chunks(LANES)) {
+            let difference = simd.sub(load_padded(simd, lanes, mean), center);
+            *sum = simd.add(*sum, simd.mul(difference, difference));
+        }
     }
+    total(simd, sums)
+}
+
+#[inline(always)]
+fn total<S: Simd>(simd: S, sums: [S::Vector; 4]) -> f32 {
     let sum = simd.add(simd.add(sums[0], sums[1]), simd.add(sums[2], sums[3]));
     reduce(simd, sum, |left, right| left + right)
 }

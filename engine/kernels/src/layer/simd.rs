@@ -3,6 +3,7 @@
 //! A token is made only where the processor has the level's instructions; that makes its functions sound. All functions are
 //! inlined into the entry function of the level, which has the instructions enabled.
 
+use super::body::{TileInput, TileSums, multiply_tile};
 use crate::gemm::PanelRow;
 
 /// Number of lanes at every level.
@@ -33,6 +34,8 @@ pub(crate) trait Simd: Copy {
     fn exponent(self, shifted: Self::Vector) -> Self::Vector;
     /// Asks for a row that is needed soon.
     fn prefetch(self, row: &PanelRow);
+    /// [`multiply_tile`] as a function of its own: each number of rows has its own use of registers.
+    fn tile<const ROWS: usize>(self, input: TileInput<'_>, sums: &mut TileSums);
 }
 
 /// Arrays, which the compiler turns into what the target has.
@@ -110,4 +113,10 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn prefetch(self, _row: &PanelRow) {}
+
+    #[inline(never)]
+    fn tile<const ROWS: usize>(self, input: TileInput<'_>, sums: &mut TileSums) {
+        multiply_tile::<_, 1, ROWS>(self, input, 0, sums);
+        multiply_tile::<_, 1, ROWS>(self, input, 1, sums);
+    }
 }

@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 
 use crate::gemm::{Epilogue, MatrixF32, PackedF32, PanelRow};
 use crate::layer::LayerOps;
-use crate::layer::body;
+use crate::layer::body::{self, TileInput, TileSums, multiply_tile};
 use crate::layer::simd::{LANES, Simd};
 
 /// The exponent field of 1.0.
@@ -51,7 +51,7 @@ pub(crate) const AVX512: LayerOps = LayerOps {
 };
 
 macro_rules! entry_functions {
-    ($features:literal, $token:ident, $vectors:literal, $gemm:ident, $gelu:ident, $softmax:ident, $layer_norm:ident) => {
+    ($features:literal, $token:ident, $gemm:ident, $gelu:ident, $softmax:ident, $layer_norm:ident) => {
         #[target_feature(enable = $features)]
         fn $gemm(
             left: MatrixF32<'_>,
@@ -60,7 +60,7 @@ macro_rules! entry_functions {
             out: &mut [f32],
             out_stride: usize,
         ) {
-            body::gemm::<_, $vectors>($token(()), left, right, epilogue, out, out_stride);
+            body::gemm($token(()), left, right, epilogue, out, out_stride);
         }
 
         #[target_feature(enable = $features)]
@@ -79,16 +79,28 @@ macro_rules! entry_functions {
         }
     };
 }
-entry_functions!("avx2,fma", Avx2, 1, gemm_f32_avx2, gelu_f32_avx2, softmax_f32_avx2, layer_norm_f32_avx2);
+entry_functions!("avx2,fma", Avx2, gemm_f32_avx2, gelu_f32_avx2, softmax_f32_avx2, layer_norm_f32_avx2);
 entry_functions!(
     "avx512f",
     Avx512,
-    2,
     gemm_f32_avx512,
     gelu_f32_avx512,
     softmax_f32_avx512,
     layer_norm_f32_avx512
 );
+
+/// Tiles of half a panel: 6 rows of two registers of sums, two of the panel and one for the left side are 15 of 16.
+#[target_feature(enable = "avx2,fma")]
+fn tile_avx2<const ROWS: usize>(input: TileInput<'_>, sums: &mut TileSums) {
+    multiply_tile::<_, 1, ROWS>(Avx2(()), input, 0, sums);
+    multiply_tile::<_, 1, ROWS>(Avx2(()), input, 1, sums);
+}
+
+/// Tiles of a panel: 14 rows of two registers of sums, two of the panel and one for the left side are 31 of 32.
+#[target_feature(enable = "avx512f")]
+fn tile_avx512<const ROWS: usize>(input: TileInput<'_>, sums: &mut TileSums) {
+    multiply_tile::<_, 2, ROWS>(Avx512(()), input, 0, sums);
+}
 
 /// Two registers of eight lanes. Made only in functions that have AVX2 and FMA enabled.
 #[derive(Clone, Copy)]
@@ -158,6 +170,12 @@ impl Simd for Avx2 {
     fn prefetch(self, row: &PanelRow) {
         prefetch_row(row);
     }
+
+    #[inline(always)]
+    fn tile<const ROWS: usize>(self, input: TileInput<'_>, sums: &mut TileSums) {
+        // SAFETY: the token exists only where the processor has the instructions.
+        unsafe { tile_avx2::<ROWS>(input, sums) }
+    }
 }
 
 impl Simd for Avx512 {
@@ -190,6 +208,12 @@ impl Simd for Avx512 {
     fn prefetch(self, row: &PanelRow) {
         prefetch_row(row);
     }
+
+    #[inline(always)]
+    fn tile<const ROWS: usize>(self, input: TileInput<'_>, sums: &mut TileSums) {
+        // SAFETY: the token exists only where the processor has the instructions.
+        unsafe { tile_avx512::<ROWS>(input, sums) }
+    }
 }
 
 /// Both lines of a row, to the second cache.
@@ -197,7 +221,7 @@ impl Simd for Avx512 {
 fn prefetch_row(row: &PanelRow) {
     // SAFETY: every processor of x86-64 has this instruction, and it reads nothing that the program could notice.
     unsafe {
-        _mm_prefetch::<_MM_HINT_T1>(row.0.as_ptr().cast());
-        _mm_prefetch::<_MM_HINT_T1>(row.0[LANES..].as_ptr().cast());
+        _mm_prefetch::<_MM_HINT_T1>(row.0[0].as_ptr().cast());
+        _mm_prefetch::<_MM_HINT_T1>(row.0[1].as_ptr().cast());
     }
 }
