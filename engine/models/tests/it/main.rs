@@ -8,4 +8,6 @@ mod data;
 mod dedup;
 mod embed;
 mod reproduction;
+mod safetensors;
 mod tokenize;
+mod wordpiece;
