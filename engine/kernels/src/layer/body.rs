@@ -157,32 +157,27 @@ fn finish<S: Simd>(
                 Epilogue::BiasGelu(_) => gelu_of(simd, sum),
                 Epilogue::BiasAdd(_) => simd.add(load_padded(simd, out, 0.0), sum),
             };
-            store_first(simd, result, out);
+            store_some(simd, result, out);
         }
     }
 }
 
 /// Writes as many lanes as there is room for, up to sixteen.
 #[inline(always)]
-fn store_first<S: Simd>(simd: S, vector: S::Vector, out: &mut [f32]) {
-    if let Some(full) = out.first_chunk_mut::<LANES>() {
-        simd.store(vector, full);
-        return;
+fn store_some<S: Simd>(simd: S, vector: S::Vector, out: &mut [f32]) {
+    match out.first_chunk_mut::<LANES>() {
+        Some(full) => simd.store(vector, full),
+        None => simd.store_first(vector, out),
     }
-    let mut lanes = [0.0; LANES];
-    simd.store(vector, &mut lanes);
-    out.copy_from_slice(&lanes[..out.len()]);
 }
 
 /// Up to sixteen values; what is missing is `padding`.
 #[inline(always)]
 fn load_padded<S: Simd>(simd: S, values: &[f32], padding: f32) -> S::Vector {
-    if let Some(full) = values.first_chunk::<LANES>() {
-        return simd.load(full);
+    match values.first_chunk::<LANES>() {
+        Some(full) => simd.load(full),
+        None => simd.load_first(values, padding),
     }
-    let mut lanes = [padding; LANES];
-    lanes[..values.len()].copy_from_slice(values);
-    simd.load(&lanes)
 }
 
 /// Lanes at distance 8, 4, 2 and 1, joined.
@@ -223,7 +218,7 @@ const GELU_END: f32 = 5.75;
 pub(crate) fn gelu<S: Simd>(simd: S, values: &mut [f32]) {
     for block in values.chunks_mut(LANES) {
         let result = gelu_of(simd, load_padded(simd, block, 0.0));
-        store_first(simd, result, block);
+        store_some(simd, result, block);
     }
 }
 
@@ -264,19 +259,20 @@ pub(crate) fn softmax<S: Simd>(simd: S, row: &mut [f32], scale: f32) {
     for block in row.chunks(LANES) {
         largest = simd.max(largest, load_padded(simd, block, f32::NEG_INFINITY));
     }
-    let largest = simd.splat(reduce(simd, largest, f32::max));
+    // Not `f32::max`, which looks for NaN: one that is lost here comes back with its own element.
+    let largest = simd.splat(reduce(simd, largest, |left, right| if left > right { left } else { right }));
     let scale = simd.splat(scale);
     let mut sum = simd.splat(0.0);
     for block in row.chunks_mut(LANES) {
         let x = load_padded(simd, block, f32::NEG_INFINITY);
         let term = exp_of_negative(simd, simd.mul(simd.sub(x, largest), scale));
         sum = simd.add(sum, term);
-        store_first(simd, term, block);
+        store_some(simd, term, block);
     }
     let share = simd.splat(1.0 / reduce(simd, sum, |left, right| left + right));
     for block in row.chunks_mut(LANES) {
         let term = load_padded(simd, block, 0.0);
-        store_first(simd, simd.mul(term, share), block);
+        store_some(simd, simd.mul(term, share), block);
     }
 }
 
@@ -293,7 +289,7 @@ pub(crate) fn layer_norm<S: Simd>(simd: S, values: &mut [f32], gain: &[f32], bia
         for ((block, gain), bias) in row.chunks_mut(LANES).zip(gain.chunks(LANES)).zip(bias.chunks(LANES)) {
             let (gain, bias) = (load_padded(simd, gain, 0.0), load_padded(simd, bias, 0.0));
             let x = simd.sub(load_padded(simd, block, mean), center);
-            store_first(simd, simd.mul_add(simd.mul(x, scale), gain, bias), block);
+            store_some(simd, simd.mul_add(simd.mul(x, scale), gain, bias), block);
         }
     }
 }

@@ -20,6 +20,24 @@ pub(crate) trait Simd: Copy {
     fn splat(self, value: f32) -> Self::Vector;
     fn load(self, values: &[f32; LANES]) -> Self::Vector;
     fn store(self, vector: Self::Vector, values: &mut [f32; LANES]);
+
+    /// Fewer than sixteen values, with `padding` behind them. The masks of AVX2 are no better: where no lane of a register
+    /// is read, AMD takes some hundred cycles.
+    #[inline(always)]
+    fn load_first(self, values: &[f32], padding: f32) -> Self::Vector {
+        let mut lanes = [padding; LANES];
+        lanes[..values.len()].copy_from_slice(values);
+        self.load(&lanes)
+    }
+
+    /// The first lanes, fewer than sixteen.
+    #[inline(always)]
+    fn store_first(self, vector: Self::Vector, values: &mut [f32]) {
+        let mut lanes = [0.0; LANES];
+        self.store(vector, &mut lanes);
+        values.copy_from_slice(&lanes[..values.len()]);
+    }
+
     fn add(self, left: Self::Vector, right: Self::Vector) -> Self::Vector;
     fn sub(self, left: Self::Vector, right: Self::Vector) -> Self::Vector;
     fn mul(self, left: Self::Vector, right: Self::Vector) -> Self::Vector;

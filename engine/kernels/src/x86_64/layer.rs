@@ -6,8 +6,9 @@ use std::arch::x86_64::{
     _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32,
     _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_castps_si512,
     _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_mask_mov_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps, _mm512_sub_ps,
+    _mm512_mask_loadu_ps, _mm512_mask_mov_ps, _mm512_mask_storeu_ps, _mm512_max_ps, _mm512_min_ps,
+    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps,
+    _mm512_sub_ps,
 };
 
 use crate::gemm::{Epilogue, MatrixF32, PackedF32, PanelRow};
@@ -205,6 +206,19 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn load_first(self, values: &[f32], padding: f32) -> __m512 {
+        // SAFETY: the token exists only where the processor has the instructions; the mask has one bit for each element of
+        // the slice, and lanes whose bit is 0 are not read.
+        unsafe { _mm512_mask_loadu_ps(_mm512_set1_ps(padding), mask_of(values.len()), values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store_first(self, vector: __m512, values: &mut [f32]) {
+        // SAFETY: as above; lanes whose bit is 0 are not written.
+        unsafe { _mm512_mask_storeu_ps(values.as_mut_ptr(), mask_of(values.len()), vector) }
+    }
+
+    #[inline(always)]
     fn prefetch(self, row: &PanelRow) {
         prefetch_row(row);
     }
@@ -214,6 +228,12 @@ impl Simd for Avx512 {
         // SAFETY: the token exists only where the processor has the instructions.
         unsafe { tile_avx512::<ROWS>(input, sums) }
     }
+}
+
+/// One bit for each of the first `len` of sixteen lanes.
+#[inline(always)]
+fn mask_of(len: usize) -> u16 {
+    ((1_u32 << len.min(LANES)) - 1) as u16
 }
 
 /// Both lines of a row, to the second cache.
