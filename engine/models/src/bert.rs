@@ -215,7 +215,7 @@ impl Bert {
     }
 
     /// Writes the vectors of `texts` one after the other to `out`, `[texts, dim]`. An empty text has the vector of `[CLS]`
-    /// `[SEP]`. Cost: 2 operations per weight outside the table of tokens and token, about 3.5 ms for a sentence of 33 tokens
+    /// `[SEP]`. Cost: 2 operations per weight outside the table of tokens and token, about 3.2 ms for a sentence of 33 tokens
     /// with 11 million such weights on one core with AVX-512; memory of `scratch` and of the ids of all texts.
     ///
     /// # Errors

@@ -20,6 +20,10 @@ use super::{BertConfig, Pooling};
 /// Rows of scores that are held at once: with the longest sequence of 65,536 tokens they take 32 MiB.
 const QUERY_ROWS: usize = 128;
 
+/// Rows of a feed-forward step that are held at once, whose inner numbers are the widest: a model with a wide step and many
+/// positions takes no more memory than its weights. At width 1536 anything from 96 to 512 rows is equally fast within 3 %.
+const FEED_ROWS: usize = 128;
+
 /// Memory for the numbers between the steps; it grows to the largest group and stays.
 #[derive(Default)]
 pub(super) struct Activations {
@@ -47,7 +51,7 @@ impl Forward<'_> {
         activations.hidden.clear();
         activations.attention.resize(ids.len() * 3 * hidden, 0.0);
         activations.context.resize(ids.len() * hidden, 0.0);
-        activations.inner.resize(ids.len() * self.config.intermediate, 0.0);
+        activations.inner.resize(ids.len().min(FEED_ROWS) * self.config.intermediate, 0.0);
         for sequence in sequences {
             self.embed(&ids[sequence.clone()], &mut activations.hidden);
         }
@@ -78,11 +82,13 @@ impl Forward<'_> {
         }
         let sum = Epilogue::BiasAdd;
         self.linear(&activations.context, hidden, &layer.attention_out, sum, &mut activations.hidden);
-        self.norm(&layer.attention_norm, &mut activations.hidden);
-        let gelu = Epilogue::BiasGelu;
-        self.linear(&activations.hidden, hidden, &layer.inner, gelu, &mut activations.inner);
-        self.linear(&activations.inner, inner, &layer.outer, sum, &mut activations.hidden);
-        self.norm(&layer.norm, &mut activations.hidden);
+        for rows in activations.hidden.chunks_mut(FEED_ROWS * hidden) {
+            let inner_rows = &mut activations.inner[..rows.len() / hidden * inner];
+            self.norm(&layer.attention_norm, rows);
+            self.linear(rows, hidden, &layer.inner, Epilogue::BiasGelu, inner_rows);
+            self.linear(inner_rows, inner, &layer.outer, sum, rows);
+            self.norm(&layer.norm, rows);
+        }
     }
 
     fn linear<'a>(

@@ -288,3 +288,72 @@ fn damage_is_refused_or_gives_finite_vectors() {
     println!("{refused} refused, {accepted} accepted");
     assert!(refused > 500 && accepted > 100);
 }
+
+/// The tiny weights, each number changed, as a file of this type whose names have this prefix.
+fn rewritten(dtype: &str, prefix: &str, write: impl Fn(f32) -> Vec<u8>) -> Vec<u8> {
+    let bytes = Folder::tiny().weights;
+    let file = Safetensors::parse(&bytes).unwrap();
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, tensor) in file.tensors() {
+        let start = data.len();
+        data.extend(file.floats(name, &tensor.shape).unwrap().into_iter().flat_map(&write));
+        let entry =
+            serde_json::json!({"dtype": dtype, "shape": tensor.shape, "data_offsets": [start, data.len()]});
+        header.insert(format!("{prefix}{name}"), entry);
+    }
+    super::safetensors::file(&serde_json::Value::Object(header).to_string(), &data)
+}
+
+#[test]
+fn types_of_weights_and_prefixes_of_names_change_nothing_but_the_rounding() {
+    use half::{bf16, f16};
+    let vectors = |weights: Vec<u8>| {
+        let bert = Folder { weights, ..Folder::tiny() }.load(MEAN, Kernels::best()).unwrap();
+        embed(&bert, &sentences()).0
+    };
+    let f32_bytes = |value: f32| value.to_le_bytes().to_vec();
+    assert_eq!(vectors(rewritten("F32", "bert.", f32_bytes)), vectors(Folder::tiny().weights));
+    let rounded = rewritten("F32", "", |value| f32_bytes(f16::from_f32(value).to_f32()));
+    let halves = rewritten("F16", "bert.", |value| f16::from_f32(value).to_le_bytes().to_vec());
+    assert_eq!(vectors(halves), vectors(rounded));
+    let rounded = rewritten("F32", "", |value| f32_bytes(bf16::from_f32(value).to_f32()));
+    let halves = rewritten("BF16", "", |value| bf16::from_f32(value).to_le_bytes().to_vec());
+    assert_eq!(vectors(halves), vectors(rounded));
+}
+
+/// More tokens than a group, than a block of feed-forward rows and than a block of queries have, in one text and in several.
+#[test]
+fn long_texts_and_large_calls_have_the_bits_of_short_ones() {
+    let mut folder = Folder::tiny();
+    let positions = 700;
+    let bytes = folder.weights.clone();
+    let file = Safetensors::parse(&bytes).unwrap();
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, tensor) in file.tensors() {
+        let (start, mut shape) = (data.len(), tensor.shape.clone());
+        if name == "embeddings.position_embeddings.weight" {
+            shape[0] = positions;
+        }
+        // The positions are repeated: those of the first ones stay where they are.
+        data.extend(file.bytes_of(tensor).iter().cycle().take(4 * shape.iter().product::<usize>()));
+        header.insert(
+            name.to_owned(),
+            serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]}),
+        );
+    }
+    folder.weights = super::safetensors::file(&serde_json::Value::Object(header).to_string(), &data);
+    folder.config = String::from_utf8(folder.config).unwrap().replace(":48,", ":700,").into_bytes();
+    let text = "hit the cache and return ".repeat(200);
+    for (level, kernels) in levels().filter(|(level, _)| *level != Level::Reference) {
+        let bert = folder.load(MEAN, kernels).unwrap();
+        let (long, counts) = embed(&bert, &[&text]);
+        assert_eq!((counts.tokens, counts.tokens_cut), (700, 302), "{level:?}");
+        let reference = embed(&folder.load(MEAN, Kernels::REFERENCE).unwrap(), &[&text]).0;
+        assert_near(&long, &reference, bert.dim(), std::slice::from_ref(&text), COMPONENT_BUDGET);
+        let texts: Vec<String> = (0..60).map(|idx| text.chars().take(idx * 7).collect()).collect();
+        let (together, _) = embed(&bert, &texts);
+        for (text, wanted) in texts.iter().zip(together.chunks_exact(bert.dim())) {
+            assert_eq!(embed(&bert, &[text]).0, wanted, "{level:?} {}", text.len());
+        }
+    }
+}
