@@ -16,13 +16,15 @@ use super::{Settings, WORD_CHARS_MAX, WordPiece, WordPieceError};
 pub const TOKENIZER_BYTES_MAX: usize = 64 << 20;
 /// Most tokens; the known vocabularies have 30 to 250 thousand.
 pub const TOKENS_MAX: usize = 1 << 20;
+/// Most tokens that are looked for in the text as it stands, one after the other; the known models have 5.
+const ADDED_TOKENS_MAX: usize = 1 << 10;
 
 pub(super) fn from_vocabulary(bytes: &[u8]) -> Result<WordPiece, WordPieceError> {
     assert_length(bytes)?;
     let text = std::str::from_utf8(bytes)
         .map_err(|error| WordPieceError::Encoding { offset: error.valid_up_to() })?;
     let tokens: Vec<(String, u32)> = text.lines().map(|line| line.trim_end().to_owned()).zip(0..).collect();
-    let is_cased = |token: &str| !token.starts_with('[') && token.chars().any(char::is_uppercase);
+    let is_cased = |token: &str| !token.starts_with('[') && token.to_lowercase() != token;
     if let Some((found, _)) = tokens.iter().find(|(token, _)| is_cased(token)) {
         return Err(WordPieceError::Cased { found: found.clone() });
     }
@@ -98,6 +100,10 @@ fn special_tokens(
     tokens: &[(String, u32)],
     ids: &HashMap<&str, u32>,
 ) -> Result<Vec<(String, u32)>, WordPieceError> {
+    if added.len() > ADDED_TOKENS_MAX {
+        let found = format!("{} tokens", added.len());
+        return Err(WordPieceError::Setting { field: "added_tokens", found, expected: "at most 1024" });
+    }
     let mut by_id: HashMap<u32, &str> = tokens.iter().map(|(token, id)| (*id, token.as_str())).collect();
     let mut special: Vec<(String, u32)> = Vec::new();
     for token in added {
