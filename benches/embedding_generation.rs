@@ -1,17 +1,23 @@
 //! How many texts a second does an embedder take? One thread.
 //!
 //! `embedding_generation/<embedder>/<batch>`: a batch of texts of about 200 characters into vectors, the embedder's memory of words
-//! warm, as in a build of many rows. No text repeats within a batch.
+//! warm, as in a build of many rows. No text repeats within a batch. `bert` has the shape of all-MiniLM-L6-v2, weights from a counter
+//! and sentences of 33 tokens; `peers/bert.py` compares it with ONNX Runtime.
 
 use std::hint::black_box;
 use std::process::ExitCode;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use promptc_benches::{Clock, Recorder, fixtures};
+use promptc_benches::{Clock, Recorder, encoder, fixtures};
+use promptc_models::bert::BertScratch;
 use promptc_models::embed::{HashedNgram, HashedNgramOptions};
 
 /// Sizes of batches.
 const BATCHES: [usize; 3] = [1, 32, 100];
+/// Sizes of batches of the transformer.
+const BERT_BATCHES: [usize; 3] = [1, 8, 32];
+/// Words of its sentences: with the tokens at both ends, 33.
+const BERT_WORDS: usize = 31;
 /// Length of a text in bytes.
 const TEXT_BYTES: usize = 200;
 /// Seed of the texts.
@@ -41,6 +47,27 @@ fn embeddings(criterion: &mut Criterion<Clock>, texts: &[String]) {
     group.finish();
 }
 
+fn transformer(criterion: &mut Criterion<Clock>) {
+    let mut group = criterion.benchmark_group("embedding_generation");
+    let mut encoder = None;
+    for batch in BERT_BATCHES {
+        group.throughput(Throughput::Elements(batch as u64));
+        group.bench_function(BenchmarkId::new("bert", batch), |bencher| {
+            // Made for the first that runs, so that a run of the others does not wait for it.
+            let encoder = encoder.get_or_insert_with(encoder::encoder);
+            let texts = encoder::sentences(batch, BERT_WORDS);
+            let mut vectors = vec![0.0; encoder.dim() * batch];
+            let mut scratch = BertScratch::default();
+            bencher.iter(|| {
+                let counts = encoder.embed(black_box(&texts), &mut scratch, &mut vectors);
+                assert_eq!(counts.expect("invariant: weights are small").tokens, batch * (BERT_WORDS + 2));
+                black_box(&mut vectors);
+            });
+        });
+    }
+    group.finish();
+}
+
 fn main() -> ExitCode {
     let mut recorder = Recorder::start("embedding_generation");
     recorder.param("threads", 1);
@@ -51,6 +78,7 @@ fn main() -> ExitCode {
     let texts = fixtures::texts(100, TEXT_BYTES, SEED);
     let mut criterion = recorder.criterion();
     embeddings(&mut criterion, &texts);
+    transformer(&mut criterion);
     criterion.final_summary();
     recorder.finish()
 }

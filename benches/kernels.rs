@@ -2,15 +2,19 @@
 //!
 //! `<op>_<level>/<dim>`: one pair of vectors, which stay in the first cache. `<op>_<level>/scan`: one query against a table
 //! that fits no second cache, as an exact search does. `scan_u8i8_<level>/<rows>`, `scan_bits_<level>/<rows>`: one query against
-//! the codes of so many rows of 256 numbers, in their blocks; `dot_u8i8_rows`: against rows in random order. Every level that
-//! this processor has; a kernel that is not faster than its reference has no place.
+//! the codes of so many rows of 256 numbers, in their blocks; `dot_u8i8_rows`: against rows in random order. `gemm_f32_<level>/<rows>x<depth>x<width>`
+//! counts multiplications with addition; the other ops of a transformer layer count elements of a row. Every level that this processor
+//! has; a kernel that is not faster than its reference has no place.
 
 use std::hint::black_box;
 use std::process::ExitCode;
 
 use criterion::{Criterion, Throughput};
 use promptc_benches::{Clock, Recorder};
-use promptc_kernels::{BLOCK_ROWS, BYTE_BITS, Kernels, NibbleTables, Scoring, available_levels};
+use promptc_kernels::{
+    BLOCK_ROWS, BYTE_BITS, Epilogue, Kernels, Level, MatrixF32, NibbleTables, PackedF32, Scoring,
+    available_levels,
+};
 
 /// Lengths of a pair of vectors.
 const DIMS: [usize; 3] = [64, 512, 2048];
@@ -124,12 +128,69 @@ fn codes(criterion: &mut Criterion<Clock>) {
     }
 }
 
+/// Rows, depth and width of a product: one sentence and a group of them in a feed-forward step of all-MiniLM-L6-v2.
+const PRODUCTS: [[usize; 3]; 2] = [[33, 384, 1536], [512, 384, 1536]];
+/// Lengths of rows: tokens of a sentence, widths of the same model.
+const ROWS: [usize; 3] = [33, 384, 1536];
+
+/// Of a layer norm.
+static GAIN: [f32; 1536] = [1.5; 1536];
+static BIAS: [f32; 1536] = [0.5; 1536];
+
+/// An op on a row, in place.
+type RowOp = fn(&Kernels, &mut [f32]);
+
+const ROW_OPS: [(&str, RowOp); 3] = [
+    ("gelu_f32", |kernels, row| kernels.gelu_f32(row)),
+    ("softmax_f32", |kernels, row| kernels.softmax_f32(row, 0.2)),
+    ("layer_norm_f32", |kernels, row| {
+        kernels.layer_norm_f32(row, &GAIN[..row.len()], &BIAS[..row.len()], 1e-12);
+    }),
+];
+
+fn layer_ops(criterion: &mut Criterion<Clock>) {
+    for level in available_levels() {
+        let Ok(kernels) = Kernels::at(*level) else { continue };
+        let mut group = criterion.benchmark_group(format!("gemm_f32_{}", level.name()));
+        for [rows, depth, width] in PRODUCTS {
+            if *level == Level::Reference {
+                group.sample_size(10);
+            }
+            group.throughput(Throughput::Elements((rows * depth * width) as u64));
+            let (values, mut right) = (numbers(rows * depth), PackedF32::default());
+            right.fill_rows(&numbers(depth * width), width, depth, width);
+            let left = MatrixF32 { values: &values, rows, stride: depth };
+            let mut out = vec![0.0; rows * width];
+            group.bench_function(format!("{rows}x{depth}x{width}"), |bencher| {
+                bencher.iter(|| kernels.gemm_f32(left, &right, Epilogue::Store, black_box(&mut out), width));
+            });
+        }
+        group.finish();
+        for (name, op) in ROW_OPS {
+            let mut group = criterion.benchmark_group(format!("{name}_{}", level.name()));
+            for len in ROWS {
+                let start = numbers(len);
+                let mut row = start.clone();
+                group.throughput(Throughput::Elements(len as u64));
+                group.bench_function(len.to_string(), |bencher| {
+                    bencher.iter(|| {
+                        row.copy_from_slice(&start);
+                        op(&kernels, black_box(&mut row));
+                    });
+                });
+            }
+            group.finish();
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let mut recorder = Recorder::start("kernels");
     recorder.param("threads", 1);
     let mut criterion = recorder.criterion();
     kernels(&mut criterion);
     codes(&mut criterion);
+    layer_ops(&mut criterion);
     criterion.final_summary();
     recorder.finish()
 }

@@ -145,6 +145,7 @@ pub const BENCHES: &[Bench] = &[
         suite: "embedding",
         groups: &[
             measured("embedding_generation/hashed_ngram/{1,32,100}"),
+            measured("embedding_generation/bert/{1,8,32}"),
             absent("embedding_generation/static/{1,32,100}", NO_TABLE),
             absent("embedding_generation/{encoder_xs,encoder_s}/{1,32,100}", NO_ENCODER),
             absent("embedding_generation/service/100", NO_SERVICE),
@@ -174,7 +175,7 @@ pub const BENCHES: &[Bench] = &[
         suite: "kernels",
         groups: &[absent(
             "gemm/{f32,bf16,q4k,q8}/{256,1024,2048,4096}/{1,2,10}",
-            "kernels for products of matrices are not in this build",
+            "products of square matrices, on several threads and of other types are not in this build; `kernels` has f32 in an encoder's shape",
         )],
     },
     Bench {
@@ -199,9 +200,11 @@ pub const BENCHES: &[Bench] = &[
     Bench {
         name: "kernels",
         suite: "kernels",
-        groups: &[measured(
-            "{dot_f32,l2_f32,cosine_f32}_{reference,portable,avx2,avx512}/{64,512,2048,scan}",
-        )],
+        groups: &[
+            measured("{dot_f32,l2_f32,cosine_f32}_{reference,portable,avx2,avx512}/{64,512,2048,scan}"),
+            measured("gemm_f32_{reference,portable,avx2,avx512}/{33x384x1536,512x384x1536}"),
+            measured("{gelu_f32,softmax_f32,layer_norm_f32}_{reference,portable,avx2,avx512}/{33,384,1536}"),
+        ],
     },
     Bench {
         name: "loops",

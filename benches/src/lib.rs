@@ -31,6 +31,7 @@ pub mod arguments;
 mod built;
 pub mod catalog;
 pub mod context;
+pub mod encoder;
 pub mod fixtures;
 pub mod measurement;
 pub mod place;

@@ -10,6 +10,8 @@
 //! adds apart: **every level gives the same bits**, the reference included.
 
 use crate::Kernels;
+use crate::portable::codes as portable;
+use crate::reference::codes as reference;
 
 /// Rows of a block: one word of a bit mask.
 pub const BLOCK_ROWS: usize = 64;
@@ -63,6 +65,24 @@ pub(crate) struct CodeOps {
     pub(crate) dot_u8i8_rows: RowSums,
     pub(crate) scores_above: Scores,
     pub(crate) hadamard_f32: fn(&mut [f32]),
+}
+
+impl CodeOps {
+    pub(crate) const REFERENCE: CodeOps = CodeOps {
+        scan_u8i8: reference::scan_u8i8_reference,
+        scan_bits: reference::scan_bits_reference,
+        dot_u8i8_rows: reference::dot_u8i8_rows_reference,
+        scores_above: reference::scores_above_reference,
+        hadamard_f32: reference::hadamard_f32_reference,
+    };
+
+    pub(crate) const PORTABLE: CodeOps = CodeOps {
+        scan_u8i8: portable::scan_u8i8_portable,
+        scan_bits: portable::scan_bits_portable,
+        dot_u8i8_rows: portable::dot_u8i8_rows_portable,
+        scores_above: portable::scores_above_portable,
+        hadamard_f32: portable::hadamard_f32_portable,
+    };
 }
 
 impl Kernels {

@@ -6,11 +6,10 @@
 use std::sync::OnceLock;
 
 use crate::codes::CodeOps;
-use crate::portable::codes as portable_codes;
+use crate::layer::LayerOps;
 use crate::portable::{
     cosine_f32_portable, dot_f32_portable, dot_f32f64_portable, l2_f32_portable, l2_f32f64_portable,
 };
-use crate::reference::codes as reference_codes;
 use crate::reference::dot::{
     cosine_f32_reference, dot_f32_reference, dot_f32f64_reference, l2_f32_reference, l2_f32f64_reference,
 };
@@ -58,7 +57,7 @@ impl std::fmt::Display for LevelAbsent {
 
 impl std::error::Error for LevelAbsent {}
 
-/// The ops of one level. Copying is cheap: it is eleven words.
+/// The ops of one level. Copying is cheap: it is some words.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernels {
     level: Level,
@@ -68,6 +67,7 @@ pub struct Kernels {
     dot_f32f64: fn(&[f32], &[f32]) -> f64,
     l2_f32f64: fn(&[f32], &[f32]) -> f64,
     pub(crate) codes: CodeOps,
+    pub(crate) layer: LayerOps,
 }
 
 impl Kernels {
@@ -79,13 +79,8 @@ impl Kernels {
         cosine_f32: cosine_f32_reference,
         dot_f32f64: dot_f32f64_reference,
         l2_f32f64: l2_f32f64_reference,
-        codes: CodeOps {
-            scan_u8i8: reference_codes::scan_u8i8_reference,
-            scan_bits: reference_codes::scan_bits_reference,
-            dot_u8i8_rows: reference_codes::dot_u8i8_rows_reference,
-            scores_above: reference_codes::scores_above_reference,
-            hadamard_f32: reference_codes::hadamard_f32_reference,
-        },
+        codes: CodeOps::REFERENCE,
+        layer: LayerOps::REFERENCE,
     };
 
     /// The same bits on every processor: for results that are kept, compared or printed.
@@ -96,13 +91,8 @@ impl Kernels {
         cosine_f32: cosine_f32_portable,
         dot_f32f64: dot_f32f64_portable,
         l2_f32f64: l2_f32f64_portable,
-        codes: CodeOps {
-            scan_u8i8: portable_codes::scan_u8i8_portable,
-            scan_bits: portable_codes::scan_bits_portable,
-            dot_u8i8_rows: portable_codes::dot_u8i8_rows_portable,
-            scores_above: portable_codes::scores_above_portable,
-            hadamard_f32: portable_codes::hadamard_f32_portable,
-        },
+        codes: CodeOps::PORTABLE,
+        layer: LayerOps::PORTABLE,
     };
 
     /// The table of this level.
@@ -200,26 +190,10 @@ fn tables() -> &'static [Kernels] {
 
 #[cfg(target_arch = "x86_64")]
 fn vector_tables() -> impl Iterator<Item = Kernels> {
-    use crate::x86_64::{avx2, avx512, codes_avx2};
-    let codes_avx2 = CodeOps {
-        // SAFETY: reached through the tables below alone, which are made only after AVX2 has been found.
-        scan_u8i8: |codes, query, sums| unsafe { codes_avx2::scan_u8i8_avx2(codes, query, sums) },
-        // SAFETY: as above.
-        scan_bits: |codes, tables, sums| unsafe { codes_avx2::scan_bits_avx2(codes, tables, sums) },
-        // SAFETY: as above.
-        dot_u8i8_rows: |codes, query, rows, sums| unsafe {
-            codes_avx2::dot_u8i8_rows_avx2(codes, query, rows, sums)
-        },
-        // SAFETY: as above.
-        scores_above: |sums, scoring, threshold, scores, masks| unsafe {
-            codes_avx2::scores_above_avx2(sums, scoring, threshold, scores, masks)
-        },
-        // SAFETY: as above.
-        hadamard_f32: |values| unsafe { codes_avx2::hadamard_f32_avx2(values) },
-    };
+    use crate::x86_64::{avx2, avx512, codes_avx2, codes_avx512, layer};
     let has_bytes = is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni");
     // The first processors with 512-bit registers multiply no bytes: they keep the 256-bit ops on codes.
-    let codes_avx512 = if has_bytes { codes_of_avx512() } else { codes_avx2 };
+    let codes = if has_bytes { codes_avx512::OPS } else { codes_avx2::OPS };
     let avx2 = (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Kernels {
         level: Level::Avx2,
         // SAFETY: reached through this table alone, which is made only after AVX2 and FMA have been found.
@@ -232,7 +206,8 @@ fn vector_tables() -> impl Iterator<Item = Kernels> {
         dot_f32f64: |left, right| unsafe { avx2::dot_f32f64_avx2(left, right) },
         // SAFETY: as above.
         l2_f32f64: |left, right| unsafe { avx2::l2_f32f64_avx2(left, right) },
-        codes: codes_avx2,
+        codes: codes_avx2::OPS,
+        layer: layer::AVX2,
     });
     let has_avx512 = is_x86_feature_detected!("avx512f") && avx2.is_some();
     let avx512 = has_avx512.then_some(Kernels {
@@ -247,31 +222,10 @@ fn vector_tables() -> impl Iterator<Item = Kernels> {
         dot_f32f64: |left, right| unsafe { avx512::dot_f32f64_avx512(left, right) },
         // SAFETY: as above.
         l2_f32f64: |left, right| unsafe { avx512::l2_f32f64_avx512(left, right) },
-        codes: codes_avx512,
+        codes,
+        layer: layer::AVX512,
     });
     avx2.into_iter().chain(avx512)
-}
-
-/// To be called after AVX-512F, BW and VNNI have been found.
-#[cfg(target_arch = "x86_64")]
-fn codes_of_avx512() -> CodeOps {
-    use crate::x86_64::codes_avx512 as ops;
-    CodeOps {
-        // SAFETY: the caller has found the instructions.
-        scan_u8i8: |codes, query, sums| unsafe { ops::scan_u8i8_avx512(codes, query, sums) },
-        // SAFETY: as above.
-        scan_bits: |codes, tables, sums| unsafe { ops::scan_bits_avx512(codes, tables, sums) },
-        // SAFETY: as above.
-        dot_u8i8_rows: |codes, query, rows, sums| unsafe {
-            ops::dot_u8i8_rows_avx512(codes, query, rows, sums)
-        },
-        // SAFETY: as above.
-        scores_above: |sums, scoring, threshold, scores, masks| unsafe {
-            ops::scores_above_avx512(sums, scoring, threshold, scores, masks)
-        },
-        // SAFETY: as above.
-        hadamard_f32: |values| unsafe { ops::hadamard_f32_avx512(values) },
-    }
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -10,6 +10,10 @@
 //! | [`Kernels::dot_u8i8_rows`] | sums over 8-bit codes, single rows | code by code | code by code | 16-bit products | VNNI |
 //! | [`Kernels::scores_above`] | scores from sums, mask above a threshold | row by row | row by row | 8 rows | 16 rows |
 //! | [`Kernels::hadamard_f32`] | Walsh-Hadamard transform | butterflies | the same | the same | the same |
+//! | [`Kernels::gemm_f32`] | matrix product, finished | `f64` sum in order | one sum in order | the same, FMA | the same, FMA |
+//! | [`Kernels::gelu_f32`] | GELU with `erf` | `f64` series | rational | the same, FMA | the same, FMA |
+//! | [`Kernels::softmax_f32`] | shares of a row | `f64` | polynomial, 16 sums | the same, FMA | the same, FMA |
+//! | [`Kernels::layer_norm_f32`] | normalised rows | `f64` | 64 sums | the same, FMA | the same, FMA |
 //!
 //! The ops on codes give the same bits at every level: `codes.rs` draws their layout.
 //!
@@ -41,6 +45,8 @@
 
 mod codes;
 mod dispatch;
+mod gemm;
+mod layer;
 mod portable;
 mod reference;
 #[cfg(target_arch = "x86_64")]
@@ -50,6 +56,7 @@ pub use codes::{
     BIT_BYTES_MAX, BLOCK_ROWS, BYTE_BITS, GROUP_CODES, NibbleTables, Scoring, TABLE_ENTRY_MAX, prefetch_f32,
 };
 pub use dispatch::{Kernels, Level, LevelAbsent, available_levels};
+pub use gemm::{Epilogue, MatrixF32, PackedF32};
 
 /// Sum of the products of `left` and `right` at the best level of this processor; 0 if they are empty. Cost: one pass,
 /// bound by memory from a few thousand elements on.

@@ -2,3 +2,4 @@
 
 pub(crate) mod codes;
 pub(crate) mod dot;
+pub(crate) mod layer;

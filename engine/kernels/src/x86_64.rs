@@ -7,6 +7,7 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 pub(crate) mod codes_avx2;
 pub(crate) mod codes_avx512;
+pub(crate) mod layer;
 
 /// Bytes that one fetch brings.
 const CACHE_LINE_BYTES: usize = 64;

@@ -239,7 +239,7 @@ fn fold_text(text: &str, lower: &mut String) {
 }
 
 /// Scales to length 1 unless all are zero; the sum of squares runs in order, in f64.
-fn normalize(vector: &mut [f32]) {
+pub(crate) fn normalize(vector: &mut [f32]) {
     let square: f64 = vector.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
     if square > 0.0 {
         let scale = 1.0 / square.sqrt();

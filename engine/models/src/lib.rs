@@ -10,6 +10,9 @@
 //! | [`words`] | which words count when two texts are compared? |
 //! | [`markdown`] | which blocks does a Markdown text have? |
 //! | [`chunk`] | where is a long text cut for an index? |
+//! | [`safetensors`] | which numbers does a file of tensors hold, and is it whole? |
+//! | [`wordpiece`] | which pieces of a BERT vocabulary is a text made of? |
+//! | [`bert`] | which vector stands for a text, by a trained encoder? |
 //! | [`embed`] | which vector stands for this text without a trained model? |
 //! | [`dedup`] | which blocks or rows say the same as an earlier one? |
 //! | [`nearest`] | which stored vectors are nearest to a query? |
@@ -18,6 +21,7 @@
 //! | [`compress`] | which parts of a text are worth their tokens, given a query? |
 #![forbid(unsafe_code)]
 
+pub mod bert;
 pub mod chunk;
 pub mod compress;
 pub mod dedup;
@@ -26,6 +30,8 @@ pub mod fusion;
 pub mod markdown;
 pub mod metrics;
 pub mod nearest;
+pub mod safetensors;
 pub mod spans;
 pub mod tokenize;
+pub mod wordpiece;
 pub mod words;

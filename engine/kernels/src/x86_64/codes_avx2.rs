@@ -10,7 +10,7 @@ use std::arch::x86_64::{
     _mm256_storeu_si256, _mm256_sub_epi16, _mm256_unpackhi_epi16, _mm256_unpacklo_epi16,
 };
 
-use crate::codes::{BLOCK_ROWS, GROUP_CODES, NibbleTables, Scoring};
+use crate::codes::{BLOCK_ROWS, CodeOps, GROUP_CODES, NibbleTables, Scoring};
 use crate::portable::codes::hadamard_from;
 use crate::x86_64::prefetch;
 
@@ -21,9 +21,25 @@ const LANES: usize = 8;
 /// Rows that are fetched ahead of the one whose sum is taken.
 pub(crate) const PREFETCH_ROWS: usize = 8;
 
+/// The ops of this level; the caller has found AVX2.
+pub(crate) const OPS: CodeOps = CodeOps {
+    // SAFETY: reached through the table alone, which holds it only after AVX2 has been found.
+    scan_u8i8: |codes, query, sums| unsafe { scan_u8i8_avx2(codes, query, sums) },
+    // SAFETY: as above.
+    scan_bits: |codes, tables, sums| unsafe { scan_bits_avx2(codes, tables, sums) },
+    // SAFETY: as above.
+    dot_u8i8_rows: |codes, query, rows, sums| unsafe { dot_u8i8_rows_avx2(codes, query, rows, sums) },
+    // SAFETY: as above.
+    scores_above: |sums, scoring, threshold, scores, masks| unsafe {
+        scores_above_avx2(sums, scoring, threshold, scores, masks)
+    },
+    // SAFETY: as above.
+    hadamard_f32: |values| unsafe { hadamard_f32_avx2(values) },
+};
+
 /// Codes 0, 2 and codes 1, 3 of a group are widened to 16 bits and multiplied in pairs.
 #[target_feature(enable = "avx2")]
-pub(crate) fn scan_u8i8_avx2(codes: &[u8], query: &[i8], sums: &mut [i32]) {
+fn scan_u8i8_avx2(codes: &[u8], query: &[i8], sums: &mut [i32]) {
     let even_codes = _mm256_set1_epi16(0xff);
     let blocks = codes.chunks_exact((query.len() * BLOCK_ROWS).max(1));
     sums.fill(0);
@@ -54,7 +70,7 @@ fn pair(low: i8, high: i8) -> i32 {
 /// 64 rows are two registers. Four look-ups fit a byte; then the bytes are added to 16-bit sums: all of them to `both`, those
 /// of odd rows also to `odd`, so that the even ones are what is left of `both`.
 #[target_feature(enable = "avx2")]
-pub(crate) fn scan_bits_avx2(codes: &[u8], tables: &[NibbleTables], sums: &mut [i32]) {
+fn scan_bits_avx2(codes: &[u8], tables: &[NibbleTables], sums: &mut [i32]) {
     let blocks = codes.chunks_exact((tables.len() * BLOCK_ROWS).max(1));
     sums.fill(0);
     for (sums, block) in sums.as_chunks_mut::<BLOCK_ROWS>().0.iter_mut().zip(blocks) {
@@ -106,7 +122,7 @@ fn looked_up(bytes: &[u8; BLOCK_ROWS], half: usize, tables: &NibbleTables) -> __
 
 /// Sixteen codes at a time, widened to 16 bits.
 #[target_feature(enable = "avx2")]
-pub(crate) fn dot_u8i8_rows_avx2(codes: &[u8], query: &[i8], rows: &[u32], sums: &mut [i32]) {
+fn dot_u8i8_rows_avx2(codes: &[u8], query: &[i8], rows: &[u32], sums: &mut [i32]) {
     let (queries, query_rest) = query.as_chunks::<16>();
     for (idx, (sum, row)) in sums.iter_mut().zip(rows).enumerate() {
         if let Some(ahead) = rows.get(idx + PREFETCH_ROWS) {
@@ -132,7 +148,7 @@ pub(crate) fn dot_u8i8_rows_avx2(codes: &[u8], query: &[i8], rows: &[u32], sums:
 
 /// Eight rows at a time; multiplications and additions stay apart.
 #[target_feature(enable = "avx2")]
-pub(crate) fn scores_above_avx2(
+fn scores_above_avx2(
     sums: &[i32],
     scoring: &Scoring<'_>,
     threshold: f32,
@@ -165,7 +181,7 @@ pub(crate) fn scores_above_avx2(
 
 /// Small distances in eights, the others as long loops: the compiler vectorises both with these instructions.
 #[target_feature(enable = "avx2")]
-pub(crate) fn hadamard_f32_avx2(values: &mut [f32]) {
+fn hadamard_f32_avx2(values: &mut [f32]) {
     if values.len() < LANES {
         return hadamard_from(values, 1);
     }

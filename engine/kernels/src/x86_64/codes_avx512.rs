@@ -11,7 +11,7 @@ use std::arch::x86_64::{
     _mm512_sub_epi16, _mm512_unpackhi_epi16, _mm512_unpacklo_epi16,
 };
 
-use crate::codes::{BLOCK_ROWS, GROUP_CODES, NibbleTables, Scoring};
+use crate::codes::{BLOCK_ROWS, CodeOps, GROUP_CODES, NibbleTables, Scoring};
 use crate::portable::codes::hadamard_from;
 use crate::x86_64::codes_avx2::PREFETCH_ROWS;
 use crate::x86_64::prefetch;
@@ -21,9 +21,25 @@ const BYTES: usize = 64;
 /// `f32` or `i32` of a register.
 const LANES: usize = 16;
 
+/// The ops of this level; the caller has found AVX-512F, BW and VNNI.
+pub(crate) const OPS: CodeOps = CodeOps {
+    // SAFETY: reached through the table alone, which holds it only after AVX-512F, BW and VNNI have been found.
+    scan_u8i8: |codes, query, sums| unsafe { scan_u8i8_avx512(codes, query, sums) },
+    // SAFETY: as above.
+    scan_bits: |codes, tables, sums| unsafe { scan_bits_avx512(codes, tables, sums) },
+    // SAFETY: as above.
+    dot_u8i8_rows: |codes, query, rows, sums| unsafe { dot_u8i8_rows_avx512(codes, query, rows, sums) },
+    // SAFETY: as above.
+    scores_above: |sums, scoring, threshold, scores, masks| unsafe {
+        scores_above_avx512(sums, scoring, threshold, scores, masks)
+    },
+    // SAFETY: as above.
+    hadamard_f32: |values| unsafe { hadamard_f32_avx512(values) },
+};
+
 /// Each lane is a row: four products and their sum are one instruction.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(crate) fn scan_u8i8_avx512(codes: &[u8], query: &[i8], sums: &mut [i32]) {
+fn scan_u8i8_avx512(codes: &[u8], query: &[i8], sums: &mut [i32]) {
     let blocks = codes.chunks_exact((query.len() * BLOCK_ROWS).max(1));
     sums.fill(0);
     for (sums, block) in sums.as_chunks_mut::<BLOCK_ROWS>().0.iter_mut().zip(blocks) {
@@ -43,7 +59,7 @@ pub(crate) fn scan_u8i8_avx512(codes: &[u8], query: &[i8], sums: &mut [i32]) {
 
 /// 64 rows are one register; the sums are kept as at the level of 256 bits.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(crate) fn scan_bits_avx512(codes: &[u8], tables: &[NibbleTables], sums: &mut [i32]) {
+fn scan_bits_avx512(codes: &[u8], tables: &[NibbleTables], sums: &mut [i32]) {
     let blocks = codes.chunks_exact((tables.len() * BLOCK_ROWS).max(1));
     sums.fill(0);
     for (sums, block) in sums.as_chunks_mut::<BLOCK_ROWS>().0.iter_mut().zip(blocks) {
@@ -96,7 +112,7 @@ fn store_words(sums: &mut [i32; BLOCK_ROWS], both: __m512i, odd: __m512i) {
 
 /// Four registers at a time, the rest masked.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(crate) fn dot_u8i8_rows_avx512(codes: &[u8], query: &[i8], rows: &[u32], sums: &mut [i32]) {
+fn dot_u8i8_rows_avx512(codes: &[u8], query: &[i8], rows: &[u32], sums: &mut [i32]) {
     let (queries, query_rest) = query.as_chunks::<BYTES>();
     let mask = (1_u64 << query_rest.len()) - 1;
     // SAFETY: the mask has one bit for each number of the rest, and bytes whose bit is 0 are not read.
@@ -125,7 +141,7 @@ pub(crate) fn dot_u8i8_rows_avx512(codes: &[u8], query: &[i8], rows: &[u32], sum
 
 /// Sixteen rows at a time; multiplications and additions stay apart.
 #[target_feature(enable = "avx512f")]
-pub(crate) fn scores_above_avx512(
+fn scores_above_avx512(
     sums: &[i32],
     scoring: &Scoring<'_>,
     threshold: f32,
@@ -158,7 +174,7 @@ pub(crate) fn scores_above_avx512(
 
 /// Distances 1 to 8 within a register, the others as long loops, which the compiler vectorises with these instructions.
 #[target_feature(enable = "avx512f")]
-pub(crate) fn hadamard_f32_avx512(values: &mut [f32]) {
+fn hadamard_f32_avx512(values: &mut [f32]) {
     if values.len() < LANES {
         return hadamard_from(values, 1);
     }

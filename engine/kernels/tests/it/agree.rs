@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::budgets;
 
 /// Around the widths of the registers (4, 8, 16), the blocks (8, 32, 64), and longer.
-const LENGTHS: [usize; 30] = [
+pub(crate) const LENGTHS: [usize; 30] = [
     0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, 24, 31, 32, 33, 47, 48, 63, 64, 65, 79, 80, 127, 128, 129,
     383, 768, 4099,
 ];
@@ -15,14 +15,14 @@ const LENGTHS: [usize; 30] = [
 const STARTS: usize = 16;
 
 /// Numbers in -1..1 from a counter: a fixed mixing of its bits (Steele et al. 2014, SplitMix64).
-fn number(seed: u64) -> f32 {
+pub(crate) fn number(seed: u64) -> f32 {
     let mut bits = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     ((bits >> 40) as f32 / (1_u64 << 23) as f32) - 1.0
 }
 
-fn numbers(seed: u64, len: usize) -> Vec<f32> {
+pub(crate) fn numbers(seed: u64, len: usize) -> Vec<f32> {
     (0..len as u64).map(|idx| number(seed << 32 | idx)).collect()
 }
 

@@ -42,6 +42,41 @@ pub(crate) fn cosine_f32(len: usize) -> f64 {
     2.0 * 1.01 * (len as f64 + 8.0) * 2.0 * F64_ROUNDOFF
 }
 
+/// Largest distance of an element of a matrix product: one sum in order, so `depth` additions and as many products, the bias,
+/// what was there before, and the rounding of the reference. `magnitude` is the sum of the magnitudes of all these.
+pub(crate) fn gemm_f32(depth: usize, magnitude: f64) -> f64 {
+    1.01 * (depth as f64 + 5.0) * F32_ROUNDOFF * magnitude + 2.0 * (depth as f64 + 1.0) * SUBNORMAL_LOSS
+}
+
+/// Largest distance of a GELU, in units in the last place of its argument. It is not bound relative to its result, which for
+/// negative arguments is far smaller: the difference disappears when the result is added to others of the argument's size.
+pub(crate) const GELU_ULP: f64 = 2.0;
+
+/// As an absolute distance.
+pub(crate) fn gelu_f32(x: f64) -> f64 {
+    GELU_ULP * 2.0 * F32_ROUNDOFF * x.abs() + 2.0 * SUBNORMAL_LOSS
+}
+
+/// How much the error of an argument grows in a GELU: its steepest slope is 1.129.
+pub(crate) const GELU_SLOPE: f64 = 1.13;
+
+/// Shares of a row below this count as 0.
+const SOFTMAX_FLOOR: f64 = 1.7e-38;
+
+/// Largest distance of a share. The argument of its exponential is rounded twice, which moves the exponential by as much as
+/// the argument is large; the exponential itself, the sum and the division are off by some roundings.
+pub(crate) fn softmax_f32(len: usize, argument: f64, share: f64) -> f64 {
+    let roundings = 2.0 * argument.abs() + len as f64 / 16.0 + 14.0;
+    1.01 * roundings * F32_ROUNDOFF * share + SOFTMAX_FLOOR
+}
+
+/// Largest distance of an element of a normalised row: mean and variance are off by the roundings of their sums, relative to
+/// the largest magnitude of the row, and are multiplied by `gain / deviation`.
+pub(crate) fn layer_norm_f32(len: usize, largest: f64, gain_by_deviation: f64, bias: f64) -> f64 {
+    let roundings = len as f64 / 64.0 + 24.0;
+    2.0 * roundings * F32_ROUNDOFF * (largest * gain_by_deviation.abs() + bias.abs()) + SUBNORMAL_LOSS
+}
+
 #[test]
 fn budgets_are_tight_enough_to_notice_a_lost_term() {
     // 1,000 equal terms: one that is missing is a thousandth, 100 times the loosest budget.

@@ -4,4 +4,5 @@
 mod agree;
 mod budgets;
 mod codes;
+mod layer;
 mod levels;

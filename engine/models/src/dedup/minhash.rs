@@ -285,7 +285,7 @@ mod tests {
         let pair = shingles("TWO three!", &options());
         assert!(all.binary_search(&pair[0]).is_ok());
         assert!(all.binary_search(&shingles("three two", &options())[0]).is_err(), "order counts");
-        assert_eq!(shingles("one", &options()), []);
+        assert!(shingles("one", &options()).is_empty());
         assert_eq!(shingles("ÉTÉ x", &options()), shingles("été X", &options()));
         assert_ne!(shingles("a b c", &options()), shingles("ab c d", &options()));
         assert_eq!(shingles("a b a b a b", &options()).len(), 2);

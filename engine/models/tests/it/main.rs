@@ -1,6 +1,7 @@
 //! Integration tests of the models crate: one binary, one file per subject.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bert;
 mod chunk;
 mod compress;
 mod data;
@@ -8,4 +9,6 @@ mod dedup;
 mod embed;
 mod nearest;
 mod reproduction;
+mod safetensors;
 mod tokenize;
+mod wordpiece;

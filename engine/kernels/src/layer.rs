@@ -1,0 +1,96 @@
+//! Ops of a transformer layer: the part of the table that works on matrices and rows.
+//!
+//! One body over a [`simd::Simd`] token serves the levels portable, AVX2 and AVX-512 ([`body`]): sixteen lanes at each of
+//! them, and one order of operations. So AVX2 and AVX-512 give the same bits; portable, which does not fuse multiplication
+//! and addition, gives its own bits, the same on every processor. A row of a result depends on its own row of the left side
+//! alone: it has the same bits however many rows are computed at once.
+
+pub(crate) mod body;
+pub(crate) mod simd;
+
+use crate::dispatch::Kernels;
+use crate::gemm::{Epilogue, MatrixF32, PackedF32, assert_fits};
+use crate::reference::layer as reference;
+
+/// The functions of one level.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LayerOps {
+    pub(crate) gemm_f32: fn(MatrixF32<'_>, &PackedF32, Epilogue<'_>, &mut [f32], usize),
+    pub(crate) gelu_f32: fn(&mut [f32]),
+    pub(crate) softmax_f32: fn(&mut [f32], f32),
+    pub(crate) layer_norm_f32: fn(&mut [f32], &[f32], &[f32], f32),
+}
+
+impl LayerOps {
+    pub(crate) const REFERENCE: LayerOps = LayerOps {
+        gemm_f32: reference::gemm_f32_reference,
+        gelu_f32: reference::gelu_f32_reference,
+        softmax_f32: reference::softmax_f32_reference,
+        layer_norm_f32: reference::layer_norm_f32_reference,
+    };
+
+    pub(crate) const PORTABLE: LayerOps = LayerOps {
+        gemm_f32: |left, right, epilogue, out, stride| {
+            body::gemm(simd::Portable, left, right, epilogue, out, stride);
+        },
+        gelu_f32: |values| body::gelu(simd::Portable, values),
+        softmax_f32: |row, scale| body::softmax(simd::Portable, row, scale),
+        layer_norm_f32: |values, gain, bias, epsilon| {
+            body::layer_norm(simd::Portable, values, gain, bias, epsilon);
+        },
+    };
+}
+
+impl Kernels {
+    /// The product of `left`, `[rows, depth]`, and `right`, `[depth, width]`, finished by `epilogue`. Row `i` goes to
+    /// `out[i * out_stride..][..width]`; what lies between rows stays. Sums run in order of depth, in `f32`; NaN and
+    /// infinities act as in the sum. No memory is allocated. Cost: 2 x rows x depth x width operations, at 512 bits and 33
+    /// rows or more at 90 % of what a core can do.
+    ///
+    /// # Panics
+    /// If rows overlap or leave their slice, or a bias is not as long as `right` is wide.
+    pub fn gemm_f32(
+        &self,
+        left: MatrixF32<'_>,
+        right: &PackedF32,
+        epilogue: Epilogue<'_>,
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
+        assert_fits(left.values, left.stride, left.rows, right.depth());
+        assert_fits(out, out_stride, left.rows, right.width());
+        let is_of_width = epilogue.bias().is_none_or(|bias| bias.len() == right.width());
+        assert!(is_of_width, "a bias has one number per column");
+        (self.layer.gemm_f32)(left, right, epilogue, out, out_stride);
+    }
+
+    /// Replaces each `x` by `x * P(X <= x)` of a standard normal `X` (Hendrycks and Gimpel 2016: the form with `erf`). NaN
+    /// stays; positive infinity stays; negative infinity becomes NaN, as in the formula. Cost: one pass, 1 to 2 elements a
+    /// cycle at 512 bits.
+    pub fn gelu_f32(&self, values: &mut [f32]) {
+        (self.layer.gelu_f32)(values);
+    }
+
+    /// Replaces a row by `exp(scale * x)` divided by the sum of these. A row of one element becomes 1; a NaN or a positive
+    /// infinity makes all of them NaN, as does a row of negative infinities. Shares below `exp(-87)` of the largest are 0.
+    /// Cost: three passes.
+    ///
+    /// # Panics
+    /// If the scale is not positive and finite.
+    pub fn softmax_f32(&self, row: &mut [f32], scale: f32) {
+        assert!(scale > 0.0 && scale.is_finite(), "a scale is positive and finite");
+        (self.layer.softmax_f32)(row, scale);
+    }
+
+    /// Normalises each row of `values`, `[rows, gain.len()]`, to mean 0 and variance 1, then multiplies by `gain` and adds
+    /// `bias` (Ba et al. 2016). `epsilon` is added to the variance. A row with a NaN or an infinity becomes NaN. Cost: three
+    /// passes over a row.
+    ///
+    /// # Panics
+    /// If gain and bias differ in length or are empty, or `values` is no multiple of it.
+    pub fn layer_norm_f32(&self, values: &mut [f32], gain: &[f32], bias: &[f32], epsilon: f32) {
+        assert!(!gain.is_empty() && gain.len() == bias.len(), "gain and bias have the length of a row");
+        assert!(values.len().is_multiple_of(gain.len()), "values are whole rows");
+        (self.layer.layer_norm_f32)(values, gain, bias, epsilon);
+    }
+}

@@ -1,0 +1,247 @@
+//! The tokens of AVX2 and AVX-512 for the bodies of `layer`, and the entry functions of both levels.
+
+use std::arch::x86_64::{
+    __m256, __m512, _CMP_LT_OQ, _MM_HINT_T1, _mm_prefetch, _mm256_add_epi32, _mm256_add_ps, _mm256_andnot_ps,
+    _mm256_castps_si256, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_div_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32,
+    _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_castps_si512,
+    _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_mask_loadu_ps, _mm512_mask_mov_ps, _mm512_mask_storeu_ps, _mm512_max_ps, _mm512_min_ps,
+    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps,
+    _mm512_sub_ps,
+};
+
+use crate::gemm::{Epilogue, MatrixF32, PackedF32, PanelRow};
+use crate::layer::LayerOps;
+use crate::layer::body::{self, TileInput, TileSums, multiply_tile};
+use crate::layer::simd::{LANES, Simd};
+
+/// The exponent field of 1.0.
+const ONE_BITS: i32 = 0x3f80_0000;
+/// Lanes of half a vector.
+const HALF: usize = 8;
+
+/// The ops of AVX2; the caller has found AVX2 and FMA.
+pub(crate) const AVX2: LayerOps = LayerOps {
+    // SAFETY: reached through the table alone, which holds it only after AVX2 and FMA have been found.
+    gemm_f32: |left, right, epilogue, out, stride| unsafe {
+        gemm_f32_avx2(left, right, epilogue, out, stride)
+    },
+    // SAFETY: as above.
+    gelu_f32: |values| unsafe { gelu_f32_avx2(values) },
+    // SAFETY: as above.
+    softmax_f32: |row, scale| unsafe { softmax_f32_avx2(row, scale) },
+    // SAFETY: as above.
+    layer_norm_f32: |values, gain, bias, epsilon| unsafe { layer_norm_f32_avx2(values, gain, bias, epsilon) },
+};
+
+/// The ops of AVX-512; the caller has found AVX-512F.
+pub(crate) const AVX512: LayerOps = LayerOps {
+    // SAFETY: reached through the table alone, which holds it only after AVX-512F has been found.
+    gemm_f32: |left, right, epilogue, out, stride| unsafe {
+        gemm_f32_avx512(left, right, epilogue, out, stride)
+    },
+    // SAFETY: as above.
+    gelu_f32: |values| unsafe { gelu_f32_avx512(values) },
+    // SAFETY: as above.
+    softmax_f32: |row, scale| unsafe { softmax_f32_avx512(row, scale) },
+    // SAFETY: as above.
+    layer_norm_f32: |values, gain, bias, epsilon| unsafe {
+        layer_norm_f32_avx512(values, gain, bias, epsilon)
+    },
+};
+
+macro_rules! entry_functions {
+    ($features:literal, $token:ident, $gemm:ident, $gelu:ident, $softmax:ident, $layer_norm:ident) => {
+        #[target_feature(enable = $features)]
+        fn $gemm(
+            left: MatrixF32<'_>,
+            right: &PackedF32,
+            epilogue: Epilogue<'_>,
+            out: &mut [f32],
+            out_stride: usize,
+        ) {
+            body::gemm($token(()), left, right, epilogue, out, out_stride);
+        }
+
+        #[target_feature(enable = $features)]
+        fn $gelu(values: &mut [f32]) {
+            body::gelu($token(()), values);
+        }
+
+        #[target_feature(enable = $features)]
+        fn $softmax(row: &mut [f32], scale: f32) {
+            body::softmax($token(()), row, scale);
+        }
+
+        #[target_feature(enable = $features)]
+        fn $layer_norm(values: &mut [f32], gain: &[f32], bias: &[f32], epsilon: f32) {
+            body::layer_norm($token(()), values, gain, bias, epsilon);
+        }
+    };
+}
+entry_functions!("avx2,fma", Avx2, gemm_f32_avx2, gelu_f32_avx2, softmax_f32_avx2, layer_norm_f32_avx2);
+entry_functions!(
+    "avx512f",
+    Avx512,
+    gemm_f32_avx512,
+    gelu_f32_avx512,
+    softmax_f32_avx512,
+    layer_norm_f32_avx512
+);
+
+/// Tiles of half a panel: 6 rows of two registers of sums, two of the panel and one for the left side are 15 of 16.
+#[target_feature(enable = "avx2,fma")]
+fn tile_avx2<const ROWS: usize>(input: TileInput<'_>, sums: &mut TileSums) {
+    multiply_tile::<_, 1, ROWS>(Avx2(()), input, 0, sums);
+    multiply_tile::<_, 1, ROWS>(Avx2(()), input, 1, sums);
+}
+
+/// Tiles of a panel: 14 rows of two registers of sums, two of the panel and one for the left side are 31 of 32.
+#[target_feature(enable = "avx512f")]
+fn tile_avx512<const ROWS: usize>(input: TileInput<'_>, sums: &mut TileSums) {
+    multiply_tile::<_, 2, ROWS>(Avx512(()), input, 0, sums);
+}
+
+/// Two registers of eight lanes. Made only in functions that have AVX2 and FMA enabled.
+#[derive(Clone, Copy)]
+struct Avx2(());
+
+/// One register of sixteen lanes. Made only in functions that have AVX-512F enabled.
+#[derive(Clone, Copy)]
+struct Avx512(());
+
+/// The functions of one token: each is an unsafe expression, sound for one reason.
+macro_rules! functions {
+    ($($name:ident($($argument:ident: $kind:ty),*) -> $result:ty = $value:expr;)*) => {
+        $(
+            #[inline(always)]
+            fn $name(self $(, $argument: $kind)*) -> $result {
+                // SAFETY: the token exists only where the processor has the instructions; what is read or written is a
+                // reference to an array of the register's size, at any alignment.
+                unsafe { $value }
+            }
+        )*
+    };
+}
+
+impl Simd for Avx2 {
+    type Vector = [__m256; 2];
+    const TILE_ROWS: usize = 6;
+
+    functions! {
+        splat(value: f32) -> [__m256; 2] = [_mm256_set1_ps(value); 2];
+        load(values: &[f32; LANES]) -> [__m256; 2] =
+            [_mm256_loadu_ps(values.as_ptr()), _mm256_loadu_ps(values[HALF..].as_ptr())];
+        store(vector: [__m256; 2], values: &mut [f32; LANES]) -> () = {
+            _mm256_storeu_ps(values.as_mut_ptr(), vector[0]);
+            _mm256_storeu_ps(values[HALF..].as_mut_ptr(), vector[1]);
+        };
+        add(left: [__m256; 2], right: [__m256; 2]) -> [__m256; 2] =
+            [_mm256_add_ps(left[0], right[0]), _mm256_add_ps(left[1], right[1])];
+        sub(left: [__m256; 2], right: [__m256; 2]) -> [__m256; 2] =
+            [_mm256_sub_ps(left[0], right[0]), _mm256_sub_ps(left[1], right[1])];
+        mul(left: [__m256; 2], right: [__m256; 2]) -> [__m256; 2] =
+            [_mm256_mul_ps(left[0], right[0]), _mm256_mul_ps(left[1], right[1])];
+        div(left: [__m256; 2], right: [__m256; 2]) -> [__m256; 2] =
+            [_mm256_div_ps(left[0], right[0]), _mm256_div_ps(left[1], right[1])];
+        min(left: [__m256; 2], right: [__m256; 2]) -> [__m256; 2] =
+            [_mm256_min_ps(left[0], right[0]), _mm256_min_ps(left[1], right[1])];
+        max(left: [__m256; 2], right: [__m256; 2]) -> [__m256; 2] =
+            [_mm256_max_ps(left[0], right[0]), _mm256_max_ps(left[1], right[1])];
+        mul_add(left: [__m256; 2], right: [__m256; 2], sum: [__m256; 2]) -> [__m256; 2] =
+            [_mm256_fmadd_ps(left[0], right[0], sum[0]), _mm256_fmadd_ps(left[1], right[1], sum[1])];
+        zero_below(value: [__m256; 2], threshold: f32, result: [__m256; 2]) -> [__m256; 2] = {
+            let threshold = _mm256_set1_ps(threshold);
+            [
+                _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(value[0], threshold), result[0]),
+                _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(value[1], threshold), result[1]),
+            ]
+        };
+        exponent(shifted: [__m256; 2]) -> [__m256; 2] = {
+            let one = _mm256_set1_epi32(ONE_BITS);
+            [
+                _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32::<23>(_mm256_castps_si256(shifted[0])), one)),
+                _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32::<23>(_mm256_castps_si256(shifted[1])), one)),
+            ]
+        };
+    }
+
+    #[inline(always)]
+    fn prefetch(self, row: &PanelRow) {
+        prefetch_row(row);
+    }
+
+    #[inline(always)]
+    fn tile<const ROWS: usize>(self, input: TileInput<'_>, sums: &mut TileSums) {
+        // SAFETY: the token exists only where the processor has the instructions.
+        unsafe { tile_avx2::<ROWS>(input, sums) }
+    }
+}
+
+impl Simd for Avx512 {
+    type Vector = __m512;
+    const TILE_ROWS: usize = 14;
+
+    functions! {
+        splat(value: f32) -> __m512 = _mm512_set1_ps(value);
+        load(values: &[f32; LANES]) -> __m512 = _mm512_loadu_ps(values.as_ptr());
+        store(vector: __m512, values: &mut [f32; LANES]) -> () = _mm512_storeu_ps(values.as_mut_ptr(), vector);
+        add(left: __m512, right: __m512) -> __m512 = _mm512_add_ps(left, right);
+        sub(left: __m512, right: __m512) -> __m512 = _mm512_sub_ps(left, right);
+        mul(left: __m512, right: __m512) -> __m512 = _mm512_mul_ps(left, right);
+        div(left: __m512, right: __m512) -> __m512 = _mm512_div_ps(left, right);
+        min(left: __m512, right: __m512) -> __m512 = _mm512_min_ps(left, right);
+        max(left: __m512, right: __m512) -> __m512 = _mm512_max_ps(left, right);
+        mul_add(left: __m512, right: __m512, sum: __m512) -> __m512 = _mm512_fmadd_ps(left, right, sum);
+        zero_below(value: __m512, threshold: f32, result: __m512) -> __m512 = _mm512_mask_mov_ps(
+            result,
+            _mm512_cmp_ps_mask::<_CMP_LT_OQ>(value, _mm512_set1_ps(threshold)),
+            _mm512_setzero_ps(),
+        );
+        exponent(shifted: __m512) -> __m512 = _mm512_castsi512_ps(_mm512_add_epi32(
+            _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted)),
+            _mm512_set1_epi32(ONE_BITS),
+        ));
+    }
+
+    #[inline(always)]
+    fn load_first(self, values: &[f32], padding: f32) -> __m512 {
+        // SAFETY: the token exists only where the processor has the instructions; the mask has one bit for each element of
+        // the slice, and lanes whose bit is 0 are not read.
+        unsafe { _mm512_mask_loadu_ps(_mm512_set1_ps(padding), mask_of(values.len()), values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store_first(self, vector: __m512, values: &mut [f32]) {
+        // SAFETY: as above; lanes whose bit is 0 are not written.
+        unsafe { _mm512_mask_storeu_ps(values.as_mut_ptr(), mask_of(values.len()), vector) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, row: &PanelRow) {
+        prefetch_row(row);
+    }
+
+    #[inline(always)]
+    fn tile<const ROWS: usize>(self, input: TileInput<'_>, sums: &mut TileSums) {
+        // SAFETY: the token exists only where the processor has the instructions.
+        unsafe { tile_avx512::<ROWS>(input, sums) }
+    }
+}
+
+/// One bit for each of the first `len` of sixteen lanes.
+#[inline(always)]
+fn mask_of(len: usize) -> u16 {
+    ((1_u32 << len.min(LANES)) - 1) as u16
+}
+
+/// Both lines of a row, to the second cache.
+#[inline(always)]
+fn prefetch_row(row: &PanelRow) {
+    // SAFETY: every processor of x86-64 has this instruction, and it reads nothing that the program could notice.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T1>(row.0[0].as_ptr().cast());
+        _mm_prefetch::<_MM_HINT_T1>(row.0[1].as_ptr().cast());
+    }
+}
