@@ -27,6 +27,7 @@ fn checked(text: &str) -> Checked {
         set: BTreeMap::new(),
         environment: &|_| None,
         home: Some("/home".to_owned()),
+        encoders: &promptc_compiler::no_encoders,
         deny_warnings: false,
     })
 }

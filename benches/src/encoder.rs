@@ -33,7 +33,7 @@ pub fn encoder() -> Bert {
     let tokenizer = TokenizerFile::Vocabulary(vocabulary.as_bytes());
     let files = BertFiles { config: config.as_bytes(), weights: &weights, tokenizer };
     let options = BertOptions { max_tokens: None, pooling: Pooling::Mean, normalize: true };
-    Bert::load(&files, options, Kernels::best()).expect("invariant: the files are those of an encoder")
+    Bert::load_at(&files, options, Kernels::best()).expect("invariant: the files are those of an encoder")
 }
 
 /// Texts of `words` words, each one token, drawn from the vocabulary by a counter.

@@ -388,6 +388,7 @@ mod tests {
                 set: BTreeMap::new(),
                 environment: &|_| None,
                 home: None,
+                encoders: &promptc_compiler::no_encoders,
                 deny_warnings: true,
             });
             let shown: Vec<_> =

@@ -64,8 +64,29 @@ pub struct Input<'a> {
     pub environment: &'a dyn Fn(&str) -> Option<String>,
     /// The home folder, for a leading `~` in paths.
     pub home: Option<String>,
+    /// What a model folder holds, or why it cannot be used: called with the path, relative ones from the folder of the text.
+    pub encoders: &'a dyn Fn(&str) -> Result<EncoderFolder, String>,
     /// Whether warnings are errors.
     pub deny_warnings: bool,
+}
+
+/// What the type of an embedder takes from its model folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncoderFolder {
+    /// Hash of its files.
+    pub hash: String,
+    /// Length of its vectors.
+    pub dim: u32,
+    /// Longest sequence in tokens.
+    pub max_tokens: u32,
+}
+
+/// For a caller without model folders.
+///
+/// # Errors
+/// Always: there are none.
+pub fn no_encoders(_: &str) -> Result<EncoderFolder, String> {
+    Err("model folders are not looked at here".to_owned())
 }
 
 /// What `check` found.
@@ -92,7 +113,12 @@ impl Checked {
 pub fn check(input: Input<'_>) -> Checked {
     let mut diagnostics = Vec::new();
     let program = imports::load(input.name, input.text, input.loader, &mut diagnostics);
-    let outside = Outside { set: &input.set, environment: input.environment, home: input.home.as_deref() };
+    let outside = Outside {
+        set: &input.set,
+        environment: input.environment,
+        home: input.home.as_deref(),
+        encoders: input.encoders,
+    };
     let mut ctx = Context::new(&program, &outside, diagnostics);
     let mut hir = check_program(&mut ctx);
     lints::finish(&mut ctx);

@@ -280,6 +280,23 @@ pub struct Embedder {
     pub normalize: bool,
     pub element: Element,
     pub space: Nominal,
+    /// There for `bert`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<Encoder>,
+}
+
+/// The model of an embedder of kind `bert`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Encoder {
+    /// Its folder. What it holds stands in `hash`, so the place takes no part in fingerprints.
+    #[serde(skip)]
+    pub dir: String,
+    /// Hash of its files.
+    pub hash: String,
+    /// Longer texts are cut.
+    pub max_tokens: u32,
+    /// `mean`, `cls`.
+    pub pool: String,
 }
 
 /// Builds an index.

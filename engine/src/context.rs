@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use promptc_compiler::op::Encoder as EncoderParams;
+use promptc_models::bert::Bert;
 use promptc_store::open::Store;
 use serde::{Deserialize, Serialize};
 
@@ -151,6 +153,26 @@ impl Tallies {
     }
 }
 
+/// Models that are loaded, so that each is read once in a run.
+#[derive(Debug, Default)]
+pub struct Encoders(Mutex<Vec<(EncoderParams, bool, Arc<Bert>)>>);
+
+impl Encoders {
+    /// The model of these parameters.
+    ///
+    /// # Errors
+    /// E2201 if the folder is not the one that was checked, E2202 if it cannot be used.
+    pub fn get(&self, params: &EncoderParams, normalize: bool) -> Result<Arc<Bert>, EngineError> {
+        let mut loaded = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((_, _, model)) = loaded.iter().find(|known| (&known.0, known.1) == (params, normalize)) {
+            return Ok(model.clone());
+        }
+        let model = Arc::new(crate::ops::embed::load(params, normalize)?);
+        loaded.push((params.clone(), normalize, model.clone()));
+        Ok(model)
+    }
+}
+
 /// What the operators of one run share.
 pub struct RunContext {
     /// The data directory: row cache, ledger, flows and indexes.
@@ -163,6 +185,8 @@ pub struct RunContext {
     pub quarantine: Quarantine,
     /// Rows that an operator computed, but not as asked.
     pub tallies: Tallies,
+    /// Models that are loaded.
+    pub encoders: Encoders,
     /// Whether row-wise operators take the time of every single row. Costs a clock reading per row.
     pub times_rows: bool,
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use promptc_compiler::{Checked, Input, check};
+use promptc_compiler::{Checked, EncoderFolder, Input, check};
+use promptc_models::bert::BertConfig;
+use promptc_store::model_folder;
 
 use crate::error::EngineError;
 
@@ -70,9 +72,35 @@ pub fn load(path: &Path, settings: &Settings) -> Result<Program, EngineError> {
         set: settings.set.clone(),
         environment: &|name| settings.environment.get(name).cloned(),
         home: settings.home.clone(),
+        encoders: &encoder_folder,
         deny_warnings: settings.deny_warnings,
     });
     Ok(Program { path: path.to_path_buf(), checked })
+}
+
+/// What a model folder holds, or why it is of no use.
+fn encoder_folder(dir: &str) -> Result<EncoderFolder, String> {
+    let (config, hash) = model_folder::identify(Path::new(dir)).map_err(|error| error.to_string())?;
+    let config =
+        BertConfig::parse(&config).map_err(|error| format!("{dir}/config.json: {}", in_full(&error)))?;
+    let too_large = |_| format!("{dir}/config.json: sizes of no BERT model");
+    Ok(EncoderFolder {
+        hash,
+        dim: u32::try_from(config.hidden).map_err(too_large)?,
+        max_tokens: u32::try_from(config.positions).map_err(too_large)?,
+    })
+}
+
+/// An error with what caused it.
+pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 /// A path with `/` between its parts.

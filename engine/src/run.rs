@@ -28,7 +28,7 @@ use promptc_store::open::Store;
 use promptc_store::sources::{self, FileEntry};
 
 use crate::artifacts::Artifact;
-use crate::context::{BadRow, Cancel, Event, Events, Quarantine, RunContext, Tallies};
+use crate::context::{BadRow, Cancel, Encoders, Event, Events, Quarantine, RunContext, Tallies};
 use crate::error::EngineError;
 use crate::program::Program;
 use crate::report::{NodeReport, NodeState, RunReport};
@@ -151,6 +151,7 @@ pub async fn run(
         events,
         quarantine: Quarantine::default(),
         tallies: Tallies::default(),
+        encoders: Encoders::default(),
         times_rows: false,
     };
     outputs::check(
@@ -191,6 +192,7 @@ pub async fn run_graph(
         events: Arc::new(crate::context::Silent),
         quarantine: Quarantine::default(),
         tallies: Tallies::default(),
+        encoders: Encoders::default(),
         times_rows: false,
     };
     let (folder, identity) = (PathBuf::from("."), "test".to_owned());
@@ -444,8 +446,11 @@ impl<'a> Run<'a> {
 
     fn report(mut self) -> RunReport {
         for (code, subject, rows) in self.ctx.tallies.counts() {
-            let what =
-                if code == "W2402" { "the ratio was not reached" } else { "a `keep` constraint was not met" };
+            let what = match code {
+                "W2201" => "texts were cut to the model's tokens, and their vectors stand for the beginning,",
+                "W2402" => "the ratio was not reached",
+                _ => "a `keep` constraint was not met",
+            };
             let message = format!("`{subject}`: {what} in {rows} of the rows computed now");
             self.ctx.events.event(Event::Warning { code, message: message.clone() });
             self.report.warnings.push((code.to_owned(), message));

@@ -21,7 +21,7 @@ use promptc_store::flows::Flow;
 use promptc_store::open::Store;
 use serde::Serialize;
 
-use crate::context::{Cancel, Quarantine, RunContext, Silent, Tallies};
+use crate::context::{Cancel, Encoders, Quarantine, RunContext, Silent, Tallies};
 use crate::error::EngineError;
 use crate::expressions::{Aggregated, lower};
 use crate::functions::rendered_keys;
@@ -79,6 +79,7 @@ pub fn register_sources(
         events: Arc::new(Silent),
         quarantine: Quarantine::default(),
         tallies: Tallies::default(),
+        encoders: Encoders::default(),
         times_rows: false,
     });
     for (name, id) in &hir.graph.streams {

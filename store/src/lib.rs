@@ -12,6 +12,7 @@
 //! | [`vectors`] | which vectors are nearest (Lance) |
 //! | [`text`] | which texts hold these words (Tantivy) |
 //! | [`sources`] | which rows stand in the user's files, and which of them are bad |
+//! | [`model_folder`] | which files make a model, and what is their hash |
 //! | [`sinks`] | how do rows become the user's output files |
 //! | [`paths`] | may this output path be written at all |
 //! | [`medium`] | how does one file replace another in a single step |
@@ -48,6 +49,7 @@ mod folder_seal;
 pub mod history;
 pub mod kv;
 pub mod medium;
+pub mod model_folder;
 pub mod open;
 pub mod paths;
 pub mod schema;

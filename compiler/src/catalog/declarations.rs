@@ -123,7 +123,7 @@ pub const EMBEDDER: &[FieldSpec] = &[
         "element of the vectors",
     ),
     field("file", Accepts::Text, Fallback::None, "a table of token vectors"),
-    field("dir", Accepts::Text, Fallback::None, "a model folder"),
+    field("dir", Accepts::Text, Fallback::None, "a model folder, whose vectors give `dim`"),
     field("max_tokens", Accepts::Tok, Fallback::Int(512), "longer texts are cut"),
     field("pool", Accepts::Choice(&["mean", "cls", "last"]), Fallback::Text("mean"), "tokens to one vector"),
     field("model", Accepts::Declared(&[DeclKind::Model]), Fallback::None, "a declared model"),

@@ -26,6 +26,8 @@ pub(crate) struct Outside<'a> {
     pub(crate) environment: &'a dyn Fn(&str) -> Option<String>,
     /// The home folder, for a leading `~`.
     pub(crate) home: Option<&'a str>,
+    /// What a model folder holds.
+    pub(crate) encoders: &'a dyn Fn(&str) -> Result<super::EncoderFolder, String>,
 }
 
 /// A typed stream.

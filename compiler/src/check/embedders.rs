@@ -19,6 +19,16 @@ use crate::types::{Element, Fp, Nominal, Type};
 
 const SPACE_KEY: &str = "promptc 2026 space v1";
 
+/// Where the numbers of an embedder come from.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Weights<'a> {
+    /// By their content.
+    Encoder(&'a op::Encoder),
+    /// By the names in the program.
+    Named((Option<String>, Option<String>, Option<String>, Option<u64>)),
+}
+
 /// A hash of what decides results.
 pub(crate) fn identity(key: &str, parts: &impl Serialize) -> Fp {
     Fp(blake3::derive_key(key, &canonical_bytes(parts)))
@@ -121,22 +131,36 @@ fn check_embedder(ctx: &mut Context<'_>, id: DeclarationId) -> Option<EmbedderIn
     };
     let ngrams: Vec<u8> =
         fields.ints("ngrams").into_iter().filter_map(|length| u8::try_from(length).ok()).collect();
-    let (dim, seed, normalize) =
+    let (mut dim, seed, normalize) =
         (fields.u32("dim")?, fields.u64("seed").unwrap_or(0), fields.bool("normalize")?);
+    let encoder = if kind == "bert" {
+        let (encoder, width) = check_encoder(ctx, &owner, &fields)?;
+        dim = width;
+        Some(encoder)
+    } else {
+        None
+    };
     let is_core = kind == "hashed_ngram" || (kind == "static" && !fields.has("file"));
     let fit_text = fit.as_ref().map(|(expr, _)| ctx.sources().snippet(expr.span).to_owned()).filter(|_| idf);
     let parts = (
         (&kind, dim, element, normalize),
         (kind == "hashed_ngram").then_some((&ngrams, seed)),
         fit_text,
-        (!is_core).then(|| {
-            (fields.text("file"), fields.text("dir"), fields.text("pool"), fields.u64("max_tokens"))
-        }),
+        match &encoder {
+            Some(encoder) => Some(Weights::Encoder(encoder)),
+            None if is_core => None,
+            None => Some(Weights::Named((
+                fields.text("file"),
+                fields.text("dir"),
+                fields.text("pool"),
+                fields.u64("max_tokens"),
+            ))),
+        },
         fields.declared("model").map(|model| ctx.get(model).name.clone()),
     );
     let space = Nominal { fp: identity(SPACE_KEY, &parts), name: declaration.local.clone() };
     let ty = Type::Vector { dim, element, space: Some(space.clone()) };
-    let embedder = op::Embedder { kind, dim, ngrams, seed, idf, normalize, element, space };
+    let embedder = op::Embedder { kind, dim, ngrams, seed, idf, normalize, element, space, encoder };
     let fitted = match fit {
         Some((_, Some((stream, text)))) if idf => {
             let node = stream.node.map(|input| {
@@ -158,7 +182,60 @@ fn check_embedder(ctx: &mut Context<'_>, id: DeclarationId) -> Option<EmbedderIn
         Some((_, None)) => return None,
         _ => None,
     };
-    Some(EmbedderInfo { op: embedder, ty, area: (!is_core).then_some("runtime"), fitted })
+    let is_built = is_core || embedder.encoder.is_some();
+    Some(EmbedderInfo { op: embedder, ty, area: (!is_built).then_some("runtime"), fitted })
+}
+
+/// The model of an embedder of kind `bert`, and the length of its vectors.
+fn check_encoder(ctx: &mut Context<'_>, owner: &str, fields: &Fields<'_>) -> Option<(op::Encoder, u32)> {
+    let (dir, span) = (fields.text("dir")?, fields.span("dir")?);
+    let dir = ctx.expand_home(&dir, span);
+    let base = &ctx.program.modules[ctx.module].folder;
+    let dir = if dir.starts_with('/') || base.is_empty() { dir } else { format!("{base}/{dir}") };
+    let folder = match (ctx.outside.encoders)(&dir) {
+        Ok(folder) => folder,
+        Err(_) if fields.has("dim") => {
+            // The program can be checked where the model is not; it cannot be run there.
+            let (dim, max_tokens) = (fields.u32("dim")?, fields.u64("max_tokens")?);
+            super::EncoderFolder {
+                hash: format!("absent {dir}"),
+                dim,
+                max_tokens: u32::try_from(max_tokens).unwrap_or(u32::MAX),
+            }
+        }
+        Err(why) => {
+            let message = format!("model folder of {owner} cannot be used: {why}");
+            let diagnostic =
+                Diagnostic::new(Code::E2202, message, span, "the space is what this folder holds");
+            ctx.report(diagnostic.help(
+                "give a folder with `config.json` of a BERT model, `model.safetensors`, and `tokenizer.json` or `vocab.txt`; with `dim` the \
+                 program can be checked without it",
+            ));
+            return None;
+        }
+    };
+    if let Some(found) = fields.u32("dim").filter(|dim| fields.has("dim") && *dim != folder.dim) {
+        let message = format!("vectors of {owner} have {} numbers, `dim` says {found}", folder.dim);
+        let span = fields.span("dim").unwrap_or(span);
+        ctx.report(Diagnostic::new(Code::E0504, message, span, format!("expected {}", folder.dim)));
+        return None;
+    }
+    let pool = fields.text("pool")?;
+    if pool == "last" {
+        let message = format!("`pool = last` of {owner} is for models that read from left to right");
+        let span = fields.span("pool").unwrap_or(span);
+        ctx.report(Diagnostic::new(Code::E0311, message, span, "expected `mean` or `cls`"));
+        return None;
+    }
+    let wanted = fields.u64("max_tokens")?;
+    if fields.has("max_tokens") && !(3..=u64::from(folder.max_tokens)).contains(&wanted) {
+        let message = format!("value of `max_tokens` of {owner} is not 3 to {}", folder.max_tokens);
+        let span = fields.span("max_tokens").unwrap_or(span);
+        ctx.report(Diagnostic::new(Code::E0502, message, span, "the model has no positions beyond"));
+        return None;
+    }
+    let max_tokens = u32::try_from(wanted).unwrap_or(u32::MAX).min(folder.max_tokens);
+    Some((op::Encoder { dir, hash: folder.hash, max_tokens, pool }, folder.dim))
 }
 
 /// Rules between the fields of an embedder.
@@ -189,7 +266,7 @@ fn check_embedder_fields(
         ctx.report(diagnostic.help(format!("add `{example}`")));
     }
     let mut is_right = missing.is_empty();
-    if fields.u32("dim").is_some_and(|dim| dim % 8 != 0) {
+    if kind != "bert" && fields.u32("dim").is_some_and(|dim| dim % 8 != 0) {
         let span = fields.span("dim").unwrap_or(span);
         let message = format!("value of `dim` of {owner} is not a multiple of 8");
         ctx.report(Diagnostic::new(Code::E0502, message, span, "expected a multiple of 8"));

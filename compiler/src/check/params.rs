@@ -175,7 +175,12 @@ fn literal_value(text: &str, ty: &Type) -> Option<Value> {
         names: std::collections::BTreeMap::new(),
     });
     let set = std::collections::BTreeMap::new();
-    let outside = super::context::Outside { set: &set, environment: &|_| None, home: None };
+    let outside = super::context::Outside {
+        set: &set,
+        environment: &|_| None,
+        home: None,
+        encoders: &super::no_encoders,
+    };
     let mut ctx = Context::new(&program, &outside, Vec::new());
     let typed = check_expr(&mut ctx, &Scope::constant(), &default, Some(ty));
     if !ctx.diagnostics.is_empty() {

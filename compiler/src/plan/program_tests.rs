@@ -65,6 +65,7 @@ fn checked(text: &str) -> Checked {
         set: BTreeMap::new(),
         environment: &|_| None,
         home: None,
+        encoders: &crate::no_encoders,
         deny_warnings: false,
     });
     let shown: Vec<&str> = checked.diagnostics.iter().map(|diagnostic| diagnostic.message.as_str()).collect();

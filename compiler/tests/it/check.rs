@@ -40,6 +40,7 @@ fn check_with(
             .collect::<BTreeMap<_, _>>(),
         environment: &|name| find(environment, name),
         home: Some("/home/user".to_owned()),
+        encoders: &promptc_compiler::no_encoders,
         deny_warnings: false,
     })
 }

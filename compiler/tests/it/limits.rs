@@ -14,6 +14,7 @@ fn check_text(text: &str) -> Checked {
         set: BTreeMap::new(),
         environment: &|_| None,
         home: None,
+        encoders: &promptc_compiler::no_encoders,
         deny_warnings: false,
     })
 }

@@ -17,6 +17,7 @@ fn checked(text: &str) -> Checked {
         set: BTreeMap::new(),
         environment: &environment,
         home: None,
+        encoders: &promptc_compiler::no_encoders,
         deny_warnings: false,
     })
 }

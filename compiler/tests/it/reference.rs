@@ -107,6 +107,7 @@ fn findings(
         set: BTreeMap::new(),
         environment: &|_| None,
         home: Some("/home/user".to_owned()),
+        encoders: &promptc_compiler::no_encoders,
         deny_warnings: false,
     });
     let of = |severity: Severity| {

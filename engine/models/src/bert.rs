@@ -164,7 +164,15 @@ impl Bert {
     ///
     /// # Errors
     /// If a file is damaged, describes another architecture than a BERT encoder, or does not belong to the others.
-    pub fn load(files: &BertFiles<'_>, options: BertOptions, kernels: Kernels) -> Result<Self, BertError> {
+    pub fn load(files: &BertFiles<'_>, options: BertOptions) -> Result<Self, BertError> {
+        Self::load_at(files, options, Kernels::best())
+    }
+
+    /// As [`Self::load`], computed at the level of these kernels.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_at(files: &BertFiles<'_>, options: BertOptions, kernels: Kernels) -> Result<Self, BertError> {
         let config = BertConfig::parse(files.config)?;
         let max_tokens = options.max_tokens.unwrap_or(config.positions);
         if !(3..=config.positions).contains(&max_tokens) {

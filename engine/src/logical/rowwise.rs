@@ -23,7 +23,7 @@ use crate::ops::assemble::{AssembleOperator, ERROR_COLUMN};
 use crate::ops::chunk::ChunkOperator;
 use crate::ops::compress::CompressOperator;
 use crate::ops::dedup::DedupNode;
-use crate::ops::embed::{self, EmbedOperator};
+use crate::ops::embed::{EmbedOperator, TextEmbedder};
 use crate::ops::fuse::FuseOperator;
 use crate::ops::retrieve::{RetrieveOperator, SearchArm};
 use crate::row_function::{RowFunction, RowOperator};
@@ -99,7 +99,9 @@ impl Planner<'_> {
         let declared =
             declared.ok_or_else(|| EngineError::internal("planner", "embed without its column"))?;
         let result: FieldRef = Arc::new(types::field(RESULT, &declared.ty));
-        let model = embed::embedder(embedder, idf.as_ref().map(|(bytes, _)| bytes.as_slice()))?;
+        let label = node.labels.first().cloned().unwrap_or_else(|| "embed".to_owned());
+        let idf_bytes = idf.as_ref().map(|(bytes, _)| bytes.as_slice());
+        let model = TextEmbedder::new(embedder, idf_bytes, self.ctx.clone(), label)?;
         let operator = Arc::new(EmbedOperator::new(model, result.data_type().clone()));
         let artifacts: Vec<[u8; 32]> = idf.iter().map(|(_, fp)| *fp).collect();
         let input = self.input(node)?;
@@ -149,7 +151,8 @@ impl Planner<'_> {
                     let table = if embedder.idf { tables.next() } else { None };
                     let idf = self.idf_of(table, embedder)?;
                     artifacts.extend(idf.iter().map(|(_, fp)| *fp));
-                    Some(embed::embedder(embedder, idf.as_ref().map(|(bytes, _)| bytes.as_slice()))?)
+                    let idf_bytes = idf.as_ref().map(|(bytes, _)| bytes.as_slice());
+                    Some(TextEmbedder::new(embedder, idf_bytes, self.ctx.clone(), arm.name.clone())?)
                 }
             };
             arms.push(SearchArm { name: arm.name.clone(), artifact, embedder: model });

@@ -1,33 +1,104 @@
-//! `embed`: texts as vectors. The embedders stand in `promptc_models::embed`.
+//! `embed`: texts as vectors. The embedders stand in `promptc_models::embed` and `promptc_models::bert`.
 //!
 //! Argument: text or list of texts. Result: a vector or a list of vectors; null text gives a null vector.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, ListArray, StringArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field};
-use promptc_compiler::op::Embedder;
+use promptc_compiler::op::{Embedder, Encoder};
+use promptc_models::bert::{Bert, BertFiles, BertOptions, BertScratch, Pooling, TokenizerFile};
 use promptc_models::embed::{HashedNgram, HashedNgramOptions, IdfTable};
+use promptc_store::model_folder;
 
 use crate::arrays;
+use crate::context::RunContext;
 use crate::error::EngineError;
+use crate::program::in_full;
 use crate::row_function::RowOperator;
 
 const PLACE: &str = "embed";
 
-/// The embedder that a declaration means.
-///
-/// # Errors
-/// [`EngineError::Unavailable`] for kinds whose area is not built, [`EngineError::Internal`] for parameters that the compiler
-/// should have refused.
-pub fn embedder(params: &Embedder, idf: Option<&[u8]>) -> Result<HashedNgram, EngineError> {
-    if params.kind != "hashed_ngram" || params.element != promptc_compiler::types::Element::F32 {
-        return Err(EngineError::Unavailable {
-            area: "runtime".into(),
-            what: format!("embedder `{}` of kind `{}`", params.space.name, params.kind),
-        });
+/// An embedder that is ready.
+pub struct TextEmbedder {
+    model: Model,
+    /// Counts texts that were cut.
+    ctx: Arc<RunContext>,
+    /// What a count is said to be about.
+    label: String,
+}
+
+enum Model {
+    Hashed(HashedNgram),
+    Encoder(Arc<Bert>),
+}
+
+impl std::fmt::Debug for TextEmbedder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TextEmbedder").field("label", &self.label).finish_non_exhaustive()
     }
+}
+
+impl TextEmbedder {
+    /// The embedder that a declaration means.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] for kinds whose area is not built, E2201 and E2202 of a model folder,
+    /// [`EngineError::Internal`] for parameters that the compiler should have refused.
+    pub fn new(
+        params: &Embedder,
+        idf: Option<&[u8]>,
+        ctx: Arc<RunContext>,
+        label: String,
+    ) -> Result<Self, EngineError> {
+        let is_plain = params.element == promptc_compiler::types::Element::F32;
+        let model = match (&params.encoder, params.kind.as_str()) {
+            (Some(encoder), _) if is_plain => Model::Encoder(ctx.encoders.get(encoder, params.normalize)?),
+            (None, "hashed_ngram") if is_plain => Model::Hashed(hashed(params, idf)?),
+            _ => {
+                return Err(EngineError::Unavailable {
+                    area: "runtime".into(),
+                    what: format!("embedder `{}` of kind `{}`", params.space.name, params.kind),
+                });
+            }
+        };
+        Ok(Self { model, ctx, label })
+    }
+
+    /// Length of the vectors.
+    pub fn dim(&self) -> usize {
+        match &self.model {
+            Model::Hashed(model) => model.dim(),
+            Model::Encoder(model) => model.dim(),
+        }
+    }
+
+    /// The vectors of some texts, one after the other.
+    ///
+    /// # Errors
+    /// E2202 for a vector that is not finite.
+    pub fn vectors(&self, texts: &[&str]) -> Result<Vec<f32>, EngineError> {
+        let mut values = vec![0.0; texts.len() * self.dim()];
+        match &self.model {
+            Model::Hashed(model) => {
+                let mut scratch = model.scratch();
+                for (text, vector) in texts.iter().zip(values.chunks_exact_mut(model.dim())) {
+                    model.embed(text, &mut scratch, vector);
+                }
+            }
+            Model::Encoder(model) => {
+                let counts = model.embed(texts, &mut BertScratch::default(), &mut values);
+                let counts = counts.map_err(|error| unusable(&self.label, &error))?;
+                self.ctx.tallies.add("W2201", &self.label, counts.texts_cut as u64);
+            }
+        }
+        Ok(values)
+    }
+}
+
+fn hashed(params: &Embedder, idf: Option<&[u8]>) -> Result<HashedNgram, EngineError> {
     let options = HashedNgramOptions {
         dim: params.dim,
         ngrams: params.ngrams.clone(),
@@ -39,10 +110,44 @@ pub fn embedder(params: &Embedder, idf: Option<&[u8]>) -> Result<HashedNgram, En
     HashedNgram::new(options, idf).map_err(|error| EngineError::internal(PLACE, error))
 }
 
+/// Reads and packs the model of a folder.
+///
+/// # Errors
+/// E2201 if the folder is not the one that was checked, E2202 if it cannot be used.
+pub(crate) fn load(params: &Encoder, normalize: bool) -> Result<Bert, EngineError> {
+    let folder = model_folder::read(Path::new(&params.dir)).map_err(|error| unusable(&params.dir, &error))?;
+    if folder.hash != params.hash {
+        return Err(EngineError::Store {
+            code: "E2201",
+            message: format!("{}: the model's files changed since the program was checked", params.dir),
+            help: Some("run again; what depends on the model is then computed anew".to_owned()),
+        });
+    }
+    let tokenizer = match folder.is_vocabulary {
+        true => TokenizerFile::Vocabulary(&folder.tokenizer),
+        false => TokenizerFile::Json(&folder.tokenizer),
+    };
+    let files = BertFiles { config: &folder.config, weights: &folder.weights, tokenizer };
+    let options = BertOptions {
+        max_tokens: Some(params.max_tokens as usize),
+        pooling: if params.pool == "cls" { Pooling::Cls } else { Pooling::Mean },
+        normalize,
+    };
+    Bert::load(&files, options).map_err(|error| unusable(&params.dir, &error))
+}
+
+fn unusable(what: &str, error: &dyn std::error::Error) -> EngineError {
+    EngineError::Store {
+        code: "E2202",
+        message: format!("{what}: {}", in_full(error)),
+        help: Some("`promptc explain E2202` says what a model folder holds".to_owned()),
+    }
+}
+
 /// The operator with its embedder.
 #[derive(Debug)]
 pub struct EmbedOperator {
-    embedder: HashedNgram,
+    embedder: TextEmbedder,
     /// The type that the plan declares.
     result: DataType,
 }
@@ -50,17 +155,19 @@ pub struct EmbedOperator {
 impl EmbedOperator {
     /// `result` is the declared vector or list of vectors.
     #[must_use]
-    pub fn new(embedder: HashedNgram, result: DataType) -> Self {
+    pub fn new(embedder: TextEmbedder, result: DataType) -> Self {
         Self { embedder, result }
     }
 
     fn vectors(&self, texts: &StringArray, field: Arc<Field>) -> Result<FixedSizeListArray, EngineError> {
         let dim = self.embedder.dim();
-        let mut scratch = self.embedder.scratch();
-        let mut values = vec![0.0; texts.len() * dim];
-        for (row, vector) in values.chunks_exact_mut(dim).enumerate() {
-            if !texts.is_null(row) {
-                self.embedder.embed(texts.value(row), &mut scratch, vector);
+        let rows: Vec<usize> = (0..texts.len()).filter(|row| texts.is_valid(*row)).collect();
+        let given: Vec<&str> = rows.iter().map(|row| texts.value(*row)).collect();
+        let mut values = self.embedder.vectors(&given)?;
+        if rows.len() < texts.len() {
+            let found = std::mem::replace(&mut values, vec![0.0; texts.len() * dim]);
+            for (row, vector) in rows.iter().zip(found.chunks_exact(dim)) {
+                values[row * dim..(row + 1) * dim].copy_from_slice(vector);
             }
         }
         let nulls = texts.nulls().cloned().filter(|nulls: &NullBuffer| nulls.null_count() > 0);

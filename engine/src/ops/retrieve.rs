@@ -14,13 +14,13 @@ use arrow::array::{
 };
 use arrow::datatypes::DataType;
 use promptc_compiler::op::{Fusion, Retrieve};
-use promptc_models::embed::HashedNgram;
 use promptc_models::fusion::{self, Fused};
 use promptc_store::flows::RowId;
 
 use crate::arrays;
 use crate::artifacts::{Artifact, IndexArtifact, Searcher};
 use crate::error::EngineError;
+use crate::ops::embed::TextEmbedder;
 use crate::row_function::RowOperator;
 
 const PLACE: &str = "retrieve";
@@ -36,7 +36,7 @@ pub struct SearchArm {
     /// The index.
     pub artifact: Arc<Artifact>,
     /// The embedder of a text query on vectors.
-    pub embedder: Option<HashedNgram>,
+    pub embedder: Option<TextEmbedder>,
 }
 
 /// The operator with its indexes.
@@ -99,9 +99,7 @@ impl RetrieveOperator {
                 let query = match (query, &self.arms[arm].embedder) {
                     (Query::Vector(query), _) => *query,
                     (Query::Text(text), Some(embedder)) => {
-                        let mut vector = vec![0.0; embedder.dim()];
-                        embedder.embed(text, &mut embedder.scratch(), &mut vector);
-                        embedded = vector;
+                        embedded = embedder.vectors(&[text])?;
                         &embedded
                     }
                     (Query::Text(_), None) => {

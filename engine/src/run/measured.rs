@@ -13,7 +13,7 @@ use promptc_compiler::types::Fp;
 use promptc_store::open::Store;
 
 use super::{Run, RunOptions, ScanFiles, ScanKey, reachable, scan_files, scan_key};
-use crate::context::{Cancel, Events, Quarantine, RunContext, Tallies};
+use crate::context::{Cancel, Encoders, Events, Quarantine, RunContext, Tallies};
 use crate::error::EngineError;
 use crate::report::RunReport;
 
@@ -115,6 +115,7 @@ impl<'a> GraphInputs<'a> {
             events: around.events.clone(),
             quarantine: Quarantine::default(),
             tallies: Tallies::default(),
+            encoders: Encoders::default(),
             times_rows: around.times_rows,
         };
         let (folder, files) = (PathBuf::from("."), self.files.clone());

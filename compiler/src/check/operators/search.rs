@@ -138,8 +138,9 @@ fn retrieve_op(
     name: String,
 ) -> Option<Op> {
     let unavailable = arms.iter().find_map(|arm| {
-        let is_core =
-            arm.embed.as_ref().is_none_or(|embed| matches!(embed.kind.as_str(), "hashed_ngram" | "static"));
+        let is_core = arm.embed.as_ref().is_none_or(|embed| {
+            embed.encoder.is_some() || matches!(embed.kind.as_str(), "hashed_ngram" | "static")
+        });
         (!is_core).then(|| arm.name.clone())
     });
     if let Some(arm) = unavailable {

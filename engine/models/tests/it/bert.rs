@@ -44,7 +44,7 @@ impl Folder {
     }
 
     pub(crate) fn load(&self, options: BertOptions, kernels: Kernels) -> Result<Bert, BertError> {
-        Bert::load(&self.files(), options, kernels)
+        Bert::load_at(&self.files(), options, kernels)
     }
 }
 
@@ -275,7 +275,7 @@ fn damage_is_refused_or_gives_finite_vectors() {
             _ => TokenizerFile::Json(&folder.tokenizer),
         };
         let files = BertFiles { config: &folder.config, weights: &folder.weights, tokenizer };
-        let Ok(bert) = Bert::load(&files, MEAN, Kernels::best()) else {
+        let Ok(bert) = Bert::load_at(&files, MEAN, Kernels::best()) else {
             refused += 1;
             continue;
         };

@@ -49,7 +49,7 @@ fn system_and_history(args: &DoctorArgs, common: &Common) -> bool {
     println!("promptc      {}", env!("CARGO_PKG_VERSION"));
     println!("system       {} {}", std::env::consts::OS, std::env::consts::ARCH);
     println!("threads      {threads}");
-    println!("embedder     hashed_ngram (kinds static, bert, model: not in this build)");
+    println!("embedder     hashed_ngram, bert (kinds static, model: not in this build)");
     println!("tokenizer    word_punct (file tokenizers: not in this build)");
     let dir = args.place.dir(&args.folder, common);
     println!("history      {}", dir.display());

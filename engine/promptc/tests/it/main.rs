@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod damage;
 mod disturbed;
+mod encoders;
 #[cfg(target_os = "linux")]
 mod failpoints;
 mod generated;

@@ -91,7 +91,7 @@ mod tests {
     use promptc_store::open::{Store, StoreOptions};
 
     use super::*;
-    use crate::context::{Cancel, Quarantine, Silent, Tallies};
+    use crate::context::{Cancel, Encoders, Quarantine, Silent, Tallies};
 
     #[tokio::test]
     async fn a_node_does_the_same_after_the_way_through_bytes() {
@@ -104,6 +104,7 @@ mod tests {
             events: Arc::new(Silent),
             quarantine: Quarantine::default(),
             tallies: Tallies::default(),
+            encoders: Encoders::default(),
             times_rows: false,
         });
         let schema = Arc::new(Schema::new(vec![

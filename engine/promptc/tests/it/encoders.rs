@@ -1,0 +1,122 @@
+//! Embedders of kind `bert`: a program with a model folder from check to search.
+
+use std::path::Path;
+
+use crate::bench::{promptc, text};
+
+const PROGRAM: &str = r#"edition 2026
+source notes : stream<{ id: text, text: text? }> = jsonl("notes.jsonl") { key = id }
+source asks  : stream<{ qid: text, question: text }> = jsonl("asks.jsonl") { key = qid }
+embedder tiny { kind = bert, dir = "model" }
+pipeline corpus { notes |> embed(text, with = tiny) as v -> rows }
+pipeline texts { notes |> filter(text is not null) |> embed(text, with = tiny) as v -> rows }
+index near on texts.rows(v) { kind = flat }
+pipeline search { asks |> retrieve(question, from = near, k = 1) as hits -> found }
+"#;
+
+/// A folder with the program, its rows and the random model of the oracle.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("p.promptc", PROGRAM);
+    let long = "word ".repeat(600);
+    write(
+        "notes.jsonl",
+        &format!(
+            "{{\"id\":\"a\",\"text\":\"a cat sat\"}}\n{{\"id\":\"b\",\"text\":null}}\n{{\"id\":\"c\",\"text\":\"{long}\"}}\n"
+        ),
+    );
+    write("asks.jsonl", "{\"qid\":\"q\",\"question\":\"a cat sat\"}\n");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/oracle/bert-tiny");
+    std::fs::create_dir(folder.path().join("model")).unwrap();
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        std::fs::copy(model.join(name), folder.path().join("model").join(name)).unwrap();
+    }
+    folder
+}
+
+/// Both streams and the exit code.
+fn ends(folder: &Path, code: i32, args: &[&str]) -> String {
+    let output = promptc(folder, args);
+    let all = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{all}");
+    all
+}
+
+#[test]
+fn a_model_folder_makes_vectors_and_finds_the_same_text() {
+    let folder = folder();
+    let ran = ends(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+    assert!(ran.contains("W2201") && ran.contains("in 1 of the rows"), "{ran}");
+    let found = ends(
+        folder.path(),
+        0,
+        &[
+            "query",
+            "p.promptc",
+            "--format",
+            "csv",
+            "-c",
+            "SELECT hits[1]['id'] AS id, hits[1]['score'] AS score FROM search_found",
+        ],
+    );
+    let (id, score) = found.lines().nth(1).unwrap().split_once(',').unwrap();
+    assert_eq!(id, "a", "{found}");
+    assert!((score.trim().parse::<f64>().unwrap() - 1.0).abs() < 1e-6, "{found}");
+    let nulls = ends(
+        folder.path(),
+        0,
+        &["query", "p.promptc", "--format", "csv", "-c", "SELECT id FROM corpus_rows WHERE v IS NULL"],
+    );
+    assert!(nulls.lines().any(|line| line == "b"), "{nulls}");
+    let again = ends(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+    assert!(again.contains("nothing to do"), "{again}");
+}
+
+#[test]
+fn another_model_is_another_space_and_everything_of_it_is_computed_anew() {
+    let folder = folder();
+    ends(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+    let path = folder.path().join("model/model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 4;
+    bytes[last..].copy_from_slice(&0.25_f32.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let ran = ends(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+    let embedded = ran.lines().find(|line| line.trim_start().starts_with("texts.rows ")).unwrap_or_default();
+    assert!(!ran.contains("nothing to do") && embedded.contains(" 2 "), "{ran}");
+}
+
+#[test]
+fn a_folder_that_is_no_model_is_named_with_what_to_do() {
+    let folder = folder();
+    let damage =
+        |name: &str, bytes: &[u8]| std::fs::write(folder.path().join("model").join(name), bytes).unwrap();
+    let config = std::fs::read(folder.path().join("model/config.json")).unwrap();
+    damage("config.json", br#"{"model_type": "gpt2"}"#);
+    let said = ends(folder.path(), 1, &["check", "p.promptc"]);
+    assert!(said.contains("E2202") && said.contains("config.json") && said.contains("gpt2"), "{said}");
+    damage("config.json", &config);
+    let weights = std::fs::read(folder.path().join("model/model.safetensors")).unwrap();
+    damage("model.safetensors", &weights[..weights.len() / 2]);
+    let said = ends(folder.path(), 1, &["run", "p.promptc", "--yes"]);
+    assert!(said.contains("E2202") && said.contains("safetensors"), "{said}");
+    damage("model.safetensors", &weights);
+    std::fs::remove_file(folder.path().join("model/tokenizer.json")).unwrap();
+    let said = ends(folder.path(), 1, &["check", "p.promptc"]);
+    assert!(said.contains("E2202") && said.contains("tokenizer.json"), "{said}");
+}
+
+#[test]
+fn with_dim_a_program_is_checked_where_the_model_is_not() {
+    let folder = folder();
+    let program = PROGRAM.replace("dir = \"model\"", "dir = \"elsewhere\", dim = 32");
+    std::fs::write(folder.path().join("p.promptc"), program).unwrap();
+    ends(folder.path(), 0, &["check", "p.promptc"]);
+    let said = ends(folder.path(), 1, &["run", "p.promptc", "--yes"]);
+    assert!(said.contains("E2202") && said.contains("elsewhere"), "{said}");
+    let program = PROGRAM.replace("dir = \"model\"", "dir = \"model\", dim = 64");
+    std::fs::write(folder.path().join("p.promptc"), program).unwrap();
+    let said = ends(folder.path(), 1, &["check", "p.promptc"]);
+    assert!(said.contains("E0504"), "{said}");
+}
