@@ -80,7 +80,7 @@ pub fn load(path: &Path, settings: &Settings) -> Result<Program, EngineError> {
 
 /// What a model folder holds, or why it is of no use.
 fn encoder_folder(dir: &str) -> Result<EncoderFolder, String> {
-    let (config, hash) = model_folder::identify(Path::new(dir)).map_err(|error| error.to_string())?;
+    let (config, hash) = model_folder::identify(Path::new(dir)).map_err(|error| in_full(&error))?;
     let config =
         BertConfig::parse(&config).map_err(|error| format!("{dir}/config.json: {}", in_full(&error)))?;
     let too_large = |_| format!("{dir}/config.json: sizes of no BERT model");

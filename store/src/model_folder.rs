@@ -3,9 +3,10 @@
 //! A folder holds `config.json`, `model.safetensors`, and `tokenizer.json` or else `vocab.txt`; other files are not looked at.
 //! Reading has bounds and follows no format: what the bytes mean is checked by who uses them.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use crate::medium::disk::File;
 
 /// Most bytes of a configuration.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -20,7 +21,7 @@ const KEY: &str = "promptc 2026 encoder folder v1";
 #[derive(Debug, thiserror::Error)]
 pub enum ModelFolderError {
     /// One of its files.
-    #[error("{}: {source}", path.display())]
+    #[error("{} cannot be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,

@@ -90,7 +90,8 @@ impl TextEmbedder {
             }
             Model::Encoder(model) => {
                 let counts = model.embed(texts, &mut BertScratch::default(), &mut values);
-                let counts = counts.map_err(|error| unusable(&self.label, &error))?;
+                let counts =
+                    counts.map_err(|error| unusable(format!("{}: {}", self.label, in_full(&error))))?;
                 self.ctx.tallies.add("W2201", &self.label, counts.texts_cut as u64);
             }
         }
@@ -115,7 +116,7 @@ fn hashed(params: &Embedder, idf: Option<&[u8]>) -> Result<HashedNgram, EngineEr
 /// # Errors
 /// E2201 if the folder is not the one that was checked, E2202 if it cannot be used.
 pub(crate) fn load(params: &Encoder, normalize: bool) -> Result<Bert, EngineError> {
-    let folder = model_folder::read(Path::new(&params.dir)).map_err(|error| unusable(&params.dir, &error))?;
+    let folder = model_folder::read(Path::new(&params.dir)).map_err(|error| unusable(in_full(&error)))?;
     if folder.hash != params.hash {
         return Err(EngineError::Store {
             code: "E2201",
@@ -133,13 +134,13 @@ pub(crate) fn load(params: &Encoder, normalize: bool) -> Result<Bert, EngineErro
         pooling: if params.pool == "cls" { Pooling::Cls } else { Pooling::Mean },
         normalize,
     };
-    Bert::load(&files, options).map_err(|error| unusable(&params.dir, &error))
+    Bert::load(&files, options).map_err(|error| unusable(format!("{}: {}", params.dir, in_full(&error))))
 }
 
-fn unusable(what: &str, error: &dyn std::error::Error) -> EngineError {
+fn unusable(message: String) -> EngineError {
     EngineError::Store {
         code: "E2202",
-        message: format!("{what}: {}", in_full(error)),
+        message,
         help: Some("`promptc explain E2202` says what a model folder holds".to_owned()),
     }
 }

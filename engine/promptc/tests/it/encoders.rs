@@ -9,7 +9,7 @@ source notes : stream<{ id: text, text: text? }> = jsonl("notes.jsonl") { key = 
 source asks  : stream<{ qid: text, question: text }> = jsonl("asks.jsonl") { key = qid }
 embedder tiny { kind = bert, dir = "model" }
 pipeline corpus { notes |> embed(text, with = tiny) as v -> rows }
-pipeline texts { notes |> filter(text is not null) |> embed(text, with = tiny) as v -> rows }
+pipeline texts { notes |> filter(text != null) |> embed(text, with = tiny) as v -> rows }
 index near on texts.rows(v) { kind = flat }
 pipeline search { asks |> retrieve(question, from = near, k = 1) as hits -> found }
 "#;
@@ -99,7 +99,7 @@ fn a_folder_that_is_no_model_is_named_with_what_to_do() {
     damage("config.json", &config);
     let weights = std::fs::read(folder.path().join("model/model.safetensors")).unwrap();
     damage("model.safetensors", &weights[..weights.len() / 2]);
-    let said = ends(folder.path(), 1, &["run", "p.promptc", "--yes"]);
+    let said = ends(folder.path(), 4, &["run", "p.promptc", "--yes"]);
     assert!(said.contains("E2202") && said.contains("safetensors"), "{said}");
     damage("model.safetensors", &weights);
     std::fs::remove_file(folder.path().join("model/tokenizer.json")).unwrap();
@@ -113,7 +113,7 @@ fn with_dim_a_program_is_checked_where_the_model_is_not() {
     let program = PROGRAM.replace("dir = \"model\"", "dir = \"elsewhere\", dim = 32");
     std::fs::write(folder.path().join("p.promptc"), program).unwrap();
     ends(folder.path(), 0, &["check", "p.promptc"]);
-    let said = ends(folder.path(), 1, &["run", "p.promptc", "--yes"]);
+    let said = ends(folder.path(), 4, &["run", "p.promptc", "--yes"]);
     assert!(said.contains("E2202") && said.contains("elsewhere"), "{said}");
     let program = PROGRAM.replace("dir = \"model\"", "dir = \"model\", dim = 64");
     std::fs::write(folder.path().join("p.promptc"), program).unwrap();
