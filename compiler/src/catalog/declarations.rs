@@ -102,7 +102,7 @@ pub const TOKENIZER: &[FieldSpec] = &[
     field("special", Accepts::Texts, Fallback::EmptyList, "tokens with a meaning of their own"),
 ];
 
-/// Fields of `embedder`.
+/// Fields of `embedder`; [`EMBEDDER_KINDS`] tells which kind takes which.
 pub const EMBEDDER: &[FieldSpec] = &[
     field(
         "kind",
@@ -127,6 +127,14 @@ pub const EMBEDDER: &[FieldSpec] = &[
     field("max_tokens", Accepts::Tok, Fallback::Int(512), "longer texts are cut"),
     field("pool", Accepts::Choice(&["mean", "cls", "last"]), Fallback::Text("mean"), "tokens to one vector"),
     field("model", Accepts::Declared(&[DeclKind::Model]), Fallback::None, "a declared model"),
+];
+
+/// Kinds of embedders: (kind, its fields beside `kind`).
+pub const EMBEDDER_KINDS: &[(&str, &[&str])] = &[
+    ("hashed_ngram", &["dim", "ngrams", "seed", "weight", "fit", "normalize", "element"]),
+    ("static", &["dim", "file", "normalize", "element"]),
+    ("bert", &["dim", "dir", "max_tokens", "pool", "normalize", "element"]),
+    ("model", &["dim", "model", "pool", "normalize", "element"]),
 ];
 
 /// Fields of `index`; [`INDEX_KINDS`] tells which kind takes which.

@@ -6,9 +6,9 @@
 use serde::Serialize;
 
 use super::context::{Context, EmbedderInfo, Fit, NewNode};
-use super::fields::{Fields, check_block};
+use super::fields::{Fields, check_block, check_fields_of_kind};
 use crate::canonical::canonical_bytes;
-use crate::catalog::declarations::EMBEDDER;
+use crate::catalog::declarations::{EMBEDDER, EMBEDDER_KINDS};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::graph::{Class, Effect};
 use crate::op::{self, Op};
@@ -116,6 +116,13 @@ fn check_embedder(ctx: &mut Context<'_>, id: DeclarationId) -> Option<EmbedderIn
     let ItemKind::Plain { block, .. } = &ctx.item(id).kind else { return None };
     let owner = format!("embedder `{}`", declaration.local);
     let mut fields = check_block(ctx, &owner, block, EMBEDDER);
+    if let Some(kind) = fields.text("kind") {
+        let allowed =
+            EMBEDDER_KINDS.iter().find(|(name, _)| *name == kind).map_or(&[][..], |(_, fields)| fields);
+        if !check_fields_of_kind(ctx, &owner, &kind, &fields, allowed) {
+            return None;
+        }
+    }
     let idf = fields.text("weight").as_deref() == Some("idf");
     let fit = fields.expr("fit").map(|expr| (expr, fit_column(ctx, &owner, id, expr)));
     fields.has_errors |= !check_embedder_fields(ctx, &owner, declaration.span, &fields, idf);

@@ -152,6 +152,26 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Reports fields that belong to other kinds of the declaration; false if there are any.
+pub(super) fn check_fields_of_kind(
+    ctx: &mut Context<'_>,
+    owner: &str,
+    kind: &str,
+    fields: &Fields<'_>,
+    allowed: &[&'static str],
+) -> bool {
+    let others = fields.entries.iter().filter(|(name, _)| **name != "kind" && !allowed.contains(name));
+    let mut is_right = true;
+    for (name, entry) in others {
+        let message = format!("unknown field `{name}` of {owner} of kind `{kind}`");
+        let diagnostic = Diagnostic::new(Code::E0206, message, entry.name_span, "not for this kind")
+            .note(format!("fields of `{kind}`: {}", allowed.join(", ")));
+        ctx.report(suggest(diagnostic, name, entry.name_span, allowed.iter().copied()));
+        is_right = false;
+    }
+    is_right
+}
+
 /// Checks the fields of a block. `owner` is how messages call it: "embedder `e`". Reports E0202 for a field written twice,
 /// E0206 for an unknown one, E0207 for a missing one, and what is wrong with the values.
 pub(crate) fn check_block<'a>(

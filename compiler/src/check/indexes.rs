@@ -2,13 +2,12 @@
 
 use super::context::{Context, Fit, IndexInfo, NewNode};
 use super::expressions::{Scope, report_column};
-use super::fields::check_block;
+use super::fields::{check_block, check_fields_of_kind};
 use crate::catalog::declarations::{INDEX, INDEX_KINDS};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::graph::{Class, Effect};
 use crate::op::{self, Op};
 use crate::resolve::DeclarationId;
-use crate::resolve::suggest::suggest;
 use crate::source::Span;
 use crate::syntax::ast::ItemKind;
 use crate::types::{Column, Type};
@@ -44,15 +43,7 @@ fn check_index(ctx: &mut Context<'_>, id: DeclarationId) -> Option<IndexInfo> {
     };
     let kind = fields.text("kind")?;
     let (_, is_vector, needs_seed, allowed) = INDEX_KINDS.iter().find(|(name, ..)| *name == kind)?;
-    let mut is_right = !fields.has_errors;
-    for (name, entry) in fields.entries.iter().filter(|(name, _)| **name != "kind" && !allowed.contains(name))
-    {
-        let message = format!("unknown field `{name}` of {owner} of kind `{kind}`");
-        let diagnostic = Diagnostic::new(Code::E0206, message, entry.name_span, "not for this kind")
-            .note(format!("fields of `{kind}`: {}", allowed.join(", ")));
-        ctx.report(suggest(diagnostic, name, entry.name_span, allowed.iter().copied()));
-        is_right = false;
-    }
+    let mut is_right = !fields.has_errors & check_fields_of_kind(ctx, &owner, &kind, &fields, allowed);
     is_right &= check_index_column(ctx, &kind, *is_vector, &found, column.span);
     let seed = fields.u64("seed");
     if *needs_seed && !fields.has("seed") {
