@@ -9,6 +9,7 @@
 //! | `embedding_generation` | how many texts a second does an embedder take? | `cargo bench --bench embedding_generation` |
 //! | `history` | how long do queries, one benchmark's history and a gate take over a large history? | `cargo bench --bench history` |
 //! | `kernels` | how much faster than its reference is a kernel? | `cargo bench --bench kernels` |
+//! | `patterns` | how long does finding the nearest of many vectors take, and how many are found? | `cargo bench --bench patterns` |
 //! | `retrieve` | how long does a question to an index take, and building it? | `cargo bench --bench retrieve` |
 //! | `storage_performance` | how long do reads and writes of the store take, how durable? | `cargo bench --bench storage_performance` |
 //!

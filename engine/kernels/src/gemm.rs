@@ -56,19 +56,25 @@ impl PackedF32 {
     /// If a row reaches into the next or beyond `values`.
     pub fn fill_rows(&mut self, values: &[f32], stride: usize, depth: usize, width: usize) {
         assert_fits(values, stride, depth, width);
-        self.resize(depth, width);
-        if self.rows.is_empty() {
-            return;
-        }
-        for (panel_idx, panel) in self.rows.chunks_exact_mut(depth).enumerate() {
-            let column = panel_idx * PANEL;
-            let len = PANEL.min(width - column);
+        self.fill_panels(depth, width, |panel, column, len| {
             for (row_idx, row) in panel.iter_mut().enumerate() {
                 let start = row_idx * stride + column;
                 let row = row.0.as_flattened_mut();
                 row[..len].copy_from_slice(&values[start..start + len]);
                 row[len..].fill(0.0);
             }
+        });
+    }
+
+    /// Gives each panel of the matrix `[depth, width]` to `fill`, with its first column and the number of its columns.
+    fn fill_panels(&mut self, depth: usize, width: usize, fill: impl Fn(&mut [PanelRow], usize, usize)) {
+        self.resize(depth, width);
+        if self.rows.is_empty() {
+            return;
+        }
+        for (panel_idx, panel) in self.rows.chunks_exact_mut(depth).enumerate() {
+            let column = panel_idx * PANEL;
+            fill(panel, column, PANEL.min(width - column));
         }
     }
 
@@ -79,13 +85,7 @@ impl PackedF32 {
     /// If a column reaches into the next or beyond `values`.
     pub fn fill_transposed(&mut self, values: &[f32], stride: usize, depth: usize, width: usize) {
         assert_fits(values, stride, width, depth);
-        self.resize(depth, width);
-        if self.rows.is_empty() {
-            return;
-        }
-        for (panel_idx, panel) in self.rows.chunks_exact_mut(depth).enumerate() {
-            let column = panel_idx * PANEL;
-            let len = PANEL.min(width - column);
+        self.fill_panels(depth, width, |panel, column, len| {
             for idx in 0..len {
                 let start = (column + idx) * stride;
                 for (row, value) in panel.iter_mut().zip(&values[start..start + depth]) {
@@ -95,7 +95,7 @@ impl PackedF32 {
             for row in panel {
                 row.0.as_flattened_mut()[len..].fill(0.0);
             }
-        }
+        });
     }
 
     fn resize(&mut self, depth: usize, width: usize) {
