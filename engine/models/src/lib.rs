@@ -13,6 +13,7 @@
 //! | [`safetensors`] | which numbers does a file of tensors hold, and is it whole? |
 //! | [`wordpiece`] | which pieces of a BERT vocabulary is a text made of? |
 //! | [`bert`] | which vector stands for a text, by a trained encoder? |
+//! | [`static_table`] | which vector stands for a text, by one stored row for each of its pieces? |
 //! | [`embed`] | which vector stands for this text without a trained model? |
 //! | [`dedup`] | which blocks or rows say the same as an earlier one? |
 //! | [`nearest`] | which stored vectors are nearest to a query? |
@@ -32,6 +33,7 @@ pub mod metrics;
 pub mod nearest;
 pub mod safetensors;
 pub mod spans;
+pub mod static_table;
 pub mod tokenize;
 pub mod wordpiece;
 pub mod words;

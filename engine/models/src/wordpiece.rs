@@ -143,6 +143,7 @@ pub struct WordPiece {
     sep: u32,
     unknown: u32,
     largest_id: u32,
+    identity: [u8; 32],
 }
 
 /// How a text is read.
@@ -193,7 +194,25 @@ impl WordPiece {
         let largest_id = pieces.iter().chain(&special).map(|(_, id)| *id).max().unwrap_or(0);
         let vocabulary = Vocabulary::new(pieces)?;
         let ascii = std::array::from_fn(|code| classes(char::from(code as u8)));
-        Ok(Self { vocabulary, settings, special, special_starts, ascii, cls, sep, unknown, largest_id })
+        let identity = identity(pieces, settings, &special, [cls, sep, unknown]);
+        Ok(Self {
+            vocabulary,
+            settings,
+            special,
+            special_starts,
+            ascii,
+            cls,
+            sep,
+            unknown,
+            largest_id,
+            identity,
+        })
+    }
+
+    /// Hash of the pieces with their ids and of the settings: tokenizers that agree in it give equal ids. The form of the
+    /// file, and the order in which it lists them, is not part of it.
+    pub fn identity(&self) -> &[u8; 32] {
+        &self.identity
     }
 
     /// The largest id that a text can have.
@@ -248,6 +267,31 @@ impl WordPiece {
             at += 1;
         }
     }
+}
+
+/// Hash of everything that ids depend on.
+fn identity(
+    pieces: &[(String, u32)],
+    settings: Settings,
+    special: &[(String, u32)],
+    roles: [u32; 3],
+) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("promptc wordpiece tokenizer 1");
+    let Settings { lower_case, strip_accents, split_ideographs } = settings;
+    hasher.update(&[lower_case, strip_accents, split_ideographs].map(u8::from));
+    hasher.update(roles.map(u32::to_le_bytes).as_flattened());
+    for tokens in [pieces, special] {
+        let mut tokens: Vec<&(String, u32)> = tokens.iter().collect();
+        tokens.sort_unstable_by_key(|(_, id)| *id);
+        let mut bytes = (tokens.len() as u64).to_le_bytes().to_vec();
+        for (token, id) in tokens {
+            bytes.extend(id.to_le_bytes());
+            bytes.extend((token.len() as u64).to_le_bytes());
+            bytes.extend(token.as_bytes());
+        }
+        hasher.update(&bytes);
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// The words of a text, on their way to ids.

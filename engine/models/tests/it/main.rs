@@ -10,5 +10,6 @@ mod embed;
 mod nearest;
 mod reproduction;
 mod safetensors;
+mod static_table;
 mod tokenize;
 mod wordpiece;
