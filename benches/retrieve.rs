@@ -67,12 +67,12 @@ impl Corpus {
     }
 
     fn build_text(&self, folder: &Path) -> TextIndex {
-        let params =
-            TextParams { k1: 1.2, b: 0.75, stem: Some("en".to_owned()), stop: None, positions: false };
+        let params = TextParams { stem: Some("en".to_owned()), ..TextParams::default() };
         let mut index = TextIndex::open_or_create(folder, params).expect("a new index in a temporary folder");
         let rows = self.rows().into_iter().zip(&self.texts);
-        let rows = rows
-            .map(|(row, text)| Ok::<_, Infallible>(TextRow { row, key: row.to_vec(), text: text.clone() }));
+        let rows = rows.map(|(row, text)| {
+            Ok::<_, Infallible>(TextRow { row, key: row.to_vec(), title: None, text: text.clone() })
+        });
         index.update(&[], rows, "bench").expect("the texts are indexed");
         index
     }

@@ -34,6 +34,7 @@ mod lints;
 mod operators;
 mod params;
 mod prompts;
+mod scorers;
 mod sources;
 mod sql;
 mod taint;
@@ -64,10 +65,19 @@ pub struct Input<'a> {
     pub environment: &'a dyn Fn(&str) -> Option<String>,
     /// The home folder, for a leading `~` in paths.
     pub home: Option<String>,
-    /// What a model folder holds, or why it cannot be used: called with the path, relative ones from the folder of the text.
-    pub encoders: &'a dyn Fn(&str) -> Result<EncoderFolder, String>,
+    /// What a model folder holds, or why it cannot be used; a relative path begins at the folder of the text.
+    pub encoders: &'a dyn Fn(EncoderPlace<'_>) -> Result<EncoderFolder, String>,
     /// Whether warnings are errors.
     pub deny_warnings: bool,
+}
+
+/// Where the model of an embedder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncoderPlace<'a> {
+    /// `static` or `bert`.
+    pub kind: &'a str,
+    /// Its folder; `None` for the one that comes with promptc.
+    pub dir: Option<&'a str>,
 }
 
 /// What the type of an embedder takes from its model folder.
@@ -77,15 +87,15 @@ pub struct EncoderFolder {
     pub hash: String,
     /// Length of its vectors.
     pub dim: u32,
-    /// Longest sequence in tokens.
-    pub max_tokens: u32,
+    /// Longest sequence in tokens; `None` where any length is read.
+    pub max_tokens: Option<u32>,
 }
 
 /// For a caller without model folders.
 ///
 /// # Errors
 /// Always: there are none.
-pub fn no_encoders(_: &str) -> Result<EncoderFolder, String> {
+pub fn no_encoders(_: EncoderPlace<'_>) -> Result<EncoderFolder, String> {
     Err("model folders are not looked at here".to_owned())
 }
 

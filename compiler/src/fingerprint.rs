@@ -117,6 +117,7 @@ pub fn op_name(op: &Op) -> &'static str {
         Op::Dedup(_) => "dedup",
         Op::Embed { .. } => "embed",
         Op::FitIdf { .. } => "fit_idf",
+        Op::FitScorer(_) => "fit_scorer",
         Op::Index(_) => "index",
         Op::Retrieve(_) => "retrieve",
         Op::Fuse { .. } => "fuse",

@@ -27,5 +27,5 @@ pub mod targets;
 pub mod toml;
 pub mod types;
 
-pub use check::{Checked, EncoderFolder, Input, check, no_encoders, sql_limit};
+pub use check::{Checked, EncoderFolder, EncoderPlace, Input, check, no_encoders, sql_limit};
 pub use resolve::suggest::help as did_you_mean;

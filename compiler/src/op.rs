@@ -104,6 +104,8 @@ pub enum Op {
         text: Expr,
         embedder: Embedder,
     },
+    /// Fits a linear scorer. Gives an artifact.
+    FitScorer(FitScorer),
     /// Builds an index over a column. Gives an artifact.
     Index(Index),
     /// Inputs: stream, indexes, then the fitted tables of `arms` in order.
@@ -241,11 +243,26 @@ pub struct Compress {
     pub unit: String,
     pub titles: Option<Expr>,
     pub keep: Vec<String>,
-    /// `lexical`, or a linear scorer (area learn).
+    /// `lexical`, or the name of a scorer, whose node is the second input.
     pub scorer: String,
     pub select: Option<String>,
     pub links: String,
     pub gap: Option<String>,
+    pub tokenizer: Nominal,
+}
+
+/// Fits a scorer of sentences to rows with a question, passages, and answers that a sentence to keep contains.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "fields are the parameters of the language reference")]
+pub struct FitScorer {
+    pub passages: Expr,
+    pub query: Expr,
+    pub answers: Expr,
+    pub titles: Option<Expr>,
+    pub epochs: u32,
+    pub batch: u32,
+    pub rate: f64,
+    pub seed: u64,
     pub tokenizer: Nominal,
 }
 
@@ -280,20 +297,20 @@ pub struct Embedder {
     pub normalize: bool,
     pub element: Element,
     pub space: Nominal,
-    /// There for `bert`.
+    /// There for `static` and `bert`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder: Option<Encoder>,
 }
 
-/// The model of an embedder of kind `bert`.
+/// The model of an embedder of kind `static` or `bert`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Encoder {
-    /// Its folder. What it holds stands in `hash`, so the place takes no part in fingerprints.
+    /// Its folder; empty for the one that comes with promptc. What it holds stands in `hash`, so the place takes no part in fingerprints.
     #[serde(skip)]
     pub dir: String,
     /// Hash of its files.
     pub hash: String,
-    /// Longer texts are cut.
+    /// Longer texts are cut; the greatest number where none is too long.
     pub max_tokens: u32,
     /// `mean`, `cls`.
     pub pool: String,
@@ -303,11 +320,14 @@ pub struct Encoder {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "fields are the parameters of the language reference")]
 pub struct Index {
-    /// `flat`, `hnsw`, `ivf_flat`, `ivf_pq`, `bm25`, `minhash`.
+    /// `auto`, `flat`, `hnsw`, `ivf_flat`, `ivf_pq`, `bm25`, `minhash`.
     pub kind: String,
     pub column: String,
     /// `cosine`, `dot`, `l2`.
     pub metric: String,
+    /// There for `auto`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recall: Option<f64>,
     pub m: u32,
     pub ef_build: u32,
     pub ef: u32,
@@ -323,6 +343,9 @@ pub struct Index {
     pub stem: Option<String>,
     pub stop: Option<String>,
     pub positions: bool,
+    /// A text column, and how often each of its words counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<(String, u32)>,
 }
 
 /// How lists of hits become one.

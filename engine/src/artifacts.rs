@@ -10,6 +10,7 @@ use promptc_store::vectors::VectorIndex;
 
 use crate::error::EngineError;
 use crate::functions::rendered_keys;
+use crate::ops::fit_scorer::FittedScorer;
 
 /// Flow files up to this size are held in memory by the operators that look up their rows; larger ones are read by row.
 const IN_MEMORY_BYTES_MAX: u64 = 256 << 20;
@@ -21,6 +22,13 @@ pub enum Artifact {
     Idf {
         /// `IdfTable` in its stored form.
         bytes: Vec<u8>,
+        /// Fingerprint of the node that fitted it.
+        fp: [u8; 32],
+    },
+    /// A scorer of sentences.
+    Scorer {
+        /// What it was fitted to, and its weights.
+        fitted: Box<FittedScorer>,
         /// Fingerprint of the node that fitted it.
         fp: [u8; 32],
     },
@@ -37,6 +45,24 @@ pub enum Searcher {
     Vector(Box<VectorIndex>),
 }
 
+impl Searcher {
+    /// How it searches, and over what.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Text(words) => {
+                let params = words.params();
+                let none = || "none".to_owned();
+                let (stem, stop) =
+                    (params.stem.clone().unwrap_or_else(none), params.stop.clone().unwrap_or_else(none));
+                let phrases = if params.positions { ", phrases" } else { "" };
+                format!("BM25 of {} texts, stem {stem}, stop {stop}{phrases}", words.rows())
+            }
+            Self::Vector(vectors) => vectors.describe(),
+        }
+    }
+}
+
 /// An index with the rows that it is over.
 #[derive(Debug)]
 pub struct IndexArtifact {
@@ -44,6 +70,8 @@ pub struct IndexArtifact {
     pub searcher: Searcher,
     flow: Flow,
     fp: [u8; 32],
+    /// Row number to row identity.
+    row_ids: Vec<RowId>,
     /// Row identity to row number.
     ordinals: HashMap<RowId, u32>,
     /// Row numbers in key order.
@@ -61,7 +89,7 @@ impl IndexArtifact {
     /// A damaged flow file.
     pub fn new(searcher: Searcher, flow: Flow, key: &[String], fp: [u8; 32]) -> Result<Self, EngineError> {
         let ids = flow.ids().map_err(crate::store_errors::flow)?;
-        let ordinals: HashMap<RowId, u32> = ids.into_iter().zip(0..).collect();
+        let ordinals: HashMap<RowId, u32> = ids.iter().copied().zip(0..).collect();
         let keys = row_keys(&flow, key)?;
         let mut by_key: Vec<u32> = (0..keys.len() as u32).collect();
         by_key.sort_by(|left, right| keys[*left as usize].cmp(&keys[*right as usize]));
@@ -69,7 +97,7 @@ impl IndexArtifact {
         for (rank, ordinal) in (0..).zip(&by_key) {
             key_ranks[*ordinal as usize] = rank;
         }
-        Ok(Self { searcher, flow, fp, ordinals, by_key, key_ranks, loaded: RwLock::default() })
+        Ok(Self { searcher, flow, fp, row_ids: ids, ordinals, by_key, key_ranks, loaded: RwLock::default() })
     }
 
     /// Stands for everything that decides what a search returns.
@@ -88,6 +116,13 @@ impl IndexArtifact {
     #[must_use]
     pub fn key_rank(&self, row: &RowId) -> Option<u32> {
         self.ordinals.get(row).map(|ordinal| self.key_ranks[*ordinal as usize])
+    }
+
+    /// Identity of the row at a place in key order.
+    #[must_use]
+    pub fn row_id(&self, rank: u32) -> Option<RowId> {
+        let ordinal = *self.by_key.get(rank as usize)?;
+        self.row_ids.get(ordinal as usize).copied()
     }
 
     /// Reads columns that [`Self::rows`] will be asked for into memory, if their file is small enough to be held there.

@@ -228,6 +228,7 @@ fn lowest_seed(graph: &Graph) -> Option<u64> {
     let seed = |op: &Op| match op {
         Op::Sample { seed, .. } => Some(*seed),
         Op::Embed { embedder, .. } | Op::FitIdf { embedder, .. } => Some(embedder.seed),
+        Op::FitScorer(fit) => Some(fit.seed),
         Op::Index(index) => index.seed,
         _ => None,
     };

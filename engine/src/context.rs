@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use promptc_compiler::op::Encoder as EncoderParams;
+use promptc_compiler::op::{Embedder, Encoder as EncoderParams};
 use promptc_models::bert::Bert;
+use promptc_models::static_table::StaticTable;
 use promptc_store::open::Store;
 use serde::{Deserialize, Serialize};
 
@@ -153,22 +154,36 @@ impl Tallies {
     }
 }
 
+/// A model that is loaded.
+#[derive(Debug, Clone)]
+pub enum Encoder {
+    /// Rows of a table.
+    Table(Arc<StaticTable>),
+    /// A network.
+    Bert(Arc<Bert>),
+}
+
 /// Models that are loaded, so that each is read once in a run.
 #[derive(Debug, Default)]
-pub struct Encoders(Mutex<Vec<(EncoderParams, bool, Arc<Bert>)>>);
+pub struct Encoders(Mutex<Vec<(Embedder, Encoder)>>);
 
 impl Encoders {
     /// The model of these parameters.
     ///
     /// # Errors
     /// E2201 if the folder is not the one that was checked, E2202 if it cannot be used.
-    pub fn get(&self, params: &EncoderParams, normalize: bool) -> Result<Arc<Bert>, EngineError> {
+    pub fn get(&self, embedder: &Embedder, params: &EncoderParams) -> Result<Encoder, EngineError> {
         let mut loaded = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((_, _, model)) = loaded.iter().find(|known| (&known.0, known.1) == (params, normalize)) {
+        // A space is everything that changes vectors.
+        if let Some((_, model)) = loaded.iter().find(|(known, _)| known.space == embedder.space) {
             return Ok(model.clone());
         }
-        let model = Arc::new(crate::ops::embed::load(params, normalize)?);
-        loaded.push((params.clone(), normalize, model.clone()));
+        let model = if embedder.kind == "static" {
+            Encoder::Table(Arc::new(crate::ops::embed::load_table(params)?))
+        } else {
+            Encoder::Bert(Arc::new(crate::ops::embed::load(params, embedder.normalize)?))
+        };
+        loaded.push((embedder.clone(), model.clone()));
         Ok(model)
     }
 }
@@ -198,6 +213,20 @@ impl std::fmt::Debug for RunContext {
 }
 
 impl RunContext {
+    /// A context with nothing in it yet.
+    #[must_use]
+    pub fn new(store: Arc<Store>, cancel: Cancel, events: Arc<dyn Events>) -> Self {
+        Self {
+            store,
+            cancel,
+            events,
+            quarantine: Quarantine::default(),
+            tallies: Tallies::default(),
+            encoders: Encoders::default(),
+            times_rows: false,
+        }
+    }
+
     /// An error if the run was asked to stop.
     ///
     /// # Errors

@@ -57,6 +57,7 @@ pub mod report;
 pub mod row_function;
 pub mod run;
 pub mod session;
+mod shipped;
 pub mod sql;
 pub mod store_errors;
 pub mod stress;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use promptc_compiler::{Checked, EncoderFolder, Input, check};
-use promptc_models::bert::BertConfig;
+use promptc_compiler::{Checked, EncoderFolder, EncoderPlace, Input, check};
+use promptc_models::bert::{BertConfig, TokenizerFile};
+use promptc_models::static_table::{StaticError, StaticTable};
 use promptc_store::model_folder;
 
 use crate::error::EngineError;
+use crate::shipped;
 
 /// A program text is read up to one byte more than the language allows, so that the checker can say that it is too long.
 const PROGRAM_BYTES_MAX: u64 = (4 << 20) + 1;
@@ -79,7 +81,39 @@ pub fn load(path: &Path, settings: &Settings) -> Result<Program, EngineError> {
 }
 
 /// What a model folder holds, or why it is of no use.
-fn encoder_folder(dir: &str) -> Result<EncoderFolder, String> {
+fn encoder_folder(place: EncoderPlace<'_>) -> Result<EncoderFolder, String> {
+    match place.dir {
+        Some(dir) if place.kind == "static" => table_folder(dir),
+        Some(dir) => bert_folder(dir),
+        None => shipped::folder(place.kind),
+    }
+}
+
+fn table_folder(dir: &str) -> Result<EncoderFolder, String> {
+    let folder = model_folder::read_table(Path::new(dir)).map_err(|error| in_full(&error))?;
+    let table = static_table(&folder).map_err(|error| format!("{dir}: {}", in_full(&error)))?;
+    let too_large = |_| format!("{dir}: rows of no table");
+    Ok(EncoderFolder {
+        hash: folder.hash,
+        dim: u32::try_from(table.dim()).map_err(too_large)?,
+        max_tokens: None,
+    })
+}
+
+/// The table of a folder's files.
+///
+/// # Errors
+/// If they are none of one table.
+pub(crate) fn static_table(folder: &model_folder::TableFolder) -> Result<StaticTable, StaticError> {
+    StaticTable::load(&folder.table, tokenizer_file(&folder.tokenizer, folder.is_vocabulary))
+}
+
+/// The bytes of a tokenizer, as what they are.
+pub(crate) fn tokenizer_file(bytes: &[u8], is_vocabulary: bool) -> TokenizerFile<'_> {
+    if is_vocabulary { TokenizerFile::Vocabulary(bytes) } else { TokenizerFile::Json(bytes) }
+}
+
+fn bert_folder(dir: &str) -> Result<EncoderFolder, String> {
     let (config, hash) = model_folder::identify(Path::new(dir)).map_err(|error| in_full(&error))?;
     let config =
         BertConfig::parse(&config).map_err(|error| format!("{dir}/config.json: {}", in_full(&error)))?;
@@ -87,7 +121,7 @@ fn encoder_folder(dir: &str) -> Result<EncoderFolder, String> {
     Ok(EncoderFolder {
         hash,
         dim: u32::try_from(config.hidden).map_err(too_large)?,
-        max_tokens: u32::try_from(config.positions).map_err(too_large)?,
+        max_tokens: Some(u32::try_from(config.positions).map_err(too_large)?),
     })
 }
 

@@ -28,7 +28,7 @@ use promptc_store::open::Store;
 use promptc_store::sources::{self, FileEntry};
 
 use crate::artifacts::Artifact;
-use crate::context::{BadRow, Cancel, Encoders, Event, Events, Quarantine, RunContext, Tallies};
+use crate::context::{BadRow, Cancel, Event, Events, RunContext};
 use crate::error::EngineError;
 use crate::program::Program;
 use crate::report::{NodeReport, NodeState, RunReport};
@@ -38,6 +38,7 @@ use crate::store_errors;
 
 pub mod measured;
 mod outputs;
+pub mod search;
 mod stages;
 mod writing;
 
@@ -69,6 +70,8 @@ pub(crate) struct Run<'a> {
     files: BTreeMap<ScanKey, ScanFiles>,
     runtime: tokio::runtime::Handle,
     session: datafusion::prelude::SessionContext,
+    /// Artifacts that are needed although no stage of the plan reads them.
+    also: BTreeSet<NodeId>,
     /// Streams that are stored or can be scanned.
     tables: BTreeMap<NodeId, Arc<dyn TableProvider>>,
     artifacts: BTreeMap<NodeId, Arc<Artifact>>,
@@ -145,15 +148,7 @@ pub async fn run(
     let identity = program.identity();
     let last = last_build(&store, &identity)?;
     let folder = options.out.clone().unwrap_or_else(|| program.folder().to_path_buf());
-    let ctx = RunContext {
-        store: store.clone(),
-        cancel,
-        events,
-        quarantine: Quarantine::default(),
-        tallies: Tallies::default(),
-        encoders: Encoders::default(),
-        times_rows: false,
-    };
+    let ctx = RunContext::new(store.clone(), cancel, events);
     outputs::check(
         &plan.graph,
         program,
@@ -186,15 +181,7 @@ pub async fn run_graph(
 ) -> Result<BTreeMap<String, Arc<dyn TableProvider>>, EngineError> {
     let request = Request { targets: &[], rules: options.rules, contents: &|_| None };
     let plan = plan_graph(hir, graph, roots, &request);
-    let ctx = RunContext {
-        store,
-        cancel: Cancel::default(),
-        events: Arc::new(crate::context::Silent),
-        quarantine: Quarantine::default(),
-        tallies: Tallies::default(),
-        encoders: Encoders::default(),
-        times_rows: false,
-    };
+    let ctx = RunContext::new(store, Cancel::default(), Arc::new(crate::context::Silent));
     let (folder, identity) = (PathBuf::from("."), "test".to_owned());
     let mut run = Run::new(&plan, Arc::new(ctx), options, BTreeMap::new(), None, folder, identity)?;
     run.stages().await?;
@@ -310,7 +297,7 @@ fn forget_unused(ledger: &Ledger) -> Result<(), EngineError> {
         used.extend(record.nodes.iter().map(|node| node.fp.to_string()));
     }
     let mut unused = Vec::new();
-    for prefix in ["quarantine/", "idf/"] {
+    for prefix in ["quarantine/", "idf/", "scorer/"] {
         let names = ledger.entries(prefix)?.into_iter().map(|(name, _)| name);
         unused.extend(names.filter(|name| !used.contains(&name[prefix.len()..])));
     }
@@ -365,6 +352,7 @@ impl<'a> Run<'a> {
             options,
             files,
             runtime: tokio::runtime::Handle::current(),
+            also: BTreeSet::new(),
             tables: BTreeMap::new(),
             artifacts: BTreeMap::new(),
             stats: BTreeMap::new(),

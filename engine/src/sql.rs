@@ -21,7 +21,7 @@ use promptc_store::flows::Flow;
 use promptc_store::open::Store;
 use serde::Serialize;
 
-use crate::context::{Cancel, Encoders, Quarantine, RunContext, Silent, Tallies};
+use crate::context::{Cancel, RunContext, Silent};
 use crate::error::EngineError;
 use crate::expressions::{Aggregated, lower};
 use crate::functions::rendered_keys;
@@ -73,15 +73,7 @@ pub fn register_sources(
     sql: &str,
     home: Option<&Path>,
 ) -> Result<(), EngineError> {
-    let ctx = Arc::new(RunContext {
-        store: store.clone(),
-        cancel: Cancel::default(),
-        events: Arc::new(Silent),
-        quarantine: Quarantine::default(),
-        tallies: Tallies::default(),
-        encoders: Encoders::default(),
-        times_rows: false,
-    });
+    let ctx = Arc::new(RunContext::new(store.clone(), Cancel::default(), Arc::new(Silent)));
     for (name, id) in &hir.graph.streams {
         let Op::Scan(scan) = &hir.graph.node(*id).op else { continue };
         let table_name = name.replace('.', "_");

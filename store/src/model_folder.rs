@@ -1,6 +1,7 @@
 //! Folders of models: the files of a sentence encoder, read whole and known by their content.
 //!
-//! A folder holds `config.json`, `model.safetensors`, and `tokenizer.json` or else `vocab.txt`; other files are not looked at.
+//! The folder of an encoder holds `config.json`, `model.safetensors`, and `tokenizer.json` or else `vocab.txt`, that of a static table
+//! the same without `config.json`; other files are not looked at.
 //! Reading has bounds and follows no format: what the bytes mean is checked by who uses them.
 
 use std::io::Read;
@@ -14,6 +15,8 @@ const CONFIG_BYTES_MAX: u64 = 1 << 20;
 const TOKENIZER_BYTES_MAX: u64 = 64 << 20;
 /// Most bytes of weights: a large encoder in 32 bits has 1.4 GB.
 const WEIGHTS_BYTES_MAX: u64 = 4 << 30;
+/// Most bytes of a static table: a million pieces of 1,024 numbers.
+const TABLE_BYTES_MAX: u64 = 1 << 30;
 /// Key of the hash of a folder.
 const KEY: &str = "promptc 2026 encoder folder v1";
 
@@ -27,6 +30,12 @@ pub enum ModelFolderError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// A pipe, a device or a folder in the place of a file: reading it may never end.
+    #[error("{} is no regular file", path.display())]
+    NoFile {
+        /// What is there.
+        path: PathBuf,
     },
     /// A file that is larger than any of its kind.
     #[error("{}: more than {max} bytes", path.display())]
@@ -53,6 +62,31 @@ pub struct ModelFolder {
     pub hash: String,
 }
 
+/// The files of a static table.
+#[derive(Debug, Clone)]
+pub struct TableFolder {
+    /// `model.safetensors`.
+    pub table: Vec<u8>,
+    /// `tokenizer.json`, or `vocab.txt`.
+    pub tokenizer: Vec<u8>,
+    /// Whether the tokenizer is `vocab.txt`.
+    pub is_vocabulary: bool,
+    /// Hash of the files, in hex.
+    pub hash: String,
+}
+
+/// Reads the files of a static table.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_table(dir: &Path) -> Result<TableFolder, ModelFolderError> {
+    let (name, is_vocabulary) = tokenizer_of(dir);
+    let tokenizer = read_file(&dir.join(name), TOKENIZER_BYTES_MAX)?;
+    let table = read_file(&dir.join("model.safetensors"), TABLE_BYTES_MAX)?;
+    let hash = folder_hash(&[], &tokenizer, is_vocabulary, &blake3::hash(&table));
+    Ok(TableFolder { table, tokenizer, is_vocabulary, hash })
+}
+
 /// Reads the files of a folder.
 ///
 /// # Errors
@@ -77,7 +111,7 @@ pub fn identify(dir: &Path) -> Result<(Vec<u8>, String), ModelFolderError> {
     let path = dir.join("model.safetensors");
     let mut hasher = blake3::Hasher::new();
     let failed = |source| ModelFolderError::Read { path: path.clone(), source };
-    let file = File::open(&path).map_err(failed)?;
+    let file = open(&path)?;
     hasher.update_reader(file.take(WEIGHTS_BYTES_MAX + 1)).map_err(failed)?;
     if hasher.count() > WEIGHTS_BYTES_MAX {
         return Err(ModelFolderError::TooLarge { path, max: WEIGHTS_BYTES_MAX });
@@ -101,9 +135,18 @@ fn folder_hash(config: &[u8], tokenizer: &[u8], is_vocabulary: bool, weights: &b
     hasher.finalize().to_hex().to_string()
 }
 
+/// Opens a file, and nothing else: a pipe would wait for its writer.
+fn open(path: &Path) -> Result<File, ModelFolderError> {
+    let failed = |source| ModelFolderError::Read { path: path.to_path_buf(), source };
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(ModelFolderError::NoFile { path: path.to_path_buf() });
+    }
+    File::open(path).map_err(failed)
+}
+
 fn read_file(path: &Path, max: u64) -> Result<Vec<u8>, ModelFolderError> {
     let failed = |source| ModelFolderError::Read { path: path.to_path_buf(), source };
-    let file = File::open(path).map_err(failed)?;
+    let file = open(path)?;
     let mut bytes = Vec::new();
     file.take(max + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > max {

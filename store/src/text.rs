@@ -21,6 +21,9 @@
 //! *Merging* is Tantivy's logarithmic policy, waited for after each update, so that no thread outlives the call.
 
 mod analyze;
+mod error;
+mod explain;
+mod phrase;
 mod score;
 mod stop_words;
 
@@ -36,15 +39,16 @@ use tantivy::schema::{
 use tantivy::store::Compressor;
 use tantivy::tokenizer::{PreTokenizedString, RAW_TOKENIZER_NAME};
 use tantivy::{
-    Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, SegmentMeta, TantivyDocument, TantivyError,
-    Term,
+    Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, SegmentMeta, TantivyDocument, Term,
 };
 
 use crate::failpoint::{Site, reach};
 use crate::flows::RowId;
 use crate::folder_seal::{self, Seal};
-use crate::medium::{MediumError, disk};
+use crate::medium::disk;
 use analyze::Analyzer;
+pub use error::TextError;
+pub use explain::TermPart;
 use score::Snapshot;
 
 /// Bytes that the writer gathers before it writes a segment.
@@ -67,8 +71,17 @@ pub struct TextParams {
     pub stem: Option<String>,
     /// Language of the stop list, `None` to keep all words.
     pub stop: Option<String>,
-    /// Whether the places of words are kept, for phrase queries of other tools. Ranking does not use them.
+    /// Whether the places of words are kept. Then a part of a query between quotation marks is a phrase that a row must hold.
     pub positions: bool,
+    /// How often a word of a title counts, at least 1.
+    pub title_weight: u32,
+}
+
+impl Default for TextParams {
+    /// The usual weights; words as they are, all of them, without their places.
+    fn default() -> Self {
+        Self { k1: 1.2, b: 0.75, stem: None, stop: None, positions: false, title_weight: 1 }
+    }
 }
 
 /// One text to index.
@@ -78,109 +91,10 @@ pub struct TextRow {
     pub row: RowId,
     /// The row's key as bytes that compare like the key: decides between equal scores.
     pub key: Vec<u8>,
+    /// Its title, whose words count [`TextParams::title_weight`] times.
+    pub title: Option<String>,
     /// The text.
     pub text: String,
-}
-
-/// Why a text index could not be opened, changed or searched.
-#[derive(Debug, thiserror::Error)]
-pub enum TextError {
-    /// A parameter has no meaning.
-    #[error("text index {}: {detail}", dir.display())]
-    Params {
-        /// The index folder.
-        dir: PathBuf,
-        /// Which parameter, and what is allowed.
-        detail: String,
-    },
-    /// No room is left on the device.
-    #[error("text index {}: disk full", dir.display())]
-    DiskFull {
-        /// The index folder.
-        dir: PathBuf,
-    },
-    /// The operating system refused.
-    #[error("text index {}: {source}", dir.display())]
-    Io {
-        /// The index folder.
-        dir: PathBuf,
-        /// The system's answer.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The index library refused.
-    #[error("text index {}: {source}", dir.display())]
-    Tantivy {
-        /// The index folder.
-        dir: PathBuf,
-        /// The library's answer.
-        #[source]
-        source: TantivyError,
-    },
-    /// It does not hold what it is derived from.
-    #[error("text index {}: {detail}", dir.display())]
-    Differs {
-        /// The index folder.
-        dir: PathBuf,
-        /// What differs.
-        detail: String,
-    },
-    /// The rows to add could not be read; the index is as it was.
-    #[error("text index {}: {source}", dir.display())]
-    Rows {
-        /// The index folder.
-        dir: PathBuf,
-        /// What the rows' reader said.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
-
-impl TextError {
-    /// The code of the language reference under which this error is explained.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Differs { .. } => "E1003",
-            Self::DiskFull { .. } => "E1004",
-            Self::Io { .. } => "E2501",
-            Self::Params { .. } | Self::Tantivy { .. } | Self::Rows { .. } => "E2001",
-        }
-    }
-
-    /// What the user can do about it.
-    pub fn help(&self) -> &'static str {
-        match self {
-            Self::Params { .. } => "change the declaration of the index",
-            Self::DiskFull { .. } => "free space on this device and run again: the index is as it was",
-            Self::Rows { .. } => "see the reason; the index is as it was",
-            Self::Io { .. } | Self::Tantivy { .. } | Self::Differs { .. } => {
-                "remove the folder and run again: the index is built anew"
-            }
-        }
-    }
-
-    fn io(dir: &Path, source: std::io::Error) -> Self {
-        if matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) {
-            return Self::DiskFull { dir: dir.to_owned() };
-        }
-        Self::Io { dir: dir.to_owned(), source }
-    }
-
-    fn medium(dir: &Path, error: MediumError) -> Self {
-        match error {
-            MediumError::Full { .. } => Self::DiskFull { dir: dir.to_owned() },
-            MediumError::Io { source, .. } => Self::io(dir, source),
-        }
-    }
-
-    fn tantivy(dir: &Path, source: TantivyError) -> Self {
-        match source {
-            TantivyError::IoError(error) => {
-                Self::io(dir, std::io::Error::new(error.kind(), error.to_string()))
-            }
-            source => Self::Tantivy { dir: dir.to_owned(), source },
-        }
-    }
 }
 
 /// What is stored with each commit.
@@ -236,13 +150,17 @@ impl TextIndex {
         if !(0.0..=1.0).contains(&params.b) {
             return Err(bad(format!("b = {} is not between 0 and 1", params.b)));
         }
+        if params.title_weight == 0 {
+            return Err(bad("title_weight = 0: at least 1".to_owned()));
+        }
         let analyzer = Analyzer::new(params.stem.as_deref(), params.stop.as_deref()).map_err(bad)?;
         let (schema, fields) = schema(params.positions);
         let analysis = format!(
-            "format {TEXT_FORMAT}, stem {}, stop {}, positions {}",
+            "format {TEXT_FORMAT}, stem {}, stop {}, positions {}{}",
             params.stem.as_deref().unwrap_or("none"),
             params.stop.as_deref().unwrap_or("none"),
-            params.positions
+            params.positions,
+            if params.title_weight == 1 { String::new() } else { format!(", title {}", params.title_weight) }
         );
         let mut notices = Vec::new();
         let seal = folder_seal::check(dir, |_| true).map_err(|error| TextError::io(dir, error))?;
@@ -377,12 +295,15 @@ impl TextIndex {
 
     /// The `k` best rows for `query` among those that `allowed` accepts (all if `None`), score descending, ties by key.
     /// Rows that share no term with the query are not returned. What is not allowed still counts in the statistics, so that
-    /// a filter does not change the scores of what it lets through.
+    /// a filter does not change the scores of what it lets through. If positions are kept, rows without one of the query's
+    /// phrases (between quotation marks) are not returned either.
     ///
     /// Score (BM25): sum over the query's terms `t`, in byte order, of
     /// `count(t in query) · idf(t) · tf·(k1 + 1) / (tf + k1·(1 - b + b·length/mean length))` with
     /// `idf = ln(1 + (N - df + 0.5)/(df + 0.5))`, after Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25
-    /// and Beyond" (2009); N, df and the mean over present rows, lengths exact, all in `f64`.
+    /// and Beyond" (2009); N, df and the mean over present rows, lengths exact, all in `f64`. A word of a title counts in `tf` and
+    /// in the length as often as its weight says: Robertson, Zaragoza and Taylor, "Simple BM25 extension to multiple weighted
+    /// fields" (CIKM 2004).
     ///
     /// Cost: the postings of the query's terms, and 8 bytes per row of the index.
     ///
@@ -394,22 +315,61 @@ impl TextIndex {
         k: usize,
         allowed: Option<&(dyn Fn(&RowId) -> bool + Sync)>,
     ) -> Result<Vec<(RowId, f64)>, TextError> {
+        let tantivy = |error| TextError::tantivy(&self.dir, error);
         let terms = self.analyzer.count(query);
-        self.snapshot
-            .search(&terms, self.fields.text, (self.params.k1, self.params.b), k, allowed)
-            .map_err(|error| TextError::tantivy(&self.dir, error))
+        let phrases = if self.params.positions { phrase::phrases(&self.analyzer, query) } else { Vec::new() };
+        let found = |allowed: Option<&(dyn Fn(&RowId) -> bool + Sync)>| {
+            self.snapshot.search(&terms, self.fields.text, self.weights(), k, allowed).map_err(tantivy)
+        };
+        if phrases.is_empty() {
+            return found(allowed);
+        }
+        let rows = self.snapshot.rows_with(&phrases, self.fields.text).map_err(tantivy)?;
+        found(Some(&|row| rows.contains(row) && allowed.is_none_or(|allowed| allowed(row))))
+    }
+
+    /// What each term of `query` adds to the score of each of `rows`. Cost: as [`Self::search`].
+    ///
+    /// # Errors
+    /// What the library says when it reads.
+    pub fn explain(&self, query: &str, rows: &[RowId]) -> Result<Vec<Vec<TermPart>>, TextError> {
+        let terms = self.analyzer.count(query);
+        let parts = self.snapshot.explain(&terms, self.fields.text, self.weights(), rows);
+        parts.map_err(|error| TextError::tantivy(&self.dir, error))
+    }
+
+    /// Where `text` holds terms of `query`: byte ranges in order, none of which touch.
+    pub fn highlights(&self, query: &str, text: &str) -> Vec<std::ops::Range<usize>> {
+        explain::highlights(&self.analyzer, query, text)
+    }
+
+    /// What the index was declared with.
+    pub fn params(&self) -> &TextParams {
+        &self.params
+    }
+
+    /// Saturation and strength of the length normalisation.
+    fn weights(&self) -> (f64, f64) {
+        (self.params.k1, self.params.b)
     }
 
     fn document(&self, text_row: &TextRow) -> TantivyDocument {
-        let tokens = self.analyzer.tokens(&text_row.text);
+        let title = text_row.title.as_deref().map(|title| self.analyzer.tokens(title)).unwrap_or_default();
+        let text = self.analyzer.tokens(&text_row.text);
+        let weight = self.params.title_weight as usize;
+        let length = title.len() * weight + text.len();
         let (high, low) = halves(&text_row.row);
         let mut document = TantivyDocument::new();
         document.add_bytes(self.fields.row, &text_row.row);
         document.add_u64(self.fields.row_high, high);
         document.add_u64(self.fields.row_low, low);
         document.add_bytes(self.fields.key, &text_row.key);
-        document.add_u64(self.fields.length, tokens.len() as u64);
-        document.add_pre_tokenized_text(self.fields.text, PreTokenizedString { text: String::new(), tokens });
+        document.add_u64(self.fields.length, length as u64);
+        // Each is a value of its own, between which Tantivy leaves a gap that no phrase spans.
+        for tokens in std::iter::repeat_n(title, weight).chain([text]) {
+            let value = PreTokenizedString { text: String::new(), tokens };
+            document.add_pre_tokenized_text(self.fields.text, value);
+        }
         document
     }
 }

@@ -418,6 +418,13 @@ impl VectorIndex {
         Ok(self.dataset.vectors().search(query, k, allowed))
     }
 
+    /// How it is searched, and over what.
+    pub fn describe(&self) -> String {
+        let VectorParams { kind, metric, dim, .. } = &self.params;
+        let kind = if self.is_exact() { "exact" } else { kind.name() };
+        format!("{kind}, {} vectors of {dim}, {}", self.vectors().len(), metric.name())
+    }
+
     /// Whether [`Self::search`] without a filter compares with every row, so that [`Self::search_exact`] gives the same.
     pub fn is_exact(&self) -> bool {
         !self.dataset.is_trained()

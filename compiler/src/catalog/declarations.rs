@@ -122,8 +122,7 @@ pub const EMBEDDER: &[FieldSpec] = &[
         Fallback::Text("f32"),
         "element of the vectors",
     ),
-    field("file", Accepts::Text, Fallback::None, "a table of token vectors"),
-    field("dir", Accepts::Text, Fallback::None, "a model folder, whose vectors give `dim`"),
+    field("dir", Accepts::Text, Fallback::None, "a folder with a model or a table, whose vectors give `dim`"),
     field("max_tokens", Accepts::Tok, Fallback::Int(512), "longer texts are cut"),
     field("pool", Accepts::Choice(&["mean", "cls", "last"]), Fallback::Text("mean"), "tokens to one vector"),
     field("model", Accepts::Declared(&[DeclKind::Model]), Fallback::None, "a declared model"),
@@ -132,20 +131,36 @@ pub const EMBEDDER: &[FieldSpec] = &[
 /// Kinds of embedders: (kind, its fields beside `kind`).
 pub const EMBEDDER_KINDS: &[(&str, &[&str])] = &[
     ("hashed_ngram", &["dim", "ngrams", "seed", "weight", "fit", "normalize", "element"]),
-    ("static", &["dim", "file", "normalize", "element"]),
+    ("static", &["dim", "dir", "element"]),
     ("bert", &["dim", "dir", "max_tokens", "pool", "normalize", "element"]),
     ("model", &["dim", "model", "pool", "normalize", "element"]),
 ];
+
+/// Languages with a stemmer.
+const STEMMERS: &[&str] = &[
+    "ar", "da", "de", "el", "en", "es", "fi", "fr", "hu", "it", "nl", "no", "pt", "ro", "ru", "sv", "ta",
+    "tr", "none",
+];
+
+/// Languages with a list of stop words.
+const STOP_LISTS: &[&str] =
+    &["da", "de", "en", "es", "fi", "fr", "hu", "it", "nl", "no", "pt", "ru", "sv", "none"];
 
 /// Fields of `index`; [`INDEX_KINDS`] tells which kind takes which.
 pub const INDEX: &[FieldSpec] = &[
     field(
         "kind",
-        Accepts::Choice(&["flat", "hnsw", "ivf_flat", "ivf_pq", "bm25", "minhash"]),
+        Accepts::Choice(&["auto", "flat", "hnsw", "ivf_flat", "ivf_pq", "bm25", "minhash"]),
         Fallback::Required,
         "how it is searched",
     ),
     field("metric", Accepts::Choice(&["cosine", "dot", "l2"]), Fallback::Text("cosine"), "what near means"),
+    field(
+        "recall",
+        Accepts::Share,
+        Fallback::Float(0.98),
+        "least share of the true 10 nearest that is found",
+    ),
     field("m", Accepts::Int(2, 256), Fallback::Int(16), "links of a node"),
     field("ef_build", Accepts::Int(1, 65_536), Fallback::Int(200), "candidates while building"),
     field("ef", Accepts::Int(1, 65_536), Fallback::Int(64), "candidates while searching"),
@@ -157,20 +172,28 @@ pub const INDEX: &[FieldSpec] = &[
     field("refine", Accepts::Int(0, 1024), Fallback::Int(4), "exact re-ranking of so many times k"),
     field("k1", Accepts::Float(0.0, 100.0), Fallback::Float(1.2), "saturation of word counts"),
     field("b", Accepts::Float(0.0, 1.0), Fallback::Float(0.75), "weight of the length"),
-    field("stem", Accepts::Choice(&["en", "none"]), Fallback::Text("en"), "stemmer"),
-    field("stop", Accepts::Choice(&["en", "none"]), Fallback::Text("en"), "list of stop words"),
-    field("positions", Accepts::Bool, Fallback::Bool(false), "whether positions are kept"),
+    field("stem", Accepts::Choice(STEMMERS), Fallback::Text("en"), "language of the stemmer"),
+    field("stop", Accepts::Choice(STOP_LISTS), Fallback::Text("en"), "language of the list of stop words"),
+    field(
+        "positions",
+        Accepts::Bool,
+        Fallback::Bool(false),
+        "whether positions are kept, for phrases between quotation marks",
+    ),
+    field("title", Accepts::Raw, Fallback::None, "a text column whose words are indexed too"),
+    field("title_weight", Accepts::Int(1, 100), Fallback::Int(2), "how often a word of the title counts"),
     field("permutations", Accepts::Int(8, 4096), Fallback::Int(128), "length of a signature"),
     field("shingle", Accepts::Int(1, 64), Fallback::Int(5), "words of a shingle"),
 ];
 
 /// Kinds of indexes: (kind, whether it is over vectors, whether it needs a seed, its fields beside `kind`).
 pub const INDEX_KINDS: &[(&str, bool, bool, &[&str])] = &[
+    ("auto", true, false, &["metric", "recall"]),
     ("flat", true, false, &["metric"]),
     ("hnsw", true, true, &["metric", "m", "ef_build", "ef", "seed"]),
     ("ivf_flat", true, true, &["metric", "lists", "probes", "seed", "refine"]),
     ("ivf_pq", true, true, &["metric", "lists", "probes", "sub", "bits", "seed", "refine"]),
-    ("bm25", false, false, &["k1", "b", "stem", "stop", "positions"]),
+    ("bm25", false, false, &["k1", "b", "stem", "stop", "positions", "title", "title_weight"]),
     ("minhash", false, false, &["permutations", "shingle"]),
 ];
 

@@ -27,7 +27,7 @@ pub(crate) struct Outside<'a> {
     /// The home folder, for a leading `~`.
     pub(crate) home: Option<&'a str>,
     /// What a model folder holds.
-    pub(crate) encoders: &'a dyn Fn(&str) -> Result<super::EncoderFolder, String>,
+    pub(crate) encoders: &'a dyn Fn(super::EncoderPlace<'_>) -> Result<super::EncoderFolder, String>,
 }
 
 /// A typed stream.
@@ -149,7 +149,9 @@ pub(crate) struct Context<'a> {
     pub(crate) tokenizers: BTreeMap<DeclarationId, Option<TokenizerInfo>>,
     /// Embedders; `None` after an error.
     pub(crate) embedders: BTreeMap<DeclarationId, Option<EmbedderInfo>>,
-    /// Embedders that are being typed (`fit` may lead back).
+    /// Scorers; `None` after an error.
+    pub(crate) scorers: BTreeMap<DeclarationId, Option<super::scorers::ScorerInfo>>,
+    /// Embedders, tokenizers and scorers that are being typed (what they are fitted on may lead back).
     pub(crate) open_embedders: Vec<DeclarationId>,
     /// Indexes; `None` after an error.
     pub(crate) indexes: BTreeMap<DeclarationId, Option<IndexInfo>>,
@@ -225,6 +227,7 @@ impl<'a> Context<'a> {
             open_types: Vec::new(),
             tokenizers: BTreeMap::new(),
             embedders: BTreeMap::new(),
+            scorers: BTreeMap::new(),
             open_embedders: Vec::new(),
             indexes: BTreeMap::new(),
             benches: BTreeMap::new(),

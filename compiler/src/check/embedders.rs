@@ -26,7 +26,7 @@ enum Weights<'a> {
     /// By their content.
     Encoder(&'a op::Encoder),
     /// By the names in the program.
-    Named((Option<String>, Option<String>, Option<String>, Option<u64>)),
+    Named((Option<String>, Option<u64>)),
 }
 
 /// A hash of what decides results.
@@ -140,28 +140,23 @@ fn check_embedder(ctx: &mut Context<'_>, id: DeclarationId) -> Option<EmbedderIn
         fields.ints("ngrams").into_iter().filter_map(|length| u8::try_from(length).ok()).collect();
     let (mut dim, seed, normalize) =
         (fields.u32("dim")?, fields.u64("seed").unwrap_or(0), fields.bool("normalize")?);
-    let encoder = if kind == "bert" {
-        let (encoder, width) = check_encoder(ctx, &owner, &fields)?;
+    let encoder = if matches!(kind.as_str(), "static" | "bert") {
+        let (encoder, width) = check_encoder(ctx, &owner, &kind, declaration.span, &fields)?;
         dim = width;
         Some(encoder)
     } else {
         None
     };
-    let is_core = kind == "hashed_ngram" || (kind == "static" && !fields.has("file"));
+    let is_hashed = kind == "hashed_ngram";
     let fit_text = fit.as_ref().map(|(expr, _)| ctx.sources().snippet(expr.span).to_owned()).filter(|_| idf);
     let parts = (
         (&kind, dim, element, normalize),
-        (kind == "hashed_ngram").then_some((&ngrams, seed)),
+        is_hashed.then_some((&ngrams, seed)),
         fit_text,
         match &encoder {
             Some(encoder) => Some(Weights::Encoder(encoder)),
-            None if is_core => None,
-            None => Some(Weights::Named((
-                fields.text("file"),
-                fields.text("dir"),
-                fields.text("pool"),
-                fields.u64("max_tokens"),
-            ))),
+            None if is_hashed => None,
+            None => Some(Weights::Named((fields.text("pool"), fields.u64("max_tokens")))),
         },
         fields.declared("model").map(|model| ctx.get(model).name.clone()),
     );
@@ -189,35 +184,46 @@ fn check_embedder(ctx: &mut Context<'_>, id: DeclarationId) -> Option<EmbedderIn
         Some((_, None)) => return None,
         _ => None,
     };
-    let is_built = is_core || embedder.encoder.is_some();
+    let is_built = is_hashed || embedder.encoder.is_some();
     Some(EmbedderInfo { op: embedder, ty, area: (!is_built).then_some("runtime"), fitted })
 }
 
-/// The model of an embedder of kind `bert`, and the length of its vectors.
-fn check_encoder(ctx: &mut Context<'_>, owner: &str, fields: &Fields<'_>) -> Option<(op::Encoder, u32)> {
-    let (dir, span) = (fields.text("dir")?, fields.span("dir")?);
-    let dir = ctx.expand_home(&dir, span);
-    let base = &ctx.program.modules[ctx.module].folder;
-    let dir = if dir.starts_with('/') || base.is_empty() { dir } else { format!("{base}/{dir}") };
-    let folder = match (ctx.outside.encoders)(&dir) {
+/// The model of an embedder of kind `static` or `bert`, and the length of its vectors.
+fn check_encoder(
+    ctx: &mut Context<'_>,
+    owner: &str,
+    kind: &str,
+    declared: Span,
+    fields: &Fields<'_>,
+) -> Option<(op::Encoder, u32)> {
+    let span = fields.span("dir").unwrap_or(declared);
+    let dir = fields.text("dir").map(|dir| {
+        let dir = ctx.expand_home(&dir, span);
+        let base = &ctx.program.modules[ctx.module].folder;
+        if dir.starts_with('/') || base.is_empty() { dir } else { format!("{base}/{dir}") }
+    });
+    let place = super::EncoderPlace { kind, dir: dir.as_deref() };
+    let folder = match (ctx.outside.encoders)(place) {
         Ok(folder) => folder,
         Err(_) if fields.has("dim") => {
             // The program can be checked where the model is not; it cannot be run there.
-            let (dim, max_tokens) = (fields.u32("dim")?, fields.u64("max_tokens")?);
-            super::EncoderFolder {
-                hash: format!("absent {dir}"),
-                dim,
-                max_tokens: u32::try_from(max_tokens).unwrap_or(u32::MAX),
-            }
+            let (dim, max_tokens) = (fields.u32("dim")?, fields.u32("max_tokens")?);
+            let hash = format!("absent {}", dir.as_deref().unwrap_or(kind));
+            super::EncoderFolder { hash, dim, max_tokens: Some(max_tokens) }
         }
         Err(why) => {
             let message = format!("model folder of {owner} cannot be used: {why}");
             let diagnostic =
                 Diagnostic::new(Code::E2202, message, span, "the space is what this folder holds");
-            ctx.report(diagnostic.help(
-                "give a folder with `config.json` of a BERT model, `model.safetensors`, and `tokenizer.json` or `vocab.txt`; with `dim` the \
-                 program can be checked without it",
-            ));
+            ctx.report(diagnostic.help(match kind {
+                "static" => {
+                    "give a folder that `promptc distill` wrote; without `dir` it is the table that comes with promptc"
+                }
+                _ => {
+                    "give a folder with `config.json` of a BERT model, `model.safetensors`, and `tokenizer.json` or `vocab.txt`; with `dim` \
+                     the program can be checked without it"
+                }
+            }));
             return None;
         }
     };
@@ -227,6 +233,11 @@ fn check_encoder(ctx: &mut Context<'_>, owner: &str, fields: &Fields<'_>) -> Opt
         ctx.report(Diagnostic::new(Code::E0504, message, span, format!("expected {}", folder.dim)));
         return None;
     }
+    let dir = dir.unwrap_or_default();
+    let Some(most_tokens) = folder.max_tokens else {
+        let encoder = op::Encoder { dir, hash: folder.hash, max_tokens: u32::MAX, pool: "mean".to_owned() };
+        return Some((encoder, folder.dim));
+    };
     let pool = fields.text("pool")?;
     if pool == "last" {
         let message = format!("`pool = last` of {owner} is for models that read from left to right");
@@ -235,13 +246,13 @@ fn check_encoder(ctx: &mut Context<'_>, owner: &str, fields: &Fields<'_>) -> Opt
         return None;
     }
     let wanted = fields.u64("max_tokens")?;
-    if fields.has("max_tokens") && !(3..=u64::from(folder.max_tokens)).contains(&wanted) {
-        let message = format!("value of `max_tokens` of {owner} is not 3 to {}", folder.max_tokens);
+    if fields.has("max_tokens") && !(3..=u64::from(most_tokens)).contains(&wanted) {
+        let message = format!("value of `max_tokens` of {owner} is not 3 to {most_tokens}");
         let span = fields.span("max_tokens").unwrap_or(span);
         ctx.report(Diagnostic::new(Code::E0502, message, span, "the model has no positions beyond"));
         return None;
     }
-    let max_tokens = u32::try_from(wanted).unwrap_or(u32::MAX).min(folder.max_tokens);
+    let max_tokens = u32::try_from(wanted).unwrap_or(u32::MAX).min(most_tokens);
     Some((op::Encoder { dir, hash: folder.hash, max_tokens, pool }, folder.dim))
 }
 
@@ -273,7 +284,7 @@ fn check_embedder_fields(
         ctx.report(diagnostic.help(format!("add `{example}`")));
     }
     let mut is_right = missing.is_empty();
-    if kind != "bert" && fields.u32("dim").is_some_and(|dim| dim % 8 != 0) {
+    if kind == "hashed_ngram" && fields.u32("dim").is_some_and(|dim| dim % 8 != 0) {
         let span = fields.span("dim").unwrap_or(span);
         let message = format!("value of `dim` of {owner} is not a multiple of 8");
         ctx.report(Diagnostic::new(Code::E0502, message, span, "expected a multiple of 8"));

@@ -1,8 +1,8 @@
 //! Indexes over columns of streams.
 
-use super::context::{Context, Fit, IndexInfo, NewNode};
-use super::expressions::{Scope, report_column};
-use super::fields::{check_block, check_fields_of_kind};
+use super::context::{Context, Fit, IndexInfo, NewNode, Stream};
+use super::expressions::{Scope, check_column, report_column};
+use super::fields::{Fields, check_block, check_fields_of_kind};
 use crate::catalog::declarations::{INDEX, INDEX_KINDS};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::graph::{Class, Effect};
@@ -45,6 +45,8 @@ fn check_index(ctx: &mut Context<'_>, id: DeclarationId) -> Option<IndexInfo> {
     let (_, is_vector, needs_seed, allowed) = INDEX_KINDS.iter().find(|(name, ..)| *name == kind)?;
     let mut is_right = !fields.has_errors & check_fields_of_kind(ctx, &owner, &kind, &fields, allowed);
     is_right &= check_index_column(ctx, &kind, *is_vector, &found, column.span);
+    let title = check_title(ctx, &stream, &fields);
+    is_right &= title.is_some();
     let seed = fields.u64("seed");
     if *needs_seed && !fields.has("seed") {
         super::operators::report_seed(ctx, &owner, declaration.span, block.span, !block.fields.is_empty());
@@ -75,6 +77,7 @@ fn check_index(ctx: &mut Context<'_>, id: DeclarationId) -> Option<IndexInfo> {
             kind: kind.clone(),
             column: found.name.clone(),
             metric: fields.text("metric")?,
+            recall: if kind == "auto" { fields.f64("recall") } else { None },
             m: fields.u32("m")?,
             ef_build: fields.u32("ef_build")?,
             ef: fields.u32("ef")?,
@@ -89,6 +92,7 @@ fn check_index(ctx: &mut Context<'_>, id: DeclarationId) -> Option<IndexInfo> {
             stem: name_or_none("stem"),
             stop: name_or_none("stop"),
             positions: fields.bool("positions")?,
+            title: title?,
         })
     };
     let node = stream.node.map(|input| {
@@ -106,6 +110,18 @@ fn check_index(ctx: &mut Context<'_>, id: DeclarationId) -> Option<IndexInfo> {
     });
     ctx.graph.artifacts.extend(node.map(|node| (declaration.name.clone(), node)));
     Some(IndexInfo { kind, stream, stream_key, column: found, embedder, node })
+}
+
+/// The column of titles with its weight, if there is one; `None` after an error.
+fn check_title(ctx: &mut Context<'_>, stream: &Stream, fields: &Fields<'_>) -> Option<Option<(String, u32)>> {
+    let Some(expr) = fields.expr("title") else { return Some(None) };
+    let column = check_column(ctx, &Scope::of(stream), expr)?;
+    if !matches!(column.ty.required(), Type::Text) {
+        let message = format!("type mismatch: `title` is a text, found {}", column.ty);
+        ctx.report(Diagnostic::new(Code::E0303, message, expr.span, format!("{}, expected text", column.ty)));
+        return None;
+    }
+    Some(Some((column.name, fields.u32("title_weight")?)))
 }
 
 fn check_index_column(

@@ -6,18 +6,34 @@
 use super::context::{Context, NewNode, Stream, StreamKey};
 use super::expressions::{self, Aggregates, Scope, check_columns, check_expr, constant};
 use super::fields::{Fields, check_arguments, check_block};
-use super::{benches, embedders, indexes, operators, sources};
+use super::{benches, embedders, indexes, operators, scorers, sources};
 use crate::catalog::FieldSpec;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::graph::{Class, Effect};
-use crate::op::{Op, Value};
+use crate::op::{self, Op, Value};
 use crate::resolve::suggest::suggest;
 use crate::resolve::{DeclKind, DeclarationId};
 use crate::source::Span;
 use crate::syntax::ast::{self, FromKeyword, ItemKind, OnKeyword, PlainKeyword};
 use crate::types::{Column, Type};
 
-mod tables;
+pub(super) mod tables;
+
+/// What a `learn` is to reach, over the columns of its stream.
+#[derive(Debug, Clone)]
+pub(super) struct Objective {
+    pub(super) name: String,
+    pub(super) span: Span,
+    arguments: Vec<(&'static str, op::Expr, Span)>,
+}
+
+impl Objective {
+    /// A parameter with its place.
+    pub(super) fn find(&self, name: &str) -> Option<(&op::Expr, &Span)> {
+        let found = self.arguments.iter().find(|(parameter, ..)| *parameter == name);
+        found.map(|(_, expr, span)| (expr, span))
+    }
+}
 
 /// Checks all declarations of later areas, in the order written.
 pub(crate) fn check_all(ctx: &mut Context<'_>) {
@@ -29,7 +45,14 @@ pub(crate) fn check_all(ctx: &mut Context<'_>) {
         let outer = std::mem::replace(&mut ctx.module, module_idx);
         let program = ctx.program;
         for item in &program.modules[module_idx].file.items {
-            if let ItemKind::From { keyword: FromKeyword::Learn, name, from, block, .. } = &item.kind {
+            let ItemKind::From { keyword: FromKeyword::Learn, name, from, block, .. } = &item.kind else {
+                continue;
+            };
+            let target = ast::Path { segments: vec![name.clone()], span: name.span };
+            let scorer =
+                ctx.lookup(&target).map(|(id, _)| id).filter(|id| ctx.get(*id).kind == DeclKind::Scorer);
+            // A scorer's is checked with the scorer.
+            if scorer.is_none() {
                 check_learn(ctx, name, from, block);
             }
         }
@@ -40,8 +63,8 @@ pub(crate) fn check_all(ctx: &mut Context<'_>) {
 fn check_declaration(ctx: &mut Context<'_>, id: DeclarationId) {
     match &ctx.item(id).kind {
         ItemKind::Plain { keyword: PlainKeyword::Model, name, block, .. } => check_model(ctx, name, block),
-        ItemKind::Plain { keyword: PlainKeyword::Scorer, name, block, .. } => {
-            check_block(ctx, &format!("scorer `{}`", name.name), block, tables::SCORER);
+        ItemKind::Plain { keyword: PlainKeyword::Scorer, .. } => {
+            scorers::scorer(ctx, id);
         }
         ItemKind::Plain { keyword: PlainKeyword::Recursion, name, block, .. } => {
             seeded_block(ctx, &format!("recursion `{}`", name.name), name, block, tables::RECURSION);
@@ -297,7 +320,13 @@ fn check_adapter(ctx: &mut Context<'_>, name: &ast::Ident, block: &ast::Block) {
     }
 }
 
-fn check_learn(ctx: &mut Context<'_>, name: &ast::Ident, from: &ast::Path, block: &ast::Block) {
+/// The rules of every `learn`; `None` without an objective.
+pub(super) fn check_learn<'a>(
+    ctx: &mut Context<'_>,
+    name: &ast::Ident,
+    from: &ast::Path,
+    block: &'a ast::Block,
+) -> Option<scorers::Learned<'a>> {
     let owner = format!("`learn {}`", name.name);
     let target = ast::Path { segments: vec![name.clone()], span: name.span };
     let kinds =
@@ -309,19 +338,23 @@ fn check_learn(ctx: &mut Context<'_>, name: &ast::Ident, from: &ast::Path, block
     if !is_both && !fields.has("steps") && !fields.has("epochs") {
         missing(ctx, &owner, "steps", name.span, "`steps` or `epochs`");
     }
-    if let Some(expr) = fields.expr("objective") {
-        check_objective(ctx, &owner, &stream, expr);
-    }
+    let objective = check_objective(ctx, &owner, &stream, fields.expr("objective")?)?;
+    Some((stream, fields, objective))
 }
 
 /// `imitate(cond)` and its kin, over the columns that are learned from.
-fn check_objective(ctx: &mut Context<'_>, owner: &str, stream: &Stream, expr: &ast::Expr) {
+fn check_objective(
+    ctx: &mut Context<'_>,
+    owner: &str,
+    stream: &Stream,
+    expr: &ast::Expr,
+) -> Option<Objective> {
     let ast::ExprKind::Call(call) = &expr.kind else {
         if !matches!(expr.kind, ast::ExprKind::Bad) {
             let message = format!("`objective` of {owner} is a call such as `imitate(reward > 0)`");
             ctx.report(Diagnostic::new(Code::E0303, message, expr.span, "expected a call"));
         }
-        return;
+        return None;
     };
     let objective = call.callee.text();
     let Some((_, parameters)) = tables::OBJECTIVES.iter().find(|(name, _)| *name == objective) else {
@@ -330,9 +363,10 @@ fn check_objective(ctx: &mut Context<'_>, owner: &str, stream: &Stream, expr: &a
         let diagnostic = Diagnostic::new(Code::E0205, message, call.callee.span, "not a choice")
             .note(format!("choices: {}", names().collect::<Vec<_>>().join(", ")));
         ctx.report(suggest(diagnostic, &objective, call.callee.span, names()));
-        return;
+        return None;
     };
     let mut position = 0;
+    let mut arguments = Vec::new();
     for argument in &call.args {
         match &argument.name {
             Some(name) if !parameters.contains(&name.name.as_str()) => {
@@ -345,10 +379,15 @@ fn check_objective(ctx: &mut Context<'_>, owner: &str, stream: &Stream, expr: &a
                 ctx.report(Diagnostic::new(Code::E0302, message, argument.span, "one too many"));
             }
             named => {
+                let parameter = match named {
+                    Some(named) => parameters.iter().find(|name| **name == named.name).copied(),
+                    None => parameters.get(position).copied(),
+                };
                 position += usize::from(named.is_none());
                 let expected = (objective == "imitate").then(|| Type::Bool.optional());
                 let scope = Scope::of(stream).with_aggregates(Aggregates::Windows);
-                check_expr(ctx, &scope, &argument.value, expected.as_ref());
+                let value = check_expr(ctx, &scope, &argument.value, expected.as_ref());
+                arguments.extend(parameter.map(|name| (name, value, argument.span)));
             }
         }
     }
@@ -358,6 +397,7 @@ fn check_objective(ctx: &mut Context<'_>, owner: &str, stream: &Stream, expr: &a
         let message = format!("missing parameter of `{objective}`: it takes {}", parameters.join(", "));
         ctx.report(Diagnostic::new(Code::E0207, message, call.span, format!("expected {needed}")));
     }
+    Some(Objective { name: objective, span: call.span, arguments })
 }
 
 fn check_dynamics(ctx: &mut Context<'_>, name: &ast::Ident, block: &ast::Block) {

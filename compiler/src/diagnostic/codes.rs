@@ -118,8 +118,10 @@ codes! {
     W0602 "gate compares runs of different machines",
     W2201 "texts cut to the model's tokens",
     W2301 "index too small for its kind: searched exhaustively",
+    W2302 "rank fusion with a much weaker index",
     W2402 "ratio not reached in n rows",
     W2403 "keep constraint not met in n rows",
+    W2404 "rows that teach a scorer nothing",
 }
 
 impl Code {

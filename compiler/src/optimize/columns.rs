@@ -168,6 +168,9 @@ fn expressions(op: &Op) -> Vec<&Expr> {
             std::iter::once(&compress.text).chain(others).collect()
         }
         Op::Embed { text, .. } | Op::FitIdf { text, .. } => vec![text],
+        Op::FitScorer(fit) => {
+            [&fit.passages, &fit.query, &fit.answers].into_iter().chain(&fit.titles).collect()
+        }
         Op::Retrieve(retrieve) => vec![&retrieve.query],
         Op::Fuse { lists, .. } => lists.iter().collect(),
         Op::Assemble(assemble) => {
@@ -282,6 +285,10 @@ pub(crate) fn each_op_column(op: &mut Op, change: &mut dyn FnMut(&mut String, &m
             others.for_each(visit);
         }
         Op::Embed { text, .. } | Op::FitIdf { text, .. } => visit(text),
+        Op::FitScorer(fit) => {
+            let parts = [&mut fit.passages, &mut fit.query, &mut fit.answers];
+            parts.into_iter().chain(&mut fit.titles).for_each(visit);
+        }
         Op::Retrieve(retrieve) => visit(&mut retrieve.query),
         Op::Fuse { lists, .. } => lists.iter_mut().for_each(visit),
         Op::Assemble(assemble) => {

@@ -78,6 +78,7 @@ fn search(used: Expr) -> (Builder, NodeId) {
         kind: "bm25".to_owned(),
         column: "text".to_owned(),
         metric: "dot".to_owned(),
+        recall: None,
         m: 16,
         ef_build: 200,
         ef: 64,
@@ -92,6 +93,7 @@ fn search(used: Expr) -> (Builder, NodeId) {
         stem: None,
         stop: None,
         positions: false,
+        title: None,
     };
     let index = builder.typed(Op::Index(index), &[pages], Vec::new(), Vec::new(), Class::Artifact);
     let asks = builder.scan("asks", &["qid", "question"]);

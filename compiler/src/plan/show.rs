@@ -99,6 +99,7 @@ fn detail(node: &Node) -> String {
         }
         Op::Dedup(dedup) => format!("{}, unit = {}, by = {}", dedup.column, dedup.unit, dedup.by),
         Op::Embed { embedder, name, .. } => format!("{} {} as {name}", embedder.kind, embedder.dim),
+        Op::FitScorer(fit) => format!("linear, {} epochs", fit.epochs),
         Op::FitIdf { embedder, .. } => format!("{} {}", embedder.kind, embedder.dim),
         Op::Index(index) => format!("{} on {}", index.kind, index.column),
         Op::Retrieve(retrieve) => {

@@ -21,6 +21,8 @@ pub struct Fused<Id> {
     pub score: f64,
     /// Its rank from 1 in each list; `None` where it is missing.
     pub ranks: Vec<Option<u32>>,
+    /// What each list adds to the score; of [`max`], the score in the list, or negative infinity where it is missing.
+    pub parts: Vec<f64>,
 }
 
 /// Why lists could not be fused.
@@ -58,28 +60,22 @@ pub fn zscore<Id: Ord + Clone>(
         return Err(FusionError::Weights { lists: lists.len(), weights: weights.len() });
     }
     let scales: Vec<Scale> = lists.iter().map(|list| Scale::of(list)).collect();
-    Ok(fuse(lists, |scores| {
-        let standardised = scores.iter().zip(&scales).map(|(score, scale)| scale.apply(*score));
-        standardised.zip(weights).map(|(score, weight)| score * weight).sum()
+    Ok(fuse(lists, total, |list_idx, place| {
+        scales[list_idx].apply(place.map(|(score, _)| score)) * weights[list_idx]
     }))
 }
 
 /// Sum over lists of `1 / (constant + rank)`, ranks from 1; a list without the candidate adds nothing. 60 is the usual
 /// constant. Cost: O(n log n) in candidates.
 pub fn rrf<Id: Ord + Clone>(lists: &[&[(Id, f64)]], constant: f64) -> Vec<Fused<Id>> {
-    let mut fused = fuse(lists, |_| 0.0);
-    for candidate in &mut fused {
-        candidate.score =
-            candidate.ranks.iter().flatten().map(|rank| 1.0 / (constant + f64::from(*rank))).sum();
-    }
-    sort(&mut fused);
-    fused
+    fuse(lists, total, |_, place| place.map_or(0.0, |(_, rank)| 1.0 / (constant + f64::from(rank))))
 }
 
 /// Highest score of any list: for indexes whose scores mean the same, such as two columns of one embedding space.
 /// Cost: O(n log n) in candidates.
 pub fn max<Id: Ord + Clone>(lists: &[&[(Id, f64)]]) -> Vec<Fused<Id>> {
-    fuse(lists, |scores| scores.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max))
+    let greatest = |parts: &[f64]| parts.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    fuse(lists, greatest, |_, place| place.map_or(f64::NEG_INFINITY, |(score, _)| score))
 }
 
 /// Weighted sum of the scores as they are; a missing candidate adds nothing. For indexes whose scores share a scale.
@@ -93,9 +89,11 @@ pub fn weighted<Id: Ord + Clone>(
     if lists.len() != weights.len() {
         return Err(FusionError::Weights { lists: lists.len(), weights: weights.len() });
     }
-    Ok(fuse(lists, |scores| {
-        scores.iter().zip(weights).map(|(score, weight)| weight * score.unwrap_or(0.0)).sum()
-    }))
+    Ok(fuse(lists, total, |list_idx, place| place.map_or(0.0, |(score, _)| weights[list_idx] * score)))
+}
+
+fn total(parts: &[f64]) -> f64 {
+    parts.iter().sum()
 }
 
 /// Mean, deviation and lowest score of a list.
@@ -125,12 +123,17 @@ impl Scale {
     }
 }
 
-/// Score and rank of a candidate in each list.
-type Places = Vec<Option<(f64, u32)>>;
+/// Score and rank of a candidate in one list, if it is there.
+type Place = Option<(f64, u32)>;
 
-/// Union of the lists; `score` sees a candidate's score in each list. Of an id that a list repeats the first counts.
-fn fuse<Id: Ord + Clone>(lists: &[&[(Id, f64)]], score: impl Fn(&[Option<f64>]) -> f64) -> Vec<Fused<Id>> {
-    let mut places: BTreeMap<&Id, Places> = BTreeMap::new();
+/// Union of the lists: `part` is what a list adds to a candidate by its place there, `join` makes one score of the parts. Of an id
+/// that a list repeats the first counts.
+fn fuse<Id: Ord + Clone>(
+    lists: &[&[(Id, f64)]],
+    join: impl Fn(&[f64]) -> f64,
+    part: impl Fn(usize, Place) -> f64,
+) -> Vec<Fused<Id>> {
+    let mut places: BTreeMap<&Id, Vec<Place>> = BTreeMap::new();
     for (list_idx, list) in lists.iter().enumerate() {
         for ((id, score), rank) in list.iter().zip(1u32..) {
             let place = places.entry(id).or_insert_with(|| vec![None; lists.len()]);
@@ -140,9 +143,9 @@ fn fuse<Id: Ord + Clone>(lists: &[&[(Id, f64)]], score: impl Fn(&[Option<f64>]) 
     let mut fused: Vec<Fused<Id>> = places
         .into_iter()
         .map(|(id, places)| {
-            let scores: Vec<Option<f64>> = places.iter().map(|place| place.map(|(score, _)| score)).collect();
+            let parts: Vec<f64> = places.iter().enumerate().map(|(idx, place)| part(idx, *place)).collect();
             let ranks = places.iter().map(|place| place.map(|(_, rank)| rank)).collect();
-            Fused { id: id.clone(), score: score(&scores), ranks }
+            Fused { id: id.clone(), score: join(&parts), ranks, parts }
         })
         .collect();
     sort(&mut fused);

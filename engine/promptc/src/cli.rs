@@ -37,6 +37,7 @@ mod progress;
 pub(crate) mod query;
 mod rows;
 mod run;
+mod search;
 mod stress;
 mod targets;
 mod test;
@@ -141,6 +142,8 @@ enum Verb {
     History(history::HistoryArgs),
     /// Ask SQL over the streams of the last build, or over the benchmark history
     Query(query::QueryArgs),
+    /// Ask indexes of a program: what is found by which, and why
+    Search(search::SearchArgs),
     /// Why a node runs, or the page of a diagnostic code
     Explain(explain::ExplainArgs),
     /// Where a row, or one token of a prompt, comes from
@@ -195,6 +198,7 @@ fn on_this_thread() -> ExitCode {
         Verb::Gate(args) => gate::gate(&args, &common),
         Verb::History(args) => history::history(&args, &common),
         Verb::Query(args) => query::query(&args, &common),
+        Verb::Search(args) => search::search(&args, &common),
         Verb::Explain(args) => explain::explain(&args, &common),
         Verb::Trace(args) => trace::trace(&args, &common),
         Verb::Diff(args) => diff::diff(&args),
@@ -255,12 +259,16 @@ fn print_diagnostics(program: &Program, common: &Common) {
 
 impl Common {
     fn style(&self) -> Style {
-        let is_colored = match self.color {
+        if self.is_colored(std::io::stderr().is_terminal()) { Style::Color } else { Style::Plain }
+    }
+
+    /// Whether a stream that may be a terminal gets colours.
+    fn is_colored(&self, is_terminal: bool) -> bool {
+        match self.color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
-        };
-        if is_colored { Style::Color } else { Style::Plain }
+            Color::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none(),
+        }
     }
 
     fn memory_bytes(&self) -> usize {

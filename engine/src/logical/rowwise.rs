@@ -12,6 +12,7 @@ use promptc_compiler::op::{
     self, Assemble, Chunk, Compress, Dedup, Embedder, ExprKind, Fusion, Op, Retrieve, Shrink,
 };
 use promptc_compiler::types::Type;
+use promptc_models::compress::Scorer;
 use promptc_models::tokenize::{Tokenizer, WordPunct};
 
 use super::{Planner, RESULT, all_columns, project};
@@ -19,13 +20,14 @@ use crate::artifacts::Artifact;
 use crate::error::EngineError;
 use crate::expressions::{column, lower};
 use crate::functions;
+use crate::ops::arms::SearchArm;
 use crate::ops::assemble::{AssembleOperator, ERROR_COLUMN};
 use crate::ops::chunk::ChunkOperator;
 use crate::ops::compress::CompressOperator;
 use crate::ops::dedup::DedupNode;
 use crate::ops::embed::{EmbedOperator, TextEmbedder};
 use crate::ops::fuse::FuseOperator;
-use crate::ops::retrieve::{RetrieveOperator, SearchArm};
+use crate::ops::retrieve::RetrieveOperator;
 use crate::row_function::{RowFunction, RowOperator};
 use crate::types;
 
@@ -80,10 +82,22 @@ impl Planner<'_> {
         let is_list = matches!(params.text.ty.required(), Type::List(_));
         let label = node.labels.first().cloned().unwrap_or_else(|| "compress".to_owned());
         let declared = result.data_type().clone();
-        let operator =
+        let mut artifacts = Vec::new();
+        let mut weights = None;
+        if let Some(id) = node.inputs.get(1) {
+            let Some(Artifact::Scorer { fitted, fp }) = self.artifacts.get(id).map(AsRef::as_ref) else {
+                return Err(EngineError::internal("planner", "compress without its scorer"));
+            };
+            artifacts.push(*fp);
+            weights = Some(fitted.weights);
+        }
+        let mut operator =
             CompressOperator::new(params, is_list, tokenizer(), declared, self.ctx.clone(), label)?;
+        if let Some(weights) = weights {
+            operator = operator.with_scorer(Scorer::Linear(weights));
+        }
         let input = self.input(node)?;
-        let plan = self.with_result(node, input, args, result, Arc::new(operator), &[])?;
+        let plan = self.with_result(node, input, args, result, Arc::new(operator), &artifacts)?;
         take_apart(node, plan, &produced)
     }
 

@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef, ListArray, StringArray, StructArray, UInt32A
 use arrow::datatypes::{DataType, Field};
 use promptc_compiler::op::Compress;
 use promptc_models::compress::keep::KeepSet;
-use promptc_models::compress::{self as model, Compressed, Options, Select, Target, Unit};
+use promptc_models::compress::{self as model, Compressed, Options, Scorer, Select, Target, Unit};
 use promptc_models::spans::{self, Span};
 use promptc_models::tokenize::Tokenizer;
 
@@ -123,6 +123,13 @@ impl CompressOperator {
             has_key: !has_spans,
         };
         Ok(Self { options: options(params)?, tokenizer, layout, result, ctx, label })
+    }
+
+    /// The same with a scorer that was learned.
+    #[must_use]
+    pub fn with_scorer(mut self, scorer: Scorer) -> Self {
+        self.options.scorer = scorer;
+        self
     }
 
     fn row(&self, args: &Args<'_>, row: usize) -> Result<Row, EngineError> {

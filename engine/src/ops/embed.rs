@@ -8,16 +8,18 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, ListArray, StringArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field};
-use promptc_compiler::op::{Embedder, Encoder};
-use promptc_models::bert::{Bert, BertFiles, BertOptions, BertScratch, Pooling, TokenizerFile};
+use promptc_compiler::op::{Embedder, Encoder as EncoderParams};
+use promptc_models::bert::{Bert, BertFiles, BertOptions, BertScratch, Pooling};
 use promptc_models::embed::{HashedNgram, HashedNgramOptions, IdfTable};
+use promptc_models::static_table::{StaticScratch, StaticTable};
 use promptc_store::model_folder;
 
 use crate::arrays;
-use crate::context::RunContext;
+use crate::context::{Encoder, RunContext};
 use crate::error::EngineError;
-use crate::program::in_full;
+use crate::program::{in_full, static_table, tokenizer_file};
 use crate::row_function::RowOperator;
+use crate::shipped;
 
 const PLACE: &str = "embed";
 
@@ -28,11 +30,13 @@ pub struct TextEmbedder {
     ctx: Arc<RunContext>,
     /// What a count is said to be about.
     label: String,
+    /// Where the model was read.
+    place: String,
 }
 
 enum Model {
     Hashed(HashedNgram),
-    Encoder(Arc<Bert>),
+    Encoder(Encoder),
 }
 
 impl std::fmt::Debug for TextEmbedder {
@@ -55,7 +59,7 @@ impl TextEmbedder {
     ) -> Result<Self, EngineError> {
         let is_plain = params.element == promptc_compiler::types::Element::F32;
         let model = match (&params.encoder, params.kind.as_str()) {
-            (Some(encoder), _) if is_plain => Model::Encoder(ctx.encoders.get(encoder, params.normalize)?),
+            (Some(encoder), _) if is_plain => Model::Encoder(ctx.encoders.get(params, encoder)?),
             (None, "hashed_ngram") if is_plain => Model::Hashed(hashed(params, idf)?),
             _ => {
                 return Err(EngineError::Unavailable {
@@ -64,14 +68,31 @@ impl TextEmbedder {
                 });
             }
         };
-        Ok(Self { model, ctx, label })
+        let place = params.encoder.as_ref().map_or_else(String::new, |encoder| encoder.dir.clone());
+        Ok(Self { model, ctx, label, place })
+    }
+
+    /// What makes the vectors.
+    pub fn describe(&self) -> String {
+        match &self.model {
+            Model::Hashed(model) => format!("hashed n-grams, {} numbers", model.dim()),
+            Model::Encoder(Encoder::Bert(model)) => {
+                format!("encoder in {}, {} numbers", self.place, model.dim())
+            }
+            Model::Encoder(Encoder::Table(table)) => {
+                let (source, dim) = (&table.provenance().source, table.dim());
+                let place = if self.place.is_empty() { "shipped with promptc" } else { &self.place };
+                format!("static table of {source}, {place}, {dim} numbers")
+            }
+        }
     }
 
     /// Length of the vectors.
     pub fn dim(&self) -> usize {
         match &self.model {
             Model::Hashed(model) => model.dim(),
-            Model::Encoder(model) => model.dim(),
+            Model::Encoder(Encoder::Bert(model)) => model.dim(),
+            Model::Encoder(Encoder::Table(table)) => table.dim(),
         }
     }
 
@@ -88,7 +109,10 @@ impl TextEmbedder {
                     model.embed(text, &mut scratch, vector);
                 }
             }
-            Model::Encoder(model) => {
+            Model::Encoder(Encoder::Table(table)) => {
+                table.embed(texts, &mut StaticScratch::default(), &mut values);
+            }
+            Model::Encoder(Encoder::Bert(model)) => {
                 let counts = model.embed(texts, &mut BertScratch::default(), &mut values);
                 let counts =
                     counts.map_err(|error| unusable(format!("{}: {}", self.label, in_full(&error))))?;
@@ -111,23 +135,32 @@ fn hashed(params: &Embedder, idf: Option<&[u8]>) -> Result<HashedNgram, EngineEr
     HashedNgram::new(options, idf).map_err(|error| EngineError::internal(PLACE, error))
 }
 
+/// Reads a static table, or takes the one that comes with promptc.
+///
+/// # Errors
+/// E2201 if the folder is not the one that was checked, E2202 if it cannot be used.
+pub(crate) fn load_table(params: &EncoderParams) -> Result<StaticTable, EngineError> {
+    if params.dir.is_empty() {
+        return shipped::table().map_err(unusable);
+    }
+    let folder =
+        model_folder::read_table(Path::new(&params.dir)).map_err(|error| unusable(in_full(&error)))?;
+    if folder.hash != params.hash {
+        return Err(changed(&params.dir));
+    }
+    static_table(&folder).map_err(|error| unusable(format!("{}: {}", params.dir, in_full(&error))))
+}
+
 /// Reads and packs the model of a folder.
 ///
 /// # Errors
 /// E2201 if the folder is not the one that was checked, E2202 if it cannot be used.
-pub(crate) fn load(params: &Encoder, normalize: bool) -> Result<Bert, EngineError> {
+pub(crate) fn load(params: &EncoderParams, normalize: bool) -> Result<Bert, EngineError> {
     let folder = model_folder::read(Path::new(&params.dir)).map_err(|error| unusable(in_full(&error)))?;
     if folder.hash != params.hash {
-        return Err(EngineError::Store {
-            code: "E2201",
-            message: format!("{}: the model's files changed since the program was checked", params.dir),
-            help: Some("run again; what depends on the model is then computed anew".to_owned()),
-        });
+        return Err(changed(&params.dir));
     }
-    let tokenizer = match folder.is_vocabulary {
-        true => TokenizerFile::Vocabulary(&folder.tokenizer),
-        false => TokenizerFile::Json(&folder.tokenizer),
-    };
+    let tokenizer = tokenizer_file(&folder.tokenizer, folder.is_vocabulary);
     let files = BertFiles { config: &folder.config, weights: &folder.weights, tokenizer };
     let options = BertOptions {
         max_tokens: Some(params.max_tokens as usize),
@@ -135,6 +168,14 @@ pub(crate) fn load(params: &Encoder, normalize: bool) -> Result<Bert, EngineErro
         normalize,
     };
     Bert::load(&files, options).map_err(|error| unusable(format!("{}: {}", params.dir, in_full(&error))))
+}
+
+fn changed(dir: &str) -> EngineError {
+    EngineError::Store {
+        code: "E2201",
+        message: format!("{dir}: the model's files changed since the program was checked"),
+        help: Some("run again; what depends on the model is then computed anew".to_owned()),
+    }
 }
 
 fn unusable(message: String) -> EngineError {

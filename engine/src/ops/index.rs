@@ -109,6 +109,7 @@ fn text(target: &Target<'_>, flow: &Flow, state: &str) -> Result<Built, EngineEr
         stem: target.params.stem.clone(),
         stop: target.params.stop.clone(),
         positions: target.params.positions,
+        title_weight: target.params.title.as_ref().map_or(1, |(_, weight)| *weight),
     };
     let mut index = TextIndex::open_or_create(&target.dir, params.clone()).map_err(store_errors::text)?;
     let mut notices = index.notices().to_vec();
@@ -145,12 +146,17 @@ fn text(target: &Target<'_>, flow: &Flow, state: &str) -> Result<Built, EngineEr
 
 fn text_rows(batch: &IndexRows) -> Result<Vec<Result<TextRow, EngineError>>, EngineError> {
     let texts: &StringArray = arrays::downcast(&batch.column, PLACE)?;
+    let titles =
+        batch.title.as_ref().map(|titles| arrays::downcast::<StringArray>(titles, PLACE)).transpose()?;
+    let title_of =
+        |row| titles.filter(|titles| titles.is_valid(row)).map(|titles| titles.value(row).to_owned());
     let rows = (0..texts.len()).filter(|row| texts.is_valid(*row));
     Ok(rows
         .map(|row| {
             Ok(TextRow {
                 row: batch.ids[row],
                 key: batch.keys[row].clone(),
+                title: title_of(row),
                 text: texts.value(row).to_owned(),
             })
         })
@@ -237,19 +243,21 @@ fn remove(dir: &Path) -> Result<(), EngineError> {
     })
 }
 
-/// Rows to insert: identity, key, and the indexed column.
+/// Rows to insert: identity, key, the indexed column, and the titles if they are indexed too.
 struct IndexRows {
     ids: Vec<RowId>,
     keys: Vec<Vec<u8>>,
     column: ArrayRef,
+    title: Option<ArrayRef>,
 }
 
 /// Reads the rows to insert in batches.
 struct Rows<'a> {
     flow: &'a Flow,
     ids: Vec<RowId>,
-    /// Key columns, then the indexed one.
+    /// Key columns, then the one of titles if `has_title`, then the indexed one.
     columns: Vec<String>,
+    has_title: bool,
     pending: std::vec::IntoIter<u32>,
     /// Reads from front to back when all rows are wanted.
     all: Option<flows::FlowRows>,
@@ -263,24 +271,30 @@ impl<'a> Rows<'a> {
         inserted: Vec<u32>,
         is_all: bool,
     ) -> Result<Self, EngineError> {
-        let columns: Vec<String> = target.key.iter().chain([&target.params.column]).cloned().collect();
+        let title = target.params.title.as_ref().map(|(column, _)| column);
+        let columns: Vec<String> =
+            target.key.iter().chain(title).chain([&target.params.column]).cloned().collect();
         let all = if is_all { Some(flow.stream(Some(&columns)).map_err(store_errors::flow)?) } else { None };
         let ids = flow.ids().map_err(store_errors::flow)?;
-        Ok(Self { flow, ids, columns, pending: inserted.into_iter(), all, next: 0 })
+        let (has_title, pending) = (title.is_some(), inserted.into_iter());
+        Ok(Self { flow, ids, columns, has_title, pending, all, next: 0 })
     }
 
     fn batch(&mut self, batch: &RecordBatch, ids: Vec<RowId>) -> Result<IndexRows, EngineError> {
-        let (column, keys) = batch
-            .columns()
-            .split_last()
-            .ok_or_else(|| EngineError::internal(PLACE, "a flow without the indexed column"))?;
+        let missing = || EngineError::internal(PLACE, "a flow without the indexed column");
+        let (column, mut keys) = batch.columns().split_last().ok_or_else(missing)?;
+        let mut title = None;
+        if self.has_title {
+            let (titles, others) = keys.split_last().ok_or_else(missing)?;
+            (title, keys) = (Some(titles.clone()), others);
+        }
         let keys = if keys.is_empty() {
             (self.next..self.next + batch.num_rows()).map(|row| (row as u64).to_be_bytes().to_vec()).collect()
         } else {
             rendered_keys(keys, batch.num_rows())?.into_iter().map(|(bytes, _)| bytes).collect()
         };
         self.next += batch.num_rows();
-        Ok(IndexRows { ids, keys, column: column.clone() })
+        Ok(IndexRows { ids, keys, column: column.clone(), title })
     }
 }
 

@@ -13,7 +13,7 @@ use promptc_compiler::types::Fp;
 use promptc_store::open::Store;
 
 use super::{Run, RunOptions, ScanFiles, ScanKey, reachable, scan_files, scan_key};
-use crate::context::{Cancel, Encoders, Events, Quarantine, RunContext, Tallies};
+use crate::context::{Cancel, Events, RunContext};
 use crate::error::EngineError;
 use crate::report::RunReport;
 
@@ -110,13 +110,8 @@ impl<'a> GraphInputs<'a> {
         let plan =
             self.plan(roots, &|scan: &Scan| self.files.get(&scan_key(scan)).map(|found| found.content));
         let ctx = RunContext {
-            store,
-            cancel: around.cancel.clone(),
-            events: around.events.clone(),
-            quarantine: Quarantine::default(),
-            tallies: Tallies::default(),
-            encoders: Encoders::default(),
             times_rows: around.times_rows,
+            ..RunContext::new(store, around.cancel.clone(), around.events.clone())
         };
         let (folder, files) = (PathBuf::from("."), self.files.clone());
         let mut run = Run::new(&plan, Arc::new(ctx), self.options, files, None, folder, IDENTITY.to_owned())?;

@@ -17,6 +17,7 @@ use promptc_compiler::fingerprint::op_name;
 use promptc_compiler::graph::{Node, NodeId};
 use promptc_compiler::op::{self, Embedder, Op, Retrieve, Value};
 use promptc_models::embed::IdfTable;
+use promptc_models::tokenize::WordPunct;
 use promptc_store::flows::{self, Flow, FlowWriter, RowId};
 
 use super::writing::Writing;
@@ -27,6 +28,7 @@ use crate::error::EngineError;
 use crate::expressions::{column, lower, scalar};
 use crate::logical::Planner;
 use crate::ops;
+use crate::ops::fit_scorer::{self, FittedScorer};
 use crate::report::{NodeReport, NodeState};
 use crate::{arrays, store_errors, types};
 
@@ -58,6 +60,7 @@ impl Run<'_> {
             match &node.op {
                 Op::Index(params) => self.index(id, params).await?,
                 Op::FitIdf { text, embedder } => self.fit(id, text, embedder).await?,
+                Op::FitScorer(params) => self.fit_scorer(id, params).await?,
                 Op::Write(params) => self.write(id, params).await?,
                 _ => self.stream(id).await?,
             }
@@ -87,6 +90,7 @@ impl Run<'_> {
     fn needed(&mut self) -> Result<Needed, EngineError> {
         let mut wanted: BTreeSet<NodeId> = self.plan.roots.iter().copied().collect();
         wanted.extend(self.gone()?);
+        wanted.extend(self.also.iter().copied());
         let mut seen = BTreeSet::new();
         let mut done = BTreeSet::new();
         let mut stages = BTreeSet::new();
@@ -123,10 +127,11 @@ impl Run<'_> {
     fn is_stage(&self, id: NodeId) -> bool {
         let graph = self.graph;
         let reads_file = |node: &Node| {
-            matches!(node.op, Op::Index(_) | Op::FitIdf { .. } | Op::Write(_)) && node.inputs.contains(&id)
+            let reads = matches!(node.op, Op::Index(_) | Op::FitIdf { .. } | Op::FitScorer(_) | Op::Write(_));
+            reads && node.inputs.contains(&id)
         };
         match graph.node(id).op {
-            Op::Index(_) | Op::FitIdf { .. } | Op::Write(_) => true,
+            Op::Index(_) | Op::FitIdf { .. } | Op::FitScorer(_) | Op::Write(_) => true,
             Op::Scan(_) | Op::Rows { .. } | Op::SplitPart { .. } => {
                 graph.nodes.iter().any(reads_file) || self.plan.roots.contains(&id)
             }
@@ -142,7 +147,7 @@ impl Run<'_> {
         match &self.graph.node(id).op {
             // Artifacts are opened by whoever needs them; that finds out what is missing.
             Op::Index(_) => Ok(false),
-            Op::FitIdf { .. } => Ok(false),
+            Op::FitIdf { .. } | Op::FitScorer(_) => Ok(false),
             Op::Write(params) => self.is_written(id, params),
             _ => Ok(self.stream_path(id).exists()),
         }
@@ -471,6 +476,58 @@ impl Run<'_> {
             rows,
             reused: if is_known { rows } else { 0 },
             computed: if is_known { 0 } else { rows },
+            deleted: 0,
+            elapsed_ms: 0.0,
+            is_stage: true,
+        });
+        Ok(())
+    }
+
+    /// Fits a scorer; the result is kept in the ledger under its fingerprint.
+    async fn fit_scorer(&mut self, id: NodeId, params: &op::FitScorer) -> Result<(), EngineError> {
+        let node = self.graph.node(id);
+        let (fp, name) = (self.plan.fps[id.0 as usize].0, self.stage_name(id));
+        let key = format!("scorer/{}", self.plan.fps[id.0 as usize]);
+        let known = self.ctx.store.ledger().get(&key)?.and_then(|bytes| FittedScorer::from_bytes(&bytes));
+        let is_known = known.is_some();
+        let fitted = match known {
+            Some(known) => known,
+            None => {
+                let columns =
+                    [&params.passages, &params.query, &params.answers].into_iter().chain(&params.titles);
+                let columns: Vec<_> = columns.map(lower).collect::<Result<_, _>>()?;
+                // A column may be asked for twice, and names must differ.
+                let named =
+                    columns.into_iter().enumerate().map(|(idx, expr)| expr.alias(format!("part{idx}")));
+                let input = self.planner().plan(node.inputs[0])?;
+                let plan = LogicalPlanBuilder::from(input).project(named)?.build()?;
+                let stream = self.session.execute_logical_plan(plan).await?.execute_stream().await?;
+                let mut stream = std::pin::pin!(stream);
+                let mut rows = Vec::new();
+                while let Some(batch) = stream.next().await {
+                    self.ctx.check_interrupt()?;
+                    rows.extend(fit_scorer::examples(batch?.columns(), &WordPunct)?);
+                }
+                let fitted = fit_scorer::fit(&name, params, &rows)?;
+                self.ctx.store.ledger().put_all(&[(key.as_str(), fitted.to_bytes().as_slice())])?;
+                fitted
+            }
+        };
+        if fitted.skipped > 0 {
+            let rows = fitted.examples + fitted.skipped;
+            self.warn(
+                "W2404",
+                format!("`learn {name}`: {} of {rows} rows have no sentence with an answer", fitted.skipped),
+            );
+        }
+        self.artifacts.insert(id, Arc::new(Artifact::Scorer { fitted: Box::new(fitted), fp }));
+        self.report.nodes.push(NodeReport {
+            name,
+            op: "learn".to_owned(),
+            state: if is_known { NodeState::Reused } else { NodeState::Ran },
+            rows: fitted.examples,
+            reused: if is_known { fitted.examples } else { 0 },
+            computed: if is_known { 0 } else { fitted.examples },
             deleted: 0,
             elapsed_ms: 0.0,
             is_stage: true,

@@ -445,7 +445,7 @@ fn sequence_of(state: &str) -> Option<u64> {
 }
 
 fn text_row(row: RowId, document: Document) -> TextRow {
-    TextRow { row, key: document.id.into_bytes(), text: document.text }
+    TextRow { row, key: document.id.into_bytes(), title: None, text: document.text }
 }
 
 fn size_of_document(document: &Document) -> usize {

@@ -75,8 +75,13 @@ struct StoredVectors {
 
 pub(super) fn encode_params(params: &DocumentParams) -> String {
     let text = params.text.clone();
-    let text =
-        text.map(|TextParams { k1, b, stem, stop, positions }| StoredText { k1, b, stem, stop, positions });
+    let text = text.map(|TextParams { k1, b, stem, stop, positions, .. }| StoredText {
+        k1,
+        b,
+        stem,
+        stop,
+        positions,
+    });
     let vectors = params.vectors.map(|(metric, dim)| StoredVectors { metric: metric.name().to_owned(), dim });
     serde_json::to_string(&StoredParams { text, vectors })
         .expect("invariant: texts and finite numbers are always JSON")
@@ -84,8 +89,10 @@ pub(super) fn encode_params(params: &DocumentParams) -> String {
 
 pub(super) fn decode_params(bytes: &[u8]) -> Option<DocumentParams> {
     let StoredParams { text, vectors } = serde_json::from_slice(bytes).ok()?;
-    let text =
-        text.map(|StoredText { k1, b, stem, stop, positions }| TextParams { k1, b, stem, stop, positions });
+    let text = text.map(|StoredText { k1, b, stem, stop, positions }| {
+        // Documents have no titles.
+        TextParams { k1, b, stem, stop, positions, title_weight: 1 }
+    });
     let vectors = match vectors {
         None => None,
         Some(StoredVectors { metric, dim }) if (1..=DIM_MAX).contains(&dim) => {
@@ -134,7 +141,7 @@ mod tests {
 
     #[test]
     fn parameters_are_read_back() {
-        let text = TextParams { k1: 1.2, b: 0.75, stem: Some("en".into()), stop: None, positions: false };
+        let text = TextParams { stem: Some("en".into()), ..TextParams::default() };
         for params in [
             DocumentParams { text: Some(text.clone()), vectors: Some((Metric::Cosine, 3)) },
             DocumentParams { text: None, vectors: Some((Metric::L2, 1)) },

@@ -14,9 +14,9 @@ use super::Fields;
 use crate::flows::RowId;
 
 /// One segment, with what scoring needs at hand.
-struct Segment {
-    postings: Arc<InvertedIndexReader>,
-    alive: Option<AliveBitSet>,
+pub(super) struct Segment {
+    pub(super) postings: Arc<InvertedIndexReader>,
+    pub(super) alive: Option<AliveBitSet>,
     /// Number of tokens of each document: 4 bytes per row of the index in memory.
     lengths: Vec<u32>,
     row_high: Column<u64>,
@@ -26,7 +26,7 @@ struct Segment {
 
 /// All segments of one commit and the statistics over their present documents.
 pub(super) struct Snapshot {
-    segments: Vec<Segment>,
+    pub(super) segments: Vec<Segment>,
     row_count: u64,
     token_count: u64,
 }
@@ -92,28 +92,22 @@ impl Snapshot {
         if self.row_count == 0 || k == 0 {
             return Ok(Vec::new());
         }
-        let row_count = self.row_count as f64;
-        let mean_length = self.token_count as f64 / row_count;
         let mut scores: Vec<Vec<f64>> =
             self.segments.iter().map(|segment| vec![0.0; segment.lengths.len()]).collect();
         let mut touched: Vec<Vec<u32>> = vec![Vec::new(); self.segments.len()];
         for (term, &query_count) in terms {
             let term = Term::from_field_text(text, term);
-            let matches: Vec<Vec<(u32, u32)>> =
-                self.segments.iter().map(|segment| segment.matches(&term)).collect::<tantivy::Result<_>>()?;
-            let df = matches.iter().map(Vec::len).sum::<usize>() as f64;
-            let weight = f64::from(query_count) * (1.0 + (row_count - df + 0.5) / (df + 0.5)).ln();
+            let matches = self.matches(&term)?;
+            let weight = f64::from(query_count) * self.idf(&matches);
             for (segment_idx, matches) in matches.iter().enumerate() {
                 let segment = &self.segments[segment_idx];
                 for &(doc, frequency) in matches {
-                    let length = f64::from(segment.lengths[doc as usize]);
-                    let frequency = f64::from(frequency);
-                    let norm = k1 * (1.0 - b + b * length / mean_length);
+                    let part = weight * self.saturated(segment, doc, frequency, (k1, b));
                     let score = &mut scores[segment_idx][doc as usize];
                     if *score == 0.0 {
                         touched[segment_idx].push(doc);
                     }
-                    *score += weight * frequency * (k1 + 1.0) / (frequency + norm);
+                    *score += part;
                 }
             }
         }
@@ -128,6 +122,26 @@ impl Snapshot {
             }
         }
         self.best(candidates, k)
+    }
+
+    /// The present documents of each segment that hold `term`, each with its frequency.
+    pub(super) fn matches(&self, term: &Term) -> tantivy::Result<Vec<Vec<(u32, u32)>>> {
+        self.segments.iter().map(|segment| segment.matches(term)).collect()
+    }
+
+    /// Inverse document frequency of a term with these matches.
+    pub(super) fn idf(&self, matches: &[Vec<(u32, u32)>]) -> f64 {
+        let df = matches.iter().map(Vec::len).sum::<usize>() as f64;
+        (1.0 + (self.row_count as f64 - df + 0.5) / (df + 0.5)).ln()
+    }
+
+    /// What a term adds for each unit of its weight.
+    pub(super) fn saturated(&self, segment: &Segment, doc: u32, frequency: u32, (k1, b): (f64, f64)) -> f64 {
+        let mean_length = self.token_count as f64 / self.row_count as f64;
+        let length = f64::from(segment.lengths[doc as usize]);
+        let frequency = f64::from(frequency);
+        let norm = k1 * (1.0 - b + b * length / mean_length);
+        frequency * (k1 + 1.0) / (frequency + norm)
     }
 
     /// Sorts by score and, among equal scores, by key, and keeps the first `k`. Keys are read for tied rows only.
@@ -173,7 +187,7 @@ impl Segment {
         Ok(matches)
     }
 
-    fn row(&self, doc: u32) -> RowId {
+    pub(super) fn row(&self, doc: u32) -> RowId {
         let high = self.row_high.first(doc).unwrap_or(0);
         let low = self.row_low.first(doc).unwrap_or(0);
         (u128::from(high) << 64 | u128::from(low)).to_be_bytes()

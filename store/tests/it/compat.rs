@@ -55,7 +55,7 @@ fn row_key(number: u32) -> [u8; 32] {
 }
 
 fn text_params() -> TextParams {
-    TextParams { k1: 1.2, b: 0.75, stem: Some("en".into()), stop: None, positions: false }
+    TextParams { stem: Some("en".into()), ..TextParams::default() }
 }
 
 fn vector_params(kind: VectorKind) -> VectorParams {
@@ -83,8 +83,12 @@ async fn write(dir: &Path) {
     writer.write(&batch).unwrap();
     writer.finish().unwrap();
     let mut index = TextIndex::open_or_create(&store.text_dir().join("words"), text_params()).unwrap();
-    let row =
-        |number| TextRow { row: row_id(number), key: number.to_be_bytes().to_vec(), text: text(number) };
+    let row = |number| TextRow {
+        row: row_id(number),
+        key: number.to_be_bytes().to_vec(),
+        title: None,
+        text: text(number),
+    };
     index.update(&[], (0..80).map(|number| Ok::<_, std::io::Error>(row(number))), "state 1").unwrap();
     index
         .update(&[row_id(5)], (80..90).map(|number| Ok::<_, std::io::Error>(row(number))), "state 2")

@@ -20,7 +20,7 @@ const CHILD: &str = "PROMPTC_TEST_DOCUMENTS_CHILD";
 const KILLS: &str = "PROMPTC_TEST_KILLS";
 
 fn params() -> DocumentParams {
-    let text = TextParams { k1: 1.2, b: 0.75, stem: Some("en".into()), stop: None, positions: false };
+    let text = TextParams { stem: Some("en".into()), ..TextParams::default() };
     DocumentParams { text: Some(text), vectors: Some((Metric::Cosine, DIM)) }
 }
 

@@ -9,7 +9,7 @@ use promptc_store::text::{TextIndex, TextParams, TextRow};
 use proptest::prelude::*;
 
 fn params() -> TextParams {
-    TextParams { k1: 1.2, b: 0.75, stem: Some("en".into()), stop: Some("en".into()), positions: false }
+    TextParams { stem: Some("en".into()), stop: Some("en".into()), ..TextParams::default() }
 }
 
 fn plain() -> TextParams {
@@ -24,7 +24,7 @@ fn row_id(number: u32) -> RowId {
 }
 
 fn text_row(number: u32, text: &str) -> TextRow {
-    TextRow { row: row_id(number), key: number.to_be_bytes().to_vec(), text: text.to_owned() }
+    TextRow { row: row_id(number), key: number.to_be_bytes().to_vec(), title: None, text: text.to_owned() }
 }
 
 fn rows<'a>(
@@ -374,4 +374,101 @@ fn quality_on_vaswani() {
         collection.documents.len()
     );
     assert!(ndcg >= 0.435, "{ndcg}");
+}
+
+#[test]
+fn a_phrase_must_stand_in_a_row_word_by_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let texts: BTreeMap<u32, String> = [
+        (1, "the green tea house"),
+        (2, "tea that is green"),
+        (3, "green tea and green tea again"),
+        (4, "house of tea"),
+        (5, "黒猫が好き"),
+        (6, "黒い猫が好き"),
+    ]
+    .map(|(number, text)| (number, text.to_owned()))
+    .into();
+    let with_places = build(dir.path(), &texts, TextParams { positions: true, ..params() });
+    let found = |query: &str| {
+        let mut rows: Vec<u32> =
+            numbered(with_places.search(query, 10, None).unwrap()).into_iter().map(|(row, _)| row).collect();
+        rows.sort_unstable();
+        rows
+    };
+    assert_eq!(found("green tea"), [1, 2, 3, 4]);
+    assert_eq!(found("\"green tea\""), [1, 3]);
+    assert_eq!(found("\u{201c}Green Teas\u{201d} house"), [1, 3], "stemmed, and other words only add");
+    assert_eq!(found("\"tea green\""), [0; 0]);
+    assert_eq!(found("\"tea that is green\""), [2], "stop words leave their places");
+    assert_eq!(found("\"tea is green\""), [3], "which any word of the list fills");
+    assert_eq!(found("\"green tea\" \"tea house\""), [1]);
+    assert_eq!(found("\"green tea"), [1, 2, 3, 4], "a mark alone is none");
+    assert_eq!(found("\"\" \"the\" tea"), [1, 2, 3, 4], "nothing to hold");
+    assert_eq!(found("\"黒猫\""), [5]);
+    let every = with_places.search("green tea", 10, None).unwrap();
+    let phrase = with_places.search("\"green tea\"", 10, None).unwrap();
+    assert!(phrase.iter().all(|hit| every.contains(hit)), "a phrase changes no score");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let without = build(elsewhere.path(), &texts, params());
+    assert_eq!(
+        without.search("\"tea green\"", 10, None).unwrap().len(),
+        4,
+        "without places marks mean nothing"
+    );
+}
+
+#[test]
+fn a_title_counts_as_its_words_written_as_often_as_it_weighs() {
+    let titled = [(1, "Tea", "leaves and water"), (2, "Water", "tea and more tea"), (3, "", "water")];
+    let dir = tempfile::tempdir().unwrap();
+    let mut index =
+        TextIndex::open_or_create(dir.path(), TextParams { title_weight: 3, positions: true, ..plain() })
+            .unwrap();
+    let added = titled.iter().map(|(number, title, text)| {
+        let title = (!title.is_empty()).then(|| (*title).to_owned());
+        Ok::<_, Infallible>(TextRow { title, ..text_row(*number, text) })
+    });
+    index.update(&[], added, "state").unwrap();
+    let written: BTreeMap<u32, String> = titled
+        .iter()
+        .map(|(number, title, text)| (*number, format!("{title} {title} {title} {text}").trim().to_owned()))
+        .collect();
+    for query in ["tea", "water tea", "leaves"] {
+        let found = numbered(index.search(query, 10, None).unwrap());
+        let expected = by_definition(&written, query, 1.2, 0.75);
+        assert_eq!(found.len(), expected.len());
+        for ((row, score), (expected_row, expected_score)) in found.iter().zip(&expected) {
+            assert_eq!(row, expected_row, "{query}");
+            assert!((score - expected_score).abs() < 1e-12, "{query}");
+        }
+    }
+    assert!(index.search("\"tea tea\"", 10, None).unwrap().is_empty(), "copies of a title are apart");
+    assert!(index.search("\"tea leaves\"", 10, None).unwrap().is_empty(), "so are title and text");
+}
+
+#[test]
+fn parts_of_a_score_add_up_and_terms_are_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let texts: BTreeMap<u32, String> = [(1, "Cats run; a cat ran. The dog?"), (2, "dogs"), (3, "birds")]
+        .map(|(n, t)| (n, t.to_owned()))
+        .into();
+    let index = build(dir.path(), &texts, params());
+    let query = "the running cats of a dog";
+    let found = index.search(query, 10, None).unwrap();
+    let rows: Vec<RowId> = found.iter().map(|(row, _)| *row).collect();
+    let parts = index.explain(query, &rows).unwrap();
+    for ((_, score), parts) in found.iter().zip(&parts) {
+        assert!((parts.iter().map(|part| part.part).sum::<f64>() - score).abs() < 1e-12);
+        assert!(parts.is_sorted_by(|left, right| left.part >= right.part));
+    }
+    let first: Vec<(&str, u32, u64)> =
+        parts[0].iter().map(|part| (part.term.as_str(), part.frequency, part.rows)).collect();
+    assert_eq!(first, [("cat", 2, 1), ("run", 1, 1), ("dog", 1, 2)]);
+    let marked = |query: &str, text: &'static str| -> Vec<&'static str> {
+        index.highlights(query, text).into_iter().map(|span| &text[span]).collect()
+    };
+    assert_eq!(marked(query, "Cats run; a cat ran. The dog?"), ["Cats", "run", "cat", "dog"]);
+    assert_eq!(marked("黒猫", "白と黒猫と猫"), ["黒猫", "猫"], "pairs and their characters are one mark");
+    assert_eq!(marked("", "Cats"), [""; 0]);
 }

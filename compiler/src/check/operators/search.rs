@@ -95,6 +95,7 @@ pub(super) fn retrieve(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<S
     };
     let arms = check_arms(ctx, applied, &query, span, &ids, &infos, from)?;
     let fuse = check_fusion(ctx, &applied.owner(), fields.expr("fuse"), infos.len())?;
+    warn_of_rank_fusion(ctx, &fuse, &arms.0, fields.span("fuse"));
     let indexed = Scope::of(&first.stream);
     let filter = match fields.expr("filter") {
         Some(expr) => {
@@ -211,6 +212,21 @@ fn check_arms(
         arms.push(op::Arm { name, kind: info.kind.clone(), embed });
     }
     Some((arms, tables))
+}
+
+/// W2302 for a fusion by ranks of words with vectors that no model made: a rank says nothing of how good a hit is, so the weaker index
+/// decides as much as the better one.
+fn warn_of_rank_fusion(ctx: &mut Context<'_>, fuse: &Fusion, arms: &[op::Arm], span: Option<Span>) {
+    let (Fusion::Rrf(_), Some(span)) = (fuse, span) else { return };
+    let is_hashed =
+        |arm: &&op::Arm| arm.embed.as_ref().is_some_and(|embedder| embedder.kind == "hashed_ngram");
+    let (Some(weak), true) = (arms.iter().find(is_hashed), arms.iter().any(|arm| arm.kind == "bm25")) else {
+        return;
+    };
+    let message =
+        format!("`rrf` lets index `{}`, whose vectors no model made, decide as much as the words", weak.name);
+    let warning = Diagnostic::new(Code::W2302, message, span, "fusion by ranks");
+    ctx.report(warning.help("leave `fuse` out: standardised scores keep the better index in front"));
 }
 
 /// `zscore`, `zscore([0.7, 0.3])`, `rrf`, `rrf(60)`, `max`; standardised scores with equal weights if nothing is written.

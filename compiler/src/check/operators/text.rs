@@ -4,8 +4,10 @@ use super::{Applied, companion_spans, report_input, set_column};
 use crate::catalog::operators::STAGES;
 use crate::check::context::{Context, Stream};
 use crate::check::expressions::{as_column, check_expr};
+use crate::check::scorers::scorer;
 use crate::check::tokenizers::tokenizer_of;
 use crate::diagnostic::{Code, Diagnostic};
+use crate::graph::NodeId;
 use crate::op::{self, Op, Value};
 use crate::types::{Column, Type};
 
@@ -107,7 +109,7 @@ pub(super) fn compress(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<S
     }
     let stages = check_stages(ctx, applied, query.is_some())?;
     let ratio = check_ratio(ctx, applied, &stages)?;
-    let scorer = check_scorer(ctx, applied)?;
+    let scorer = check_scorer(ctx, applied, query.is_some())?;
     let tokenizer = tokenizer_of(ctx, fields, applied.callee_span())?;
     let input = applied.keep_key(ctx, &[&name]);
     let spans = companion_spans(&text, &input.columns);
@@ -130,7 +132,7 @@ pub(super) fn compress(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<S
     let what = |area: &str, what: &str| Op::Unavailable { area: area.to_owned(), what: what.to_owned() };
     let op = match (tokenizer.area, scorer.1, fields.declared("stats")) {
         (Some(area), ..) => unavailable(area, applied, &tokenizer.nominal.name),
-        (None, Some(area), _) => what(area, "operator `compress` with a declared scorer"),
+        (None, Some(area), _) => what(area, "operator `compress` with a scorer that is not learned here"),
         (None, None, Some(_)) => what("store", "operator `compress` with the statistics of an index"),
         (None, None, None) => Op::Compress(op::Compress {
             text,
@@ -150,7 +152,8 @@ pub(super) fn compress(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<S
             tokenizer: tokenizer.nominal,
         }),
     };
-    Some(applied.emit(ctx, &input, op, Vec::new(), columns, key))
+    let others = scorer.2.map(|fitted| vec![Some(fitted)]).unwrap_or_default();
+    Some(applied.emit(ctx, &input, op, others, columns, key))
 }
 
 /// The stages in order; the default ones are cut at `unit`.
@@ -252,15 +255,26 @@ fn check_ratio(
     }
 }
 
-/// The scorer's name and the area that it needs.
-fn check_scorer(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<(String, Option<&'static str>)> {
-    let Some(expr) = applied.fields.expr("scorer") else { return Some(("lexical".to_owned(), None)) };
+/// The scorer's name, the area that it needs, and the node that fits it.
+type FoundScorer = (String, Option<&'static str>, Option<NodeId>);
+
+fn check_scorer(ctx: &mut Context<'_>, applied: &Applied<'_>, has_query: bool) -> Option<FoundScorer> {
+    let lexical = Some(("lexical".to_owned(), None, None));
+    let Some(expr) = applied.fields.expr("scorer") else { return lexical };
     if let crate::syntax::ast::ExprKind::Path(path) = &expr.kind {
         if path.text() == "lexical" {
-            return Some(("lexical".to_owned(), None));
+            return lexical;
         }
         let declaration = ctx.expect(path, &[crate::resolve::DeclKind::Scorer])?;
-        return Some((declaration.name.clone(), Some("learn")));
+        let (name, id) = (declaration.name.clone(), declaration.id);
+        let found = scorer(ctx, id)?;
+        if !has_query {
+            let message = format!("scorer `{name}` without a query");
+            let diagnostic = Diagnostic::new(Code::E0207, message, expr.span, "it scores against a question");
+            ctx.report(diagnostic.help("add `query = ...`"));
+            return None;
+        }
+        return Some((name, found.area, found.fitted.filter(|_| found.area.is_none())));
     }
     ctx.report(Diagnostic::new(
         Code::E0303,

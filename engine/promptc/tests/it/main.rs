@@ -18,4 +18,5 @@ mod power_cut;
 #[path = "../../../../store/tests/it/reliability_rows.rs"]
 mod reliability_rows;
 mod report;
+mod search;
 mod stress;

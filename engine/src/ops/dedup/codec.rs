@@ -91,22 +91,14 @@ mod tests {
     use promptc_store::open::{Store, StoreOptions};
 
     use super::*;
-    use crate::context::{Cancel, Encoders, Quarantine, Silent, Tallies};
+    use crate::context::{Cancel, Silent};
 
     #[tokio::test]
     async fn a_node_does_the_same_after_the_way_through_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let options = StoreOptions { cache_bytes: 1 << 20, read_only: false };
         let store = Store::open(&folder.path().join("data"), &options);
-        let ctx = Arc::new(RunContext {
-            store: Arc::new(store.unwrap()),
-            cancel: Cancel::default(),
-            events: Arc::new(Silent),
-            quarantine: Quarantine::default(),
-            tallies: Tallies::default(),
-            encoders: Encoders::default(),
-            times_rows: false,
-        });
+        let ctx = Arc::new(RunContext::new(Arc::new(store.unwrap()), Cancel::default(), Arc::new(Silent)));
         let schema = Arc::new(Schema::new(vec![
             Field::new("id", DataType::UInt64, false),
             Field::new("text", DataType::Utf8, false),

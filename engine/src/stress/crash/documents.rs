@@ -25,7 +25,7 @@ const WRITES_PER_APPLY: u64 = 4;
 const WRITER: u64 = u64::MAX;
 
 fn params() -> DocumentParams {
-    let text = TextParams { k1: 1.2, b: 0.75, stem: None, stop: None, positions: false };
+    let text = TextParams::default();
     DocumentParams { text: Some(text), vectors: Some((Metric::Cosine, DIM)) }
 }
 

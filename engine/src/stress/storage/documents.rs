@@ -48,7 +48,7 @@ pub(super) enum SearchedBy {
 
 impl SearchedBy {
     fn params(self) -> DocumentParams {
-        let text = TextParams { k1: 1.2, b: 0.75, stem: None, stop: None, positions: false };
+        let text = TextParams::default();
         match self {
             Self::Text => DocumentParams { text: Some(text), vectors: None },
             Self::Vectors => DocumentParams { text: None, vectors: Some((Metric::Cosine, DIM)) },

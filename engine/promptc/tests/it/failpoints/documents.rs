@@ -17,7 +17,7 @@ const ROUNDS: u32 = 3;
 const PER_ROUND: u32 = 4;
 
 fn params() -> DocumentParams {
-    let text = TextParams { k1: 1.2, b: 0.75, stem: None, stop: None, positions: false };
+    let text = TextParams::default();
     DocumentParams { text: Some(text), vectors: Some((Metric::Cosine, 3)) }
 }
 

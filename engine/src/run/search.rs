@@ -1,0 +1,371 @@
+//! One search over indexes of a program, with the reason for every hit.
+//!
+//! ```text
+//! names --plan, stages--> indexes up to date --one query--> candidates of each --fuse--> k rows, parts of scores, places of words
+//! ```
+//!
+//! What was built stays in the store, but the program's last build is not replaced: a search runs a part of it only.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{Array, RecordBatch, StringArray};
+use arrow::datatypes::{Field, Schema};
+use promptc_compiler::graph::{Graph, Node, NodeId};
+use promptc_compiler::op::{self, Embedder, ExprKind, Fusion, Op};
+use promptc_compiler::types::{Column, Type};
+use promptc_models::fusion::Fused;
+use promptc_store::flows::RowId;
+use promptc_store::open::Store;
+use promptc_store::text::TermPart;
+
+use super::{Run, RunOptions, contents, last_build, make_plan};
+use crate::artifacts::{Artifact, IndexArtifact, Searcher};
+use crate::context::{Cancel, Events, RunContext};
+use crate::error::EngineError;
+use crate::ops::arms::{Query, SearchArm};
+use crate::ops::embed::TextEmbedder;
+use crate::ops::retrieve::{CANDIDATES_MIN, fuse};
+use crate::program::Program;
+use crate::store_errors;
+
+/// Most hits of one search.
+pub const HITS_MAX: usize = 10_000;
+
+/// Longest query in bytes.
+pub const QUERY_BYTES_MAX: usize = 1 << 20;
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct SearchRequest<'a> {
+    /// Names of indexes over one stream.
+    pub indexes: &'a [String],
+    /// Words, or a sentence.
+    pub query: &'a str,
+    /// Hits at most; at most [`HITS_MAX`].
+    pub k: usize,
+    /// How several rankings become one; sums of standardised scores if `None`.
+    pub fuse: Option<Fusion>,
+}
+
+/// What was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The indexes, as they were asked for.
+    pub arms: Vec<ArmReport>,
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// The hits' rows in their order, without vectors.
+    pub rows: RecordBatch,
+    /// Key columns of the rows.
+    pub key: Vec<String>,
+    /// The column that holds the texts, if one is known.
+    pub text: Option<String>,
+    /// The column of titles that an index over words was given.
+    pub title: Option<String>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// One index of a search.
+#[derive(Debug, Clone)]
+pub struct ArmReport {
+    /// Its name.
+    pub name: String,
+    /// Its kind in the language.
+    pub kind: String,
+    /// How it searched, and over what.
+    pub backend: String,
+    /// Candidates that it gave.
+    pub candidates: usize,
+    /// Time of its search with the embedding of the query.
+    pub elapsed_ms: f64,
+}
+
+/// One row that was found.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    /// After fusion; of one index, its own.
+    pub score: f64,
+    /// Place among each index's candidates; `None` where it is none of them.
+    pub arms: Vec<Option<ArmHit>>,
+    /// What each word of the query adds to the score of the first index over words.
+    pub terms: Vec<TermPart>,
+    /// Where the text holds words of the query, as byte ranges.
+    pub spans: Vec<Range<usize>>,
+}
+
+/// A row among the candidates of one index.
+#[derive(Debug, Clone, Copy)]
+pub struct ArmHit {
+    /// From 1.
+    pub rank: u32,
+    /// The index's own score.
+    pub score: f64,
+    /// What it adds to the score of the hit.
+    pub part: f64,
+}
+
+/// Brings the indexes up to date and asks them.
+///
+/// # Errors
+/// E0201 for a name that is no index, or indexes over different streams; [`EngineError`] of a run.
+pub async fn search(
+    program: &Program,
+    store: Arc<Store>,
+    options: &RunOptions,
+    request: &SearchRequest<'_>,
+    events: Arc<dyn Events>,
+    cancel: Cancel,
+) -> Result<Found, EngineError> {
+    let hir = &program.checked.hir;
+    check_query(request)?;
+    check_names(&hir.graph, request.indexes)?;
+    let options = RunOptions { targets: request.indexes.to_vec(), ..options.clone() };
+    let files = contents(hir, Some(&store), &options)?;
+    let plan = make_plan(hir, &files, &options)?;
+    let identity = program.identity();
+    let last = last_build(&store, &identity)?;
+    let ctx = Arc::new(RunContext::new(store, cancel, events));
+    let folder = program.folder().to_path_buf();
+    let mut run = Run::new(&plan, ctx, &options, files, last, folder, identity)?;
+    for name in request.indexes {
+        if let Some((_, fitted)) = embedder_of(run.graph, index_node(run.graph, name)?) {
+            run.also.extend(fitted);
+        }
+    }
+    run.stages().await?;
+    run.answer(request)
+}
+
+fn check_query(request: &SearchRequest<'_>) -> Result<(), EngineError> {
+    let refuse = |message: String| Err(EngineError::Unknown(message));
+    if request.query.trim().is_empty() {
+        return refuse("the query is empty".to_owned());
+    }
+    if request.query.len() > QUERY_BYTES_MAX {
+        let found = request.query.len();
+        return refuse(format!("the query has {found} bytes, more than {QUERY_BYTES_MAX}"));
+    }
+    if request.indexes.is_empty() || request.k == 0 || request.k > HITS_MAX {
+        return refuse(format!("a search has at least one index and 1 to {HITS_MAX} hits"));
+    }
+    Ok(())
+}
+
+fn check_names(graph: &Graph, names: &[String]) -> Result<(), EngineError> {
+    let mut input = None;
+    for name in names {
+        let stream = index_node(graph, name)?.inputs[0];
+        if *input.get_or_insert(stream) != stream {
+            let message = format!("index `{name}` is over another stream than `{}`", names[0]);
+            return Err(EngineError::Unknown(message));
+        }
+    }
+    Ok(())
+}
+
+/// Names of the indexes of a program, in order of declaration.
+#[must_use]
+pub fn index_names(graph: &Graph) -> Vec<&str> {
+    let is_index = |id: NodeId| matches!(graph.node(id).op, Op::Index(_));
+    graph.artifacts.iter().filter(|(_, id)| is_index(*id)).map(|(name, _)| name.as_str()).collect()
+}
+
+fn index_node<'a>(graph: &'a Graph, name: &str) -> Result<&'a Node, EngineError> {
+    let found = graph.artifacts.iter().find(|(artifact, _)| artifact == name).map(|(_, id)| graph.node(*id));
+    match found {
+        Some(node) if matches!(node.op, Op::Index(_) | Op::Unavailable { .. }) => Ok(node),
+        _ => {
+            let names = index_names(graph);
+            let known =
+                if names.is_empty() { "none".to_owned() } else { format!("`{}`", names.join("`, `")) };
+            Err(EngineError::Unknown(format!("no index `{name}`; the program declares: {known}")))
+        }
+    }
+}
+
+fn index_params(node: &Node) -> Option<&op::Index> {
+    if let Op::Index(params) = &node.op { Some(params) } else { None }
+}
+
+/// The embedder that made the vectors of an index, with the node that fitted it. It is that of the `embed` whose space they have.
+fn embedder_of<'a>(graph: &'a Graph, node: &Node) -> Option<(&'a Embedder, Option<NodeId>)> {
+    let (embed, embedder) = embed_node(graph, node)?;
+    Some((embedder, if embedder.idf { embed.inputs.get(1).copied() } else { None }))
+}
+
+fn embed_node<'a>(graph: &'a Graph, index: &Node) -> Option<(&'a Node, &'a Embedder)> {
+    let params = index_params(index)?;
+    let column = graph.node(index.inputs[0]).schema.iter().find(|column| column.name == params.column)?;
+    let Type::Vector { space: Some(space), .. } = column.ty.required() else { return None };
+    graph.nodes.iter().find_map(|node| match &node.op {
+        Op::Embed { embedder, .. } if embedder.space == *space => Some((node, embedder)),
+        _ => None,
+    })
+}
+
+/// The column that an embedder of an index reads, if it still stands in the index's stream.
+fn embedded_column(graph: &Graph, index: &Node) -> Option<String> {
+    let (embed, _) = embed_node(graph, index)?;
+    let Op::Embed { text, .. } = &embed.op else { return None };
+    let ExprKind::Column(name) = &text.kind else { return None };
+    let columns = &graph.node(index.inputs[0]).schema;
+    columns.iter().any(|column| column.name == *name && is_text(column)).then(|| name.clone())
+}
+
+fn is_text(column: &Column) -> bool {
+    matches!(column.ty.required(), Type::Text)
+}
+
+impl Run<'_> {
+    /// Asks indexes that are up to date.
+    fn answer(self, request: &SearchRequest<'_>) -> Result<Found, EngineError> {
+        let nodes: Vec<&Node> =
+            request.indexes.iter().map(|name| index_node(self.graph, name)).collect::<Result<_, _>>()?;
+        let count = request.k.clamp(CANDIDATES_MIN, HITS_MAX);
+        let (mut arms, mut reports, mut lists) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, node) in request.indexes.iter().zip(&nodes) {
+            let (arm, backend) = self.arm(name, node)?;
+            let started = Instant::now();
+            let found = arm.candidates(Query::Text(request.query), count, None, &self.runtime)?;
+            reports.push(ArmReport {
+                name: name.clone(),
+                kind: index_params(node).map_or_else(String::new, |params| params.kind.clone()),
+                backend,
+                candidates: found.len(),
+                elapsed_ms: started.elapsed().as_secs_f64() * 1e3,
+            });
+            arms.push(arm);
+            lists.push(found);
+        }
+        let equal = Fusion::Zscore(vec![1.0; arms.len()]);
+        let mut fused = match lists.as_slice() {
+            [only] => {
+                let alone = (1..).zip(only).map(|(rank, (id, score))| Fused {
+                    id: *id,
+                    score: *score,
+                    ranks: vec![Some(rank)],
+                    parts: vec![*score],
+                });
+                alone.collect()
+            }
+            _ => fuse(&lists, request.fuse.as_ref().unwrap_or(&equal))?,
+        };
+        fused.truncate(request.k);
+        let index = arms[0].index()?;
+        let stream = self.graph.node(nodes[0].inputs[0]);
+        let ranks: Vec<u32> = fused.iter().map(|hit| hit.id).collect();
+        let rows = shown_rows(index, stream, &ranks)?;
+        let words = arms.iter().zip(&nodes).find(|(arm, _)| is_words(arm));
+        let text = match words {
+            Some((_, node)) => index_params(node).map(|params| params.column.clone()),
+            None => nodes.iter().find_map(|node| embedded_column(self.graph, node)),
+        };
+        let title =
+            words.and_then(|(_, node)| index_params(node)?.title.as_ref().map(|(name, _)| name.clone()));
+        let mut hits: Vec<Hit> = fused.iter().map(|hit| hit_of(hit, &lists)).collect();
+        if let (Some((arm, _)), Some(column)) = (words, &text) {
+            explain(arm, request.query, &ranks, rows.column_by_name(column), &mut hits)?;
+        }
+        let wordless = arms.iter().filter(|arm| is_wordless(arm, request.query));
+        let mut warnings: Vec<String> = wordless
+            .map(|arm| format!("index `{}` was not searched: it keeps no word of the query", arm.name))
+            .collect();
+        let key = stream.key.clone();
+        warnings.extend(self.report().warnings.into_iter().map(|(code, text)| format!("{code}: {text}")));
+        Ok(Found { arms: reports, hits, rows, key, text, title, warnings })
+    }
+
+    /// An index that is up to date, with how it searches.
+    fn arm(&self, name: &str, node: &Node) -> Result<(SearchArm, String), EngineError> {
+        let artifact = self.artifacts.get(&node.id).cloned();
+        let artifact =
+            artifact.ok_or_else(|| EngineError::internal("search", "an index that is not built"))?;
+        let Artifact::Index(index) = artifact.as_ref() else {
+            return Err(EngineError::internal("search", "an artifact that is not an index"));
+        };
+        let mut backend = index.searcher.describe();
+        let mut embedder = None;
+        if let Searcher::Vector(_) = &index.searcher {
+            let Some((params, fitted)) = embedder_of(self.graph, node) else {
+                let message = format!(
+                    "index `{name}` holds vectors whose embedder the program does not use; a text cannot be compared with them"
+                );
+                return Err(EngineError::Unknown(message));
+            };
+            let idf = match fitted.and_then(|id| self.artifacts.get(&id)).map(AsRef::as_ref) {
+                Some(Artifact::Idf { bytes, .. }) => Some(bytes.as_slice()),
+                _ => None,
+            };
+            let made = TextEmbedder::new(params, idf, self.ctx.clone(), name.to_owned())?;
+            backend.push_str(&format!("; query by embedder `{}`: {}", params.space.name, made.describe()));
+            embedder = Some(made);
+        }
+        Ok((SearchArm { name: name.to_owned(), artifact: artifact.clone(), embedder }, backend))
+    }
+}
+
+fn is_words(arm: &SearchArm) -> bool {
+    arm.index().is_ok_and(|index| matches!(index.searcher, Searcher::Text(_)))
+}
+
+/// Whether an index over words has none of the query: all are stop words, or signs.
+fn is_wordless(arm: &SearchArm, query: &str) -> bool {
+    arm.index()
+        .is_ok_and(|index| matches!(&index.searcher, Searcher::Text(words) if words.word_count(query) == 0))
+}
+
+fn hit_of(hit: &Fused<u32>, lists: &[Vec<(u32, f64)>]) -> Hit {
+    let places = hit.ranks.iter().zip(&hit.parts).zip(lists);
+    let arms = places.map(|((rank, part), list)| {
+        rank.map(|rank| ArmHit { rank, score: list[rank as usize - 1].1, part: *part })
+    });
+    Hit { score: hit.score, arms: arms.collect(), terms: Vec::new(), spans: Vec::new() }
+}
+
+/// The rows at these places, without vectors and hidden columns.
+fn shown_rows(index: &IndexArtifact, stream: &Node, ranks: &[u32]) -> Result<RecordBatch, EngineError> {
+    let is_vector = |ty: &Type| match ty.required() {
+        Type::Vector { .. } => true,
+        Type::List(element) => matches!(element.required(), Type::Vector { .. }),
+        _ => false,
+    };
+    let is_shown = |column: &&Column| !is_vector(&column.ty) && !column.name.starts_with('~');
+    let columns: Vec<&Column> = stream.schema.iter().filter(is_shown).collect();
+    let fields: Vec<Field> =
+        columns.iter().map(|column| crate::types::field(&column.name, &column.ty)).collect();
+    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    let arrays = index.rows(ranks, &names)?;
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields.clone())), arrays.clone());
+    // Files may hold a type of the same shape under another name for its items.
+    match batch {
+        Ok(batch) => Ok(batch),
+        Err(_) => Ok(RecordBatch::try_from_iter(names.into_iter().zip(arrays))?),
+    }
+}
+
+/// Adds words and their places to the hits.
+fn explain(
+    arm: &SearchArm,
+    query: &str,
+    ranks: &[u32],
+    texts: Option<&arrow::array::ArrayRef>,
+    hits: &mut [Hit],
+) -> Result<(), EngineError> {
+    let index = arm.index()?;
+    let Searcher::Text(words) = &index.searcher else { return Ok(()) };
+    let rows: Vec<RowId> = ranks.iter().filter_map(|rank| index.row_id(*rank)).collect();
+    let terms = words.explain(query, &rows).map_err(store_errors::text)?;
+    for (hit, terms) in hits.iter_mut().zip(terms) {
+        hit.terms = terms;
+    }
+    let Some(texts) = texts.and_then(|texts| texts.as_any().downcast_ref::<StringArray>()) else {
+        return Ok(());
+    };
+    for (row, hit) in hits.iter_mut().enumerate().filter(|(row, _)| texts.is_valid(*row)) {
+        hit.spans = words.highlights(query, texts.value(row));
+    }
+    Ok(())
+}
