@@ -106,7 +106,8 @@ impl Kernels {
     /// The table of the highest level that this processor has. Cost: after the first call, one load.
     #[inline]
     pub fn best() -> Kernels {
-        *tables().last().unwrap_or(&Self::PORTABLE)
+        static BEST: OnceLock<Kernels> = OnceLock::new();
+        *BEST.get_or_init(|| *tables().last().unwrap_or(&Self::PORTABLE))
     }
 
     /// Which level this is.

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`Structure::Scan`] | 8 bits a number, in blocks of rows | all rows by 8-bit sums, then exact scores of half as many more as are wanted |
 //! | [`Structure::Bits`] | 1 bit a number in blocks; 8 bits row by row | all rows by 1-bit sums, the best by 8-bit sums, then exact scores |
+//! | [`Structure::Lists`] | the same, 1 bit a number by list | the rows of the nearest lists by 1-bit sums, then as above |
 //!
 //! The vectors themselves stay with the caller ([`Originals`]): codes are a ninth of them at most. Rows are added, replaced and
 //! removed in place, a [`RowMask`] filters within the scan, and a batch of queries shares it. A search is deterministic: sums are
@@ -25,29 +26,34 @@ mod best;
 mod bits;
 mod bytes;
 mod calibrate;
+mod cost;
+mod error;
+mod finder;
+mod kmeans;
+mod lists;
+mod probe;
 mod rows;
 mod search;
 mod space;
-
-use std::fmt;
+mod trial;
+mod tuning;
 
 use promptc_kernels::BLOCK_ROWS;
+use serde::{Deserialize, Serialize};
 
-use bits::BitCodes;
-use bytes::{ByteCodes, Layout};
+use bytes::ByteCodes;
 pub use calibrate::Calibration;
+pub use error::NearestError;
+use finder::{Effort, Finder};
 pub use rows::RowMask;
 use rows::Rows;
 pub use search::Scratch;
 pub use space::Metric;
 use space::Space;
+pub use tuning::Tuning;
 
 /// Above so many rows an index that was not calibrated has 1-bit codes: below, the 8-bit codes fit the second cache.
 const SCAN_ROWS_MAX: usize = 4_096;
-/// Rows of 1-bit codes whose 8-bit scores are computed, before calibration: enough for a recall of 0.99 on clustered vectors.
-const RERANK_START: usize = 160;
-/// Neighbours that [`RERANK_START`] stands for.
-const RERANK_K: usize = 10;
 /// Shortest vector with 1-bit codes: of shorter ones a rotation leaves some far from normal, and the estimate is far off.
 pub const BITS_DIM_MIN: usize = 32;
 /// Most rows: their numbers fit 32 bits with room for the padding of a block.
@@ -56,12 +62,17 @@ const ROWS_MAX: usize = u32::MAX as usize - BLOCK_ROWS;
 pub const DIM_MAX: usize = 4_096;
 
 /// How an index finds its candidates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Structure {
     /// All rows by 8-bit codes.
+    #[serde(rename = "scan_8bit")]
     Scan,
     /// All rows by 1-bit codes, the best of them by 8-bit codes.
+    #[serde(rename = "scan_1bit")]
     Bits,
+    /// The rows of some lists by 1-bit codes, the best of them by 8-bit codes.
+    #[serde(rename = "lists_1bit")]
+    Lists,
 }
 
 impl Structure {
@@ -70,6 +81,7 @@ impl Structure {
         match self {
             Self::Scan => "scan_8bit",
             Self::Bits => "scan_1bit",
+            Self::Lists => "lists_1bit",
         }
     }
 }
@@ -109,95 +121,6 @@ pub trait Originals {
     fn vector(&self, id: u64) -> Option<&[f32]>;
 }
 
-/// Why an index could not do what was asked.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum NearestError {
-    /// A vector of another length.
-    Dim {
-        /// Numbers that it has.
-        found: usize,
-        /// Numbers of the index's vectors.
-        expected: usize,
-    },
-    /// A number that is NaN, infinite or so large that its square is none.
-    Number {
-        /// Place in the vector.
-        place: usize,
-        /// The number.
-        found: f32,
-    },
-    /// An index of this dimension cannot be made.
-    Unsupported {
-        /// What was asked for.
-        dim: usize,
-    },
-    /// 1-bit codes were asked for by name, and the vectors are too short for them.
-    Short {
-        /// Numbers of a vector.
-        dim: usize,
-    },
-    /// The id is there already.
-    Duplicate {
-        /// The id.
-        id: u64,
-    },
-    /// No row has this id.
-    Absent {
-        /// The id.
-        id: u64,
-    },
-    /// The caller has no vector for a row of the index.
-    Original {
-        /// Of the row.
-        id: u64,
-    },
-    /// The mask was made before the index changed.
-    Mask,
-    /// There are as many rows as fit.
-    Full,
-    /// Recall cannot be measured without rows and queries.
-    Sample,
-}
-
-impl NearestError {
-    /// Largest magnitude of a number: sums of squares of [`DIM_MAX`] of them stay within `f32`.
-    pub const LARGEST: f32 = 1e17;
-}
-
-impl fmt::Display for NearestError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dim { found, expected } => {
-                write!(out, "vector of {found} numbers found, expected {expected}")
-            }
-            Self::Number { place, found } => {
-                write!(
-                    out,
-                    "{found} found at place {place} of a vector, expected a number of at most {:e}",
-                    Self::LARGEST
-                )
-            }
-            Self::Unsupported { dim } => {
-                write!(out, "vectors of {dim} numbers found, expected 1 to {DIM_MAX}")
-            }
-            Self::Short { dim } => {
-                write!(
-                    out,
-                    "vectors of {dim} numbers found, expected at least {BITS_DIM_MIN} for codes of 1 bit"
-                )
-            }
-            Self::Duplicate { id } => write!(out, "row {id} is in the index already"),
-            Self::Absent { id } => write!(out, "row {id} is not in the index"),
-            Self::Original { id } => write!(out, "row {id} of the index has no vector"),
-            Self::Mask => write!(out, "the index has changed since the mask was made"),
-            Self::Full => write!(out, "{ROWS_MAX} rows found, which is the most an index takes"),
-            Self::Sample => write!(out, "recall cannot be measured without rows and queries"),
-        }
-    }
-}
-
-impl std::error::Error for NearestError {}
-
 /// An index over vectors.
 #[derive(Debug, Clone)]
 pub struct VectorIndex {
@@ -207,11 +130,8 @@ pub struct VectorIndex {
     /// One for each row, up to whole blocks; behind the rows no score is above any threshold.
     offsets: Vec<f32>,
     bytes: ByteCodes,
-    /// There while the structure is [`Structure::Bits`].
-    bits: Option<BitCodes>,
-    /// Rows whose 8-bit scores are computed for [`Self::rerank_k`] neighbours.
-    rerank: usize,
-    rerank_k: usize,
+    finder: Finder,
+    effort: Effort,
     calibration: Option<Calibration>,
     /// Rows that came, went or changed since the last calibration.
     churn: usize,
@@ -228,6 +148,8 @@ pub struct NearestStats {
     pub structure: Structure,
     /// Rows of 1-bit codes whose 8-bit scores are computed; 0 for a scan by 8-bit codes.
     pub reranked: usize,
+    /// Lists of the rows; 0 for other structures.
+    pub lists: usize,
     /// What was measured last.
     pub calibration: Option<Calibration>,
     /// Share of the rows that came, went or changed since then.
@@ -256,27 +178,27 @@ impl VectorIndex {
         vectors.chunks_exact(dim).try_for_each(|vector| space::check(vector, dim))?;
         let is_small = ids.len() <= SCAN_ROWS_MAX || dim < BITS_DIM_MIN;
         let structure = options.structure.unwrap_or(if is_small { Structure::Scan } else { Structure::Bits });
-        if structure == Structure::Bits && dim < BITS_DIM_MIN {
+        if structure != Structure::Scan && dim < BITS_DIM_MIN {
             return Err(NearestError::Short { dim });
         }
         let mut index = Self {
             space: Space::of(options.metric, dim, vectors),
             rows: Rows::default(),
             offsets: Vec::new(),
-            bytes: ByteCodes::new(layout_of(structure), dim),
-            bits: (structure == Structure::Bits).then(|| BitCodes::new(dim, options.seed)),
-            rerank: RERANK_START,
-            rerank_k: RERANK_K,
+            bytes: ByteCodes::new(finder::layout_of(structure), dim),
+            finder: Finder::Scan,
+            effort: Effort::START,
             calibration: None,
             churn: 0,
             generation: 0,
             options,
         };
         index.reserve_exact(ids.len());
-        let mut room = Room::new(dim);
+        let mut placed = vec![0.0; dim];
         for (id, vector) in ids.iter().zip(vectors.chunks_exact(dim)) {
-            index.insert(*id, vector, &mut room)?;
+            index.insert(*id, vector, &mut placed)?;
         }
+        index.finder = index.finder_of(structure);
         index.churn = 0;
         Ok(index)
     }
@@ -285,9 +207,6 @@ impl VectorIndex {
         self.rows.reserve_exact(rows);
         self.offsets.reserve_exact(rows.next_multiple_of(BLOCK_ROWS).saturating_sub(self.offsets.len()));
         self.bytes.reserve_exact(rows);
-        if let Some(bits) = &mut self.bits {
-            bits.reserve_exact(rows);
-        }
     }
 
     /// Adds a row. Cost: one pass over the vector; with 1-bit codes also its rotation.
@@ -297,10 +216,12 @@ impl VectorIndex {
     /// the index is as it was.
     pub fn add(&mut self, id: u64, vector: &[f32]) -> Result<(), NearestError> {
         space::check(vector, self.options.dim)?;
-        self.insert(id, vector, &mut Room::new(self.options.dim))
+        self.insert(id, vector, &mut vec![0.0; self.options.dim])?;
+        self.refresh();
+        Ok(())
     }
 
-    fn insert(&mut self, id: u64, vector: &[f32], room: &mut Room) -> Result<(), NearestError> {
+    fn insert(&mut self, id: u64, vector: &[f32], placed: &mut [f32]) -> Result<(), NearestError> {
         if self.rows.find(id).is_some() {
             return Err(NearestError::Duplicate { id });
         }
@@ -309,7 +230,7 @@ impl VectorIndex {
         }
         let row = self.rows.push(id);
         self.resize();
-        self.set(row, vector, room);
+        self.set(row, vector, placed);
         Ok(())
     }
 
@@ -320,7 +241,8 @@ impl VectorIndex {
     pub fn update(&mut self, id: u64, vector: &[f32]) -> Result<(), NearestError> {
         space::check(vector, self.options.dim)?;
         let row = self.rows.find(id).ok_or(NearestError::Absent { id })?;
-        self.set(row, vector, &mut Room::new(self.options.dim));
+        self.set(row, vector, &mut vec![0.0; self.options.dim]);
+        self.refresh();
         Ok(())
     }
 
@@ -330,35 +252,30 @@ impl VectorIndex {
     /// [`NearestError::Absent`].
     pub fn remove(&mut self, id: u64) -> Result<(), NearestError> {
         let row = self.rows.find(id).ok_or(NearestError::Absent { id })?;
-        if let Some(last) = self.rows.swap_remove(row) {
+        let last = self.len() - 1;
+        self.finder.remove(row, last);
+        self.rows.swap_remove(row);
+        if row != last {
             self.offsets[row] = self.offsets[last];
             self.bytes.copy(last, row);
-            if let Some(bits) = &mut self.bits {
-                bits.copy(last, row);
-            }
         }
         self.resize();
         self.changed();
         Ok(())
     }
 
-    /// Brings all columns to the number of rows.
+    /// Brings the columns of rows to the number of rows.
     fn resize(&mut self) {
         let rows = self.rows.len();
         self.offsets.resize(rows.next_multiple_of(BLOCK_ROWS), f32::NEG_INFINITY);
         self.offsets[rows..].fill(f32::NEG_INFINITY);
         self.bytes.resize(rows);
-        if let Some(bits) = &mut self.bits {
-            bits.resize(rows);
-        }
     }
 
-    fn set(&mut self, row: usize, vector: &[f32], room: &mut Room) {
-        self.offsets[row] = self.space.place_row(vector, &mut room.placed);
-        self.bytes.set(row, &room.placed);
-        if let Some(bits) = &mut self.bits {
-            bits.set(row, &room.placed, &mut room.rotated);
-        }
+    fn set(&mut self, row: usize, vector: &[f32], placed: &mut [f32]) {
+        self.offsets[row] = self.space.place_row(vector, placed);
+        self.bytes.set(row, placed);
+        self.finder.set(row, &self.bytes, self.offsets[row]);
         self.changed();
     }
 
@@ -384,46 +301,38 @@ impl VectorIndex {
 
     /// How candidates are found at the moment.
     pub fn structure(&self) -> Structure {
-        if self.bits.is_some() { Structure::Bits } else { Structure::Scan }
+        self.finder.structure()
     }
 
     /// The rows whose ids are allowed, for searches until the index changes. Cost: one call a row.
     pub fn mask(&self, is_allowed: impl Fn(u64) -> bool) -> RowMask {
-        RowMask::new(self.rows.ids(), self.generation, is_allowed)
+        let ids = self.rows.ids();
+        match &self.finder {
+            Finder::Scan | Finder::Bits(_) => {
+                RowMask::new(ids.len(), self.generation, |row| is_allowed(ids[row]))
+            }
+            Finder::Lists(lists) => {
+                let id = |slot: usize| ids.get(lists.rows[slot] as usize);
+                RowMask::new(lists.rows.len(), self.generation, |slot| {
+                    id(slot).is_some_and(|id| is_allowed(*id))
+                })
+            }
+        }
     }
 
     /// What the index is at the moment.
     pub fn stats(&self) -> NearestStats {
-        let codes =
-            self.bytes.codes.capacity() + (self.bytes.scales.capacity() + self.offsets.capacity()) * 4;
-        let bits = self.bits.as_ref().map_or(0, |bits| bits.codes.capacity() + bits.factors.capacity() * 4);
         NearestStats {
             rows: self.len(),
             structure: self.structure(),
-            reranked: if self.bits.is_some() { self.rerank } else { 0 },
+            reranked: if self.structure() == Structure::Scan { 0 } else { self.effort.rerank },
+            lists: if let Finder::Lists(lists) = &self.finder { lists.count() } else { 0 },
             calibration: self.calibration,
             churn: self.churn as f64 / self.len().max(1) as f64,
-            memory_bytes: codes + bits + self.rows.memory_bytes(),
+            memory_bytes: self.bytes.memory_bytes()
+                + self.offsets.capacity() * size_of::<f32>()
+                + self.finder.memory_bytes()
+                + self.rows.memory_bytes(),
         }
-    }
-}
-
-/// Room for one vector on its way into the codes.
-struct Room {
-    placed: Vec<f32>,
-    rotated: Vec<f32>,
-}
-
-impl Room {
-    fn new(dim: usize) -> Self {
-        Self { placed: vec![0.0; dim], rotated: Vec::new() }
-    }
-}
-
-/// Where the 8-bit codes of a structure stand.
-fn layout_of(structure: Structure) -> Layout {
-    match structure {
-        Structure::Scan => Layout::Blocks,
-        Structure::Bits => Layout::Rows,
     }
 }

@@ -63,12 +63,12 @@ impl Best {
         self.threshold
     }
 
-    /// Takes the rows of a block whose bit is set; `scores` are the block's and `start` is its first row.
-    pub(super) fn take(&mut self, mut mask: u64, scores: &[f32], start: usize) {
+    /// Takes the rows of a block whose bit is set; `scores`, raised by `lift`, are the block's and `start` is its first row.
+    pub(super) fn take(&mut self, mut mask: u64, scores: &[f32], lift: f32, start: usize) {
         while mask != 0 {
             let place = mask.trailing_zeros() as usize;
             mask &= mask - 1;
-            self.found.push(Candidate::new(scores[place], (start + place) as u32));
+            self.found.push(Candidate::new(lift + scores[place], (start + place) as u32));
         }
         if self.found.len() >= HELD * self.keep {
             self.shrink();
@@ -120,7 +120,7 @@ mod tests {
         for (idx, scores) in scores.chunks(64).enumerate() {
             let above = |(place, score): (usize, &f32)| u64::from(*score > best.threshold()) << place;
             let mask = scores.iter().enumerate().map(above).fold(0, |mask, bit| mask | bit);
-            best.take(mask, scores, idx * 64);
+            best.take(mask, scores, 0.0, idx * 64);
         }
         let mut wanted = scores.clone();
         wanted.sort_by(|left, right| right.total_cmp(left));

@@ -82,6 +82,8 @@ pub(super) struct BitCodes {
 #[derive(Debug, Clone, Default)]
 pub(super) struct BitQuery {
     rotated: Vec<f32>,
+    /// Length of the query.
+    pub(super) norm: f32,
     pub(super) tables: Vec<NibbleTables>,
     /// What [`promptc_kernels::Scoring`] takes.
     pub(super) scale: f32,
@@ -96,6 +98,7 @@ impl BitQuery {
         self.rotated.resize(rotation.width, 0.0);
         rotation.apply(&mut self.rotated);
         let square = Kernels::best().dot_f32f64(&self.rotated, &self.rotated);
+        self.norm = square.sqrt() as f32;
         let step = (STEP_DEVIATIONS * (square / rotation.width as f64).sqrt()) as f32;
         // Both signs of a level add up to 15, so a sum of entries stands for `sum s_i (level_i - 7.5)` plus 7.5 a number.
         self.scale = step;
@@ -160,8 +163,8 @@ impl BitCodes {
         self.factors[rows..].fill(0.0);
     }
 
-    /// Writes a centred row; `rotated` is room for its rotation.
-    pub(super) fn set(&mut self, row: usize, placed: &[f32], rotated: &mut Vec<f32>) {
+    /// Writes a centred row and returns its square; `rotated` is room for its rotation.
+    pub(super) fn set(&mut self, row: usize, placed: &[f32], rotated: &mut Vec<f32>) -> f64 {
         rotated.clear();
         rotated.extend_from_slice(placed);
         rotated.resize(self.rotation.width, 0.0);
@@ -174,6 +177,7 @@ impl BitCodes {
             let place = self.place(row, idx);
             self.codes[place] = values.iter().enumerate().map(bit).fold(0, |byte, bit| byte | bit);
         }
+        square
     }
 
     /// Copies a row over another one.
@@ -183,6 +187,11 @@ impl BitCodes {
             let (source, target) = (self.place(from, idx), self.place(to, idx));
             self.codes[target] = self.codes[source];
         }
+    }
+
+    /// Bytes in memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.codes.capacity() + self.factors.capacity() * size_of::<f32>()
     }
 
     fn place(&self, row: usize, idx: usize) -> usize {

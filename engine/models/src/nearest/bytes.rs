@@ -31,6 +31,7 @@ pub(super) struct ByteCodes {
     pub(super) codes: Vec<u8>,
     /// One for each row, up to whole blocks.
     pub(super) scales: Vec<f32>,
+    rows: usize,
 }
 
 /// A query as codes.
@@ -49,15 +50,37 @@ impl ByteQuery {
         self.codes.clear();
         self.codes.extend(placed.iter().map(|value| quantised(*value, steps) as i8));
         self.codes.resize(width, 0);
-        let sum: i32 = self.codes.iter().map(|code| i32::from(*code)).sum();
         self.scale = step;
-        self.shift = -(f32::from(ZERO) * step) * sum as f32;
+        self.shift = shift_of(&self.codes, step);
     }
+}
+
+impl ByteQuery {
+    /// The codes of a row as those of a query.
+    pub(super) fn set_row(&mut self, rows: &ByteCodes, row: usize) {
+        let groups = (0..rows.width).step_by(GROUP_CODES).map(|idx| rows.group(row, idx));
+        self.codes.clear();
+        self.codes.extend(groups.flatten().map(|code| code.wrapping_sub(ZERO) as i8));
+        self.scale = rows.scales[row];
+        self.shift = shift_of(&self.codes, self.scale);
+    }
+}
+
+/// What the rows' code of zero adds to a sum, taken away again.
+fn shift_of(codes: &[i8], scale: f32) -> f32 {
+    let sum: i32 = codes.iter().map(|code| i32::from(*code)).sum();
+    -(f32::from(ZERO) * scale) * sum as f32
 }
 
 impl ByteCodes {
     pub(super) fn new(layout: Layout, dim: usize) -> Self {
-        Self { layout, width: dim.next_multiple_of(GROUP_CODES), codes: Vec::new(), scales: Vec::new() }
+        Self {
+            layout,
+            width: dim.next_multiple_of(GROUP_CODES),
+            codes: Vec::new(),
+            scales: Vec::new(),
+            rows: 0,
+        }
     }
 
     /// Room for this many rows without growth.
@@ -75,6 +98,12 @@ impl ByteCodes {
         self.codes.resize(coded * self.width, 0);
         self.scales.resize(padded, 0.0);
         self.scales[rows..].fill(0.0);
+        self.rows = rows;
+    }
+
+    /// Number of rows.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Writes a centred row.
@@ -99,6 +128,27 @@ impl ByteCodes {
         }
     }
 
+    /// The numbers that a row's codes stand for, as many as `values` has.
+    pub(super) fn decode(&self, row: usize, values: &mut [f32]) {
+        let scale = self.scales[row];
+        for (group, values) in values.chunks_mut(GROUP_CODES).enumerate() {
+            for (value, code) in values.iter_mut().zip(self.group(row, group * GROUP_CODES)) {
+                *value = scale * (f32::from(code) - f32::from(ZERO));
+            }
+        }
+    }
+
+    /// The group of a row's codes that begins with code `idx`.
+    fn group(&self, row: usize, idx: usize) -> [u8; GROUP_CODES] {
+        let place = self.place(row, idx);
+        *self.codes[place..].first_chunk().expect("invariant: groups are whole")
+    }
+
+    /// Bytes in memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.codes.capacity() + self.scales.capacity() * size_of::<f32>()
+    }
+
     /// Copies a row over another one.
     pub(super) fn copy(&mut self, from: usize, to: usize) {
         self.scales[to] = self.scales[from];
@@ -110,7 +160,8 @@ impl ByteCodes {
 
     /// The same codes in another layout.
     pub(super) fn in_layout(&self, layout: Layout, rows: usize) -> Self {
-        let mut moved = Self { layout, width: self.width, codes: Vec::new(), scales: self.scales.clone() };
+        let mut moved =
+            Self { layout, width: self.width, codes: Vec::new(), scales: self.scales.clone(), rows: 0 };
         moved.reserve_exact(rows);
         moved.resize(rows);
         for row in 0..rows {

@@ -1,36 +1,29 @@
 //! Measuring recall, and choosing the structure by it.
 //!
 //! For each held-out query the true neighbours are computed from the originals. Where each of them stands in the order of the
-//! 1-bit scores says at once how many rows have to be scored again to find a wanted share of all: no search is repeated to try a
-//! parameter. The result is then searched for and counted.
+//! 1-bit scores says at once how many rows have to be scored again to find a wanted share of all; and where their lists stand, how
+//! many lists have to be looked at: no search is repeated to try a parameter. The result is then searched for and counted.
 
-use promptc_kernels::{BLOCK_ROWS, Kernels, Scoring};
+use serde::{Deserialize, Serialize};
 
-use super::bits::{BitCodes, BitQuery};
-use super::{
-    BITS_DIM_MIN, NearestError, Neighbour, Originals, Room, Scratch, Structure, VectorIndex, layout_of, space,
-};
+use super::finder::{Effort, Finder};
+use super::trial::Trial;
+use super::{BITS_DIM_MIN, NearestError, Neighbour, Originals, Scratch, Structure, VectorIndex, cost, space};
 
-/// Nanoseconds for a byte of 8-bit codes that fits the second cache, measured with AVX-512 at 256 numbers a row: 1.1 ns a row.
-const BYTE_NS_NEAR: f64 = 0.004_3;
-/// The same from the third cache and beyond: 2.4 to 3.4 ns a row.
-const BYTE_NS_FAR: f64 = 0.009_5;
-/// Bytes of codes that count as near: a second cache of 1 MiB.
-const NEAR_BYTES: f64 = 1_048_576.0;
-/// Nanoseconds for a byte of 1-bit codes: 0.37 ns for a row of 32.
-const BIT_BYTE_NS: f64 = 0.012;
-/// Nanoseconds for a row that is scored again: its place among the best, a random access, and for each number.
-const RERANK_NS: f64 = 20.0;
-const RERANK_NUMBER_NS: f64 = 0.06;
-/// Nanoseconds for the rotation and tables of a query.
-const TABLES_NS: f64 = 800.0;
+/// Fewest rows for which lists are tried, if they are not asked for by name.
+const LISTS_ROWS_MIN: usize = 2_048;
 /// Standard normal quantile of the two-sided 95 % interval.
 const Z95: f64 = 1.959_963_984_540_054;
-/// Growth of the number of rows scored again while the recall that was counted is too low.
+/// Growth of the number of rows scored again while the recall that was counted is too low, and of the gap.
 const STEP: f64 = 1.25;
+const GAP_STEP: f32 = 0.02;
+
+/// A gap that no list is beyond.
+const GAP_MOST: f32 = 1e9;
 
 /// What a calibration found.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Calibration {
     /// Recall that was asked for.
     pub target: f64,
@@ -47,10 +40,17 @@ pub struct Calibration {
 }
 
 /// The true neighbours of one query.
-struct Truth {
-    rows: Vec<u32>,
+pub(super) struct Truth {
+    pub(super) rows: Vec<u32>,
     /// Score of the last of them.
     least: f64,
+}
+
+/// A structure that could be chosen.
+struct Choice {
+    finder: Finder,
+    effort: Effort,
+    cost_ns: f64,
 }
 
 impl VectorIndex {
@@ -72,42 +72,58 @@ impl VectorIndex {
         }
         let truths: Vec<Truth> =
             queries.iter().map(|query| self.truth(query, k, originals)).collect::<Result<_, _>>()?;
-        let wanted = self.options.structure;
-        let has_no_bits = wanted == Some(Structure::Scan) || self.options.dim < BITS_DIM_MIN;
-        let bits = if has_no_bits { None } else { Some(self.bits_from(originals)?) };
-        let rerank = match &bits {
-            Some(bits) => self.needed(bits, queries, &truths, target)?,
-            None => 0,
+        let tried = match self.options.structure {
+            Some(structure) => vec![structure],
+            None if self.options.dim < BITS_DIM_MIN => vec![Structure::Scan],
+            None if self.len() < LISTS_ROWS_MIN => vec![Structure::Scan, Structure::Bits],
+            None => vec![Structure::Scan, Structure::Bits, Structure::Lists],
         };
-        let is_cheaper = bits.is_some() && self.bits_cost_ns(rerank) < self.scan_cost_ns();
-        let structure = wanted.unwrap_or(if is_cheaper { Structure::Bits } else { Structure::Scan });
-        let layout = layout_of(structure);
-        if self.bytes.layout != layout {
-            self.bytes = self.bytes.in_layout(layout, self.len());
+        let mut best: Option<Choice> = None;
+        for structure in tried {
+            let choice = self.choice(structure, queries, &truths, k, target)?;
+            if best.as_ref().is_none_or(|best| choice.cost_ns < best.cost_ns) {
+                best = Some(choice);
+            }
         }
-        self.bits = bits.filter(|_| structure == Structure::Bits);
-        (self.rerank, self.rerank_k) = (rerank.max(k), k);
-        self.generation += 1;
+        let Some(Choice { finder, effort, .. }) = best else { return Err(NearestError::Sample) };
+        self.effort = effort;
+        self.find_by(finder);
         let calibration = self.measured(queries, &truths, k, target, originals)?;
         (self.calibration, self.churn) = (Some(calibration), 0);
         Ok(calibration)
     }
 
-    /// The 1-bit codes, made from the originals if there are none.
-    fn bits_from(&self, originals: &dyn Originals) -> Result<BitCodes, NearestError> {
-        if let Some(bits) = &self.bits {
-            return Ok(bits.clone());
+    /// A structure with the effort that reaches the target, and its cost.
+    fn choice(
+        &self,
+        structure: Structure,
+        queries: &[&[f32]],
+        truths: &[Truth],
+        k: usize,
+        target: f64,
+    ) -> Result<Choice, NearestError> {
+        let (rows, dim) = (self.len(), self.options.dim);
+        let finder =
+            if self.structure() == structure { self.finder.clone() } else { self.finder_of(structure) };
+        if structure == Structure::Scan {
+            return Ok(Choice {
+                finder,
+                effort: self.effort,
+                cost_ns: cost::scan_ns(rows, self.bytes.width),
+            });
         }
-        let mut bits = BitCodes::new(self.options.dim, self.options.seed);
-        bits.reserve_exact(self.len());
-        bits.resize(self.len());
-        let mut room = Room::new(self.options.dim);
-        for (row, id) in self.rows.ids().iter().enumerate() {
-            let vector = originals.vector(*id).ok_or(NearestError::Original { id: *id })?;
-            self.space.place_row(vector, &mut room.placed);
-            bits.set(row, &room.placed, &mut room.rotated);
-        }
-        Ok(bits)
+        let reaching = Trial::new(self, &finder, queries, truths)?.reaching(target);
+        let costs = reaching.iter().map(|reaching| {
+            let lists = if let Finder::Lists(lists) = &finder { lists.count() } else { 0 };
+            (cost::bits_ns(dim, lists, reaching), reaching)
+        });
+        let least = costs.min_by(|left, right| left.0.total_cmp(&right.0));
+        let Some((cost_ns, reaching)) = least else {
+            let effort = Effort { rerank: rows.max(k), k, gap: GAP_MOST };
+            return Ok(Choice { finder, effort, cost_ns: f64::INFINITY });
+        };
+        let effort = Effort { rerank: reaching.rerank.max(k), k, gap: reaching.gap };
+        Ok(Choice { finder, effort, cost_ns })
     }
 
     /// The `k` best rows by exact scores.
@@ -126,37 +142,6 @@ impl VectorIndex {
         Ok(Truth { rows: scored.into_iter().map(|(_, row)| row).collect(), least })
     }
 
-    /// Rows that have to be scored again for the lower end of the recall's interval to reach the target; all rows if it cannot.
-    fn needed(
-        &self,
-        bits: &BitCodes,
-        queries: &[&[f32]],
-        truths: &[Truth],
-        target: f64,
-    ) -> Result<usize, NearestError> {
-        let mut placed = vec![0.0; self.options.dim];
-        let mut query_bits = BitQuery::default();
-        let (mut sums, mut scores) = (vec![0; self.offsets.len()], vec![0.0; self.offsets.len()]);
-        let mut masks = vec![0; self.offsets.len() / BLOCK_ROWS];
-        let mut places = Vec::new();
-        for (query, truth) in queries.iter().zip(truths) {
-            self.space.place_query(query, &mut placed);
-            query_bits.set(&placed, &bits.rotation);
-            bits.scan(&query_bits, 0, &mut sums);
-            let (scale, shift) = (query_bits.scale, query_bits.shift);
-            let scoring = Scoring { factors: &bits.factors, offsets: &self.offsets, scale, shift };
-            Kernels::best().scores_above(&sums, &scoring, f32::INFINITY, &mut scores, &mut masks);
-            let place = |row: &u32| {
-                let own = scores[*row as usize];
-                scores.iter().filter(|score| **score >= own).count()
-            };
-            places.extend(truth.rows.iter().map(place));
-        }
-        places.sort_unstable();
-        let enough = (1..=places.len()).find(|found| wilson_low(*found, places.len()) >= target);
-        Ok(enough.map_or(self.len(), |found| places[found - 1]))
-    }
-
     /// Searches for the sample, with more effort while the recall is too low.
     fn measured(
         &mut self,
@@ -168,38 +153,42 @@ impl VectorIndex {
     ) -> Result<Calibration, NearestError> {
         let mut scratch = Scratch::default();
         loop {
-            let (mut found, mut wanted) = (0, 0);
+            let mut found = Vec::with_capacity(queries.len());
             for (query, truth) in queries.iter().zip(truths) {
                 let neighbours = self.search(query, k, None, Some(originals), &mut scratch)?;
-                found += neighbours.iter().filter(|neighbour| neighbour.score >= truth.least).count();
-                wanted += truth.rows.len();
+                let good = neighbours.iter().filter(|neighbour| neighbour.score >= truth.least);
+                found.push((good.count().min(truth.rows.len()), truth.rows.len()));
             }
-            let (recall, recall_low) = (found as f64 / wanted as f64, wilson_low(found, wanted));
-            if recall_low >= target || self.bits.is_none() || self.rerank >= self.len() {
+            let (recall, recall_low) = recall_of(found.into_iter());
+            let is_all = self.effort.rerank >= self.len();
+            if recall_low >= target || self.structure() == Structure::Scan || is_all {
                 let (queries, rows) = (queries.len(), self.len());
                 return Ok(Calibration { target, k, queries, recall, recall_low, rows });
             }
-            self.rerank = ((self.rerank as f64 * STEP).ceil() as usize).min(self.len());
+            self.effort.rerank = ((self.effort.rerank as f64 * STEP).ceil() as usize).min(self.len());
+            self.effort.gap += GAP_STEP;
         }
-    }
-
-    fn scan_cost_ns(&self) -> f64 {
-        let bytes = (self.len() * self.bytes.width) as f64;
-        bytes * if bytes <= NEAR_BYTES { BYTE_NS_NEAR } else { BYTE_NS_FAR }
-    }
-
-    fn bits_cost_ns(&self, rerank: usize) -> f64 {
-        let row = RERANK_NS + RERANK_NUMBER_NS * self.options.dim as f64;
-        let scan = (self.len() * self.options.dim) as f64 / 8.0 * BIT_BYTE_NS;
-        TABLES_NS + scan + rerank as f64 * row
     }
 }
 
+/// Recall and the lower end of its interval, from how many of how many neighbours each query found. Neighbours of one query are missed
+/// together, so that they count for less than as many queries: by the design effect of Kish, "Survey sampling" (1965), section 5.4.
+pub(super) fn recall_of(queries: impl Iterator<Item = (usize, usize)> + Clone) -> (f64, f64) {
+    let (count, found, wanted) =
+        queries.clone().fold((0, 0, 0), |sum, one| (sum.0 + 1, sum.1 + one.0, sum.2 + one.1));
+    let share = found as f64 / wanted as f64;
+    let squares: f64 = queries.map(|(found, wanted)| (found as f64 - share * wanted as f64).powi(2)).sum();
+    // The variance of the sum over the variance if all neighbours were independent.
+    let independent = wanted as f64 * share * (1.0 - share);
+    let effect = squares / independent * count as f64 / (count as f64 - 1.0);
+    let effect = if effect.is_finite() { effect.max(1.0) } else { 1.0 };
+    (share, wilson_low(share, wanted as f64 / effect))
+}
+
 /// Lower end of the 95 % interval of a share: Wilson, "Probable inference" (1927).
-fn wilson_low(found: usize, wanted: usize) -> f64 {
-    let (n, share) = (wanted as f64, found as f64 / wanted as f64);
+fn wilson_low(share: f64, count: f64) -> f64 {
     let square = Z95 * Z95;
-    let middle = share + square / (2.0 * n);
-    let half = Z95 * (share * (1.0 - share) / n + square / (4.0 * n * n)).sqrt();
-    (middle - half) / (1.0 + square / n)
+    let middle = share + square / (2.0 * count);
+    let half = Z95 * (share * (1.0 - share) / count + square / (4.0 * count * count)).sqrt();
+    (middle - half) / (1.0 + square / count)
 }

@@ -71,16 +71,18 @@ fn hash(id: u64) -> u64 {
 /// Rows of an index that a search may name: see [`super::VectorIndex::mask`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowMask {
+    /// By the places of the codes that are scanned: rows, or slots of lists.
     pub(super) words: Vec<u64>,
     pub(super) rows: usize,
     pub(super) generation: u64,
 }
 
 impl RowMask {
-    pub(super) fn new(ids: &[u64], generation: u64, is_allowed: impl Fn(u64) -> bool) -> Self {
-        let words = ids.chunks(BLOCK_ROWS).map(|ids| {
-            let bit = |(place, id): (usize, &u64)| u64::from(is_allowed(*id)) << place;
-            ids.iter().enumerate().map(bit).fold(0, |word, bit| word | bit)
+    /// A bit for each of the places, which are asked about in turn.
+    pub(super) fn new(places: usize, generation: u64, is_allowed: impl Fn(usize) -> bool) -> Self {
+        let words = (0..places).step_by(BLOCK_ROWS).map(|start| {
+            let bit = |place: usize| u64::from(is_allowed(start + place)) << place;
+            (0..BLOCK_ROWS.min(places - start)).map(bit).fold(0, |word, bit| word | bit)
         });
         let words: Vec<u64> = words.collect();
         let rows = words.iter().map(|word| word.count_ones() as usize).sum();

@@ -62,6 +62,11 @@ impl Space {
     /// Writes the centred row to `placed` and returns its offset.
     pub(super) fn place_row(&self, vector: &[f32], placed: &mut [f32]) -> f32 {
         self.place(vector, placed);
+        self.offset(placed)
+    }
+
+    /// The offset of a centred row.
+    pub(super) fn offset(&self, placed: &[f32]) -> f32 {
         match self.metric {
             Metric::Cosine | Metric::Dot => Kernels::best().dot_f32f64(&self.centre, placed) as f32,
             Metric::L2 => (-0.5 * Kernels::best().dot_f32f64(placed, placed)) as f32,
