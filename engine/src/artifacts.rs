@@ -10,6 +10,7 @@ use promptc_store::vectors::VectorIndex;
 
 use crate::error::EngineError;
 use crate::functions::rendered_keys;
+use crate::ops::codes::CodeIndex;
 use crate::ops::fit_scorer::FittedScorer;
 
 /// Flow files up to this size are held in memory by the operators that look up their rows; larger ones are read by row.
@@ -43,6 +44,8 @@ pub enum Searcher {
     Text(Box<TextIndex>),
     /// Vectors.
     Vector(Box<VectorIndex>),
+    /// Vectors, by codes that were chosen for them.
+    Codes(Box<CodeIndex>),
 }
 
 impl Searcher {
@@ -59,6 +62,7 @@ impl Searcher {
                 format!("BM25 of {} texts, stem {stem}, stop {stop}{phrases}", words.rows())
             }
             Self::Vector(vectors) => vectors.describe(),
+            Self::Codes(codes) => codes.describe(),
         }
     }
 }
@@ -83,11 +87,17 @@ pub struct IndexArtifact {
 }
 
 impl IndexArtifact {
-    /// `fp` stands for the index's parameters and the rows of `flow`; `key` are the key columns of the stream.
+    /// `fp` stands for the index's parameters and the rows of `flow`; `key` are the key columns of the stream. `searcher` may ask for the
+    /// place of a row in key order.
     ///
     /// # Errors
     /// A damaged flow file.
-    pub fn new(searcher: Searcher, flow: Flow, key: &[String], fp: [u8; 32]) -> Result<Self, EngineError> {
+    pub fn new(
+        searcher: impl FnOnce(&dyn Fn(&RowId) -> Option<u32>) -> Searcher,
+        flow: Flow,
+        key: &[String],
+        fp: [u8; 32],
+    ) -> Result<Self, EngineError> {
         let ids = flow.ids().map_err(crate::store_errors::flow)?;
         let ordinals: HashMap<RowId, u32> = ids.iter().copied().zip(0..).collect();
         let keys = row_keys(&flow, key)?;
@@ -97,6 +107,8 @@ impl IndexArtifact {
         for (rank, ordinal) in (0..).zip(&by_key) {
             key_ranks[*ordinal as usize] = rank;
         }
+        let rank = |row: &RowId| ordinals.get(row).map(|ordinal| key_ranks[*ordinal as usize]);
+        let searcher = searcher(&rank);
         Ok(Self { searcher, flow, fp, row_ids: ids, ordinals, by_key, key_ranks, loaded: RwLock::default() })
     }
 

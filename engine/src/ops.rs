@@ -3,6 +3,7 @@
 pub mod arms;
 pub mod assemble;
 pub mod chunk;
+pub mod codes;
 pub mod compress;
 pub mod dedup;
 pub mod embed;

@@ -297,7 +297,7 @@ fn forget_unused(ledger: &Ledger) -> Result<(), EngineError> {
         used.extend(record.nodes.iter().map(|node| node.fp.to_string()));
     }
     let mut unused = Vec::new();
-    for prefix in ["quarantine/", "idf/", "scorer/"] {
+    for prefix in ["quarantine/", "idf/", "scorer/", "tuning/"] {
         let names = ledger.entries(prefix)?.into_iter().map(|(name, _)| name);
         unused.extend(names.filter(|name| !used.contains(&name[prefix.len()..])));
     }

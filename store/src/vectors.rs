@@ -418,6 +418,11 @@ impl VectorIndex {
         Ok(self.dataset.vectors().search(query, k, allowed))
     }
 
+    /// How vectors are compared.
+    pub fn metric(&self) -> Metric {
+        self.params.metric
+    }
+
     /// How it is searched, and over what.
     pub fn describe(&self) -> String {
         let VectorParams { kind, metric, dim, .. } = &self.params;

@@ -159,7 +159,7 @@ pub const INDEX: &[FieldSpec] = &[
         "recall",
         Accepts::Share,
         Fallback::Float(0.98),
-        "least share of the true 10 nearest that is found",
+        "least share of the true nearest rows that is found",
     ),
     field("m", Accepts::Int(2, 256), Fallback::Int(16), "links of a node"),
     field("ef_build", Accepts::Int(1, 65_536), Fallback::Int(200), "candidates while building"),

@@ -112,7 +112,7 @@ fn fit(ctx: &mut Context<'_>, owner: &str, declared: Span, learn: &Learn<'_>) ->
         ctx.report(diagnostic.help("give `epochs` in the place of `steps`"));
         return None;
     };
-    let texts = Type::List(Box::new(Type::Text.optional()));
+    let texts = Type::List(Box::new(Type::Text));
     let passages = argument(ctx, &objective, "passages", &texts)?;
     let query = argument(ctx, &objective, "query", &Type::Text)?;
     let answers = argument(ctx, &objective, "answers", &texts)?;

@@ -8,9 +8,10 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use promptc_compiler::hir::Bench;
-use promptc_compiler::op::Value;
+use promptc_compiler::op::{Expr, ExprKind, Value};
 use promptc_compiler::types::Type;
 use promptc_store::history::{ResultRow, Status, Summary};
+use promptc_store::sql::stats::bootstrap_mean;
 
 use crate::error::EngineError;
 use crate::expressions::columns_read;
@@ -21,6 +22,10 @@ use crate::sql::evaluate;
 
 /// The pseudo-column that holds the time of each row.
 const LATENCY: &str = "latency";
+
+/// Level and seed of the interval of a mean over rows.
+const INTERVAL_LEVEL: f64 = 0.95;
+const INTERVAL_SEED: u64 = 7;
 
 /// Whether a metric of the bench reads the pseudo-column, rather than a column of the stream with that name.
 pub(super) fn reads_latency(bench: &Bench) -> bool {
@@ -66,6 +71,9 @@ pub(super) async fn fill(
             Ok(value) => {
                 row.value = Some(value);
                 row.summary = single(value);
+                if let (Some(averaged), false) = (averaged(expr), is_timed) {
+                    with_interval(&mut row.summary, &session, &stream, averaged).await;
+                }
             }
             Err(EngineError::Interrupted) => return Err(EngineError::Interrupted),
             Err(error) => {
@@ -75,6 +83,37 @@ pub(super) async fn fill(
         }
     }
     Ok(())
+}
+
+/// What a metric is the mean of over the rows of the stream, if it is one.
+fn averaged(expr: &Expr) -> Option<&Expr> {
+    match &expr.kind {
+        ExprKind::Aggregate { function: "mean", args, over: None } => args.first(),
+        ExprKind::Convert(inner) => averaged(inner),
+        _ => None,
+    }
+}
+
+/// Adds the interval of a mean over rows: how much of the value is the choice of these rows. None where it cannot be had.
+async fn with_interval(
+    summary: &mut Summary,
+    session: &datafusion::prelude::SessionContext,
+    stream: &Arc<dyn TableProvider>,
+    averaged: &Expr,
+) {
+    let Ok(batches) = evaluate(session, stream, &[("value", averaged)], false).await else { return };
+    let mut values = Vec::new();
+    for batch in &batches {
+        let column = arrow::compute::cast(batch.column(0), &DataType::Float64);
+        let Some(column) = column.ok().filter(|column| !column.is_empty()) else { return };
+        let Ok(column) = crate::arrays::downcast::<Float64Array>(&column, "bench") else { return };
+        values.extend(column.iter().flatten());
+    }
+    if let Some(interval) = bootstrap_mean(&values, INTERVAL_LEVEL, INTERVAL_SEED) {
+        summary.ci_low = Some(interval.low);
+        summary.ci_high = Some(interval.high);
+        summary.ci_level = Some(INTERVAL_LEVEL);
+    }
 }
 
 /// The stream with the time of every row; holds the columns that metrics read in memory.

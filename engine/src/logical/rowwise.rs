@@ -169,7 +169,7 @@ impl Planner<'_> {
                     Some(TextEmbedder::new(embedder, idf_bytes, self.ctx.clone(), arm.name.clone())?)
                 }
             };
-            arms.push(SearchArm { name: arm.name.clone(), artifact, embedder: model });
+            arms.push(SearchArm::new(arm.name.clone(), artifact, model));
         }
         let allowed = self.filters.get(&node.id).cloned();
         let runtime = self.runtime.clone();

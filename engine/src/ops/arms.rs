@@ -1,8 +1,10 @@
 //! One index of a search with what turns a text into its query.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use promptc_models::nearest::RowMask;
 use promptc_store::flows::RowId;
 
 use crate::artifacts::{Artifact, IndexArtifact, Searcher};
@@ -30,6 +32,8 @@ pub struct SearchArm {
     pub artifact: Arc<Artifact>,
     /// The embedder of a text query on vectors.
     pub embedder: Option<TextEmbedder>,
+    /// The rows of the filter as the codes know them.
+    mask: OnceLock<Option<Arc<RowMask>>>,
 }
 
 impl SearchArm {
@@ -44,8 +48,23 @@ impl SearchArm {
         }
     }
 
+    /// An arm over an index.
+    #[must_use]
+    pub fn new(name: String, artifact: Arc<Artifact>, embedder: Option<TextEmbedder>) -> Self {
+        Self { name, artifact, embedder, mask: OnceLock::new() }
+    }
+
+    /// The query as a vector of the index's space.
+    fn vector<'a>(&self, query: Query<'a>) -> Result<Cow<'a, [f32]>, EngineError> {
+        match (query, &self.embedder) {
+            (Query::Vector(query), _) => Ok(Cow::Borrowed(query)),
+            (Query::Text(text), Some(embedder)) => Ok(Cow::Owned(embedder.vectors(&[text])?)),
+            (Query::Text(_), None) => Err(EngineError::internal(PLACE, "a text without an embedder")),
+        }
+    }
+
     /// At most `count` candidates as (place in key order, score), best first. `runtime` runs the searches of approximate vector
-    /// indexes; it must be a multi-threaded one.
+    /// indexes; it must be a multi-threaded one. `allowed_rows` must be the same in every call.
     ///
     /// # Errors
     /// What the index says; E2202 of an embedder.
@@ -53,11 +72,11 @@ impl SearchArm {
         &self,
         query: Query<'_>,
         count: usize,
-        allowed: Option<&HashSet<RowId>>,
+        allowed_rows: Option<&HashSet<RowId>>,
         runtime: &tokio::runtime::Handle,
     ) -> Result<Vec<(u32, f64)>, EngineError> {
         let index = self.index()?;
-        let is_allowed = allowed.map(|allowed| move |row: &RowId| allowed.contains(row));
+        let is_allowed = allowed_rows.map(|allowed| move |row: &RowId| allowed.contains(row));
         let allowed = is_allowed.as_ref().map(|test| test as &(dyn Fn(&RowId) -> bool + Sync));
         let found = match (&index.searcher, query) {
             (Searcher::Text(text), Query::Text(query)) => {
@@ -66,18 +85,19 @@ impl SearchArm {
             (Searcher::Text(_), Query::Vector(_)) => {
                 return Err(EngineError::internal(PLACE, "a vector cannot query a text index"));
             }
+            (Searcher::Codes(codes), query) => {
+                let query = self.vector(query)?;
+                let mask = allowed_rows.and_then(|rows| self.mask.get_or_init(|| codes.mask(rows)).clone());
+                let found = codes.search(&query, count, mask.as_deref());
+                match found.map_err(|error| EngineError::Row { code: "E2103", message: error.to_string() })? {
+                    Some(found) => found,
+                    None => {
+                        codes.stored().search_exact(&query, count, allowed).map_err(store_errors::vectors)?
+                    }
+                }
+            }
             (Searcher::Vector(vectors), query) => {
-                let embedded;
-                let query = match (query, &self.embedder) {
-                    (Query::Vector(query), _) => query,
-                    (Query::Text(text), Some(embedder)) => {
-                        embedded = embedder.vectors(&[text])?;
-                        &embedded
-                    }
-                    (Query::Text(_), None) => {
-                        return Err(EngineError::internal(PLACE, "a text without an embedder"));
-                    }
-                };
+                let query = &*self.vector(query)?;
                 let found = if vectors.is_exact() || allowed.is_some() {
                     vectors.search_exact(query, count, allowed)
                 } else {

@@ -17,6 +17,7 @@ use crate::arrays;
 use crate::artifacts::{IndexArtifact, Searcher};
 use crate::error::EngineError;
 use crate::functions::rendered_keys;
+use crate::ops::codes::{CodeIndex, StoredTuning};
 use crate::store_errors;
 
 const PLACE: &str = "index";
@@ -40,6 +41,20 @@ pub struct Target<'a> {
     pub key: &'a [String],
     /// Folder of this index.
     pub dir: PathBuf,
+    /// What was measured of an index of kind `auto` with these parameters and rows.
+    pub known_tuning: Option<StoredTuning>,
+}
+
+/// An index that is up to date.
+pub struct BuiltIndex {
+    /// It.
+    pub index: IndexArtifact,
+    /// What that took.
+    pub change: IndexChange,
+    /// What the user should know.
+    pub notices: Vec<String>,
+    /// What was measured now.
+    pub tuning: Option<StoredTuning>,
 }
 
 /// What bringing an index up to date took.
@@ -57,12 +72,12 @@ pub struct IndexChange {
 ///
 /// # Errors
 /// [`EngineError::Unavailable`] for kinds that this build does not have; errors of the store.
-pub async fn build(target: &Target<'_>) -> Result<(IndexArtifact, IndexChange, Vec<String>), EngineError> {
+pub async fn build(target: &Target<'_>) -> Result<BuiltIndex, EngineError> {
     let flow = Flow::open(target.flow_path).map_err(store_errors::flow)?;
     let state = format!("{}/{}", target.params_fp, target.flow_fp);
-    let (searcher, change, notices) = match target.params.kind.as_str() {
+    let (searcher, change, mut notices) = match target.params.kind.as_str() {
         "bm25" => text(target, &flow, &state)?,
-        "flat" | "ivf_flat" | "ivf_pq" | "hnsw" => vectors(target, &flow, &state).await?,
+        "auto" | "flat" | "ivf_flat" | "ivf_pq" | "hnsw" => vectors(target, &flow, &state).await?,
         other => {
             return Err(EngineError::Unavailable {
                 area: "store".into(),
@@ -72,8 +87,19 @@ pub async fn build(target: &Target<'_>) -> Result<(IndexArtifact, IndexChange, V
     };
     let mut hasher = blake3::Hasher::new();
     hasher.update(state.as_bytes());
-    let index = IndexArtifact::new(searcher, flow, target.key, *hasher.finalize().as_bytes())?;
-    Ok((index, change, notices))
+    let mut tuning = None;
+    let with_codes = |rank: &dyn Fn(&RowId) -> Option<u32>| match (searcher, target.params.recall) {
+        (Searcher::Vector(stored), Some(recall)) => {
+            let (codes, measured, notice) =
+                CodeIndex::new(*stored, rank, recall, target.known_tuning.as_deref());
+            tuning = measured;
+            notices.extend(notice);
+            Searcher::Codes(Box::new(codes))
+        }
+        (searcher, _) => searcher,
+    };
+    let index = IndexArtifact::new(with_codes, flow, target.key, *hasher.finalize().as_bytes())?;
+    Ok(BuiltIndex { index, change, notices, tuning })
 }
 
 /// The difference between what an index holds and the flow; `None` if it must be built anew.

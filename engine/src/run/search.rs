@@ -288,7 +288,7 @@ impl Run<'_> {
         };
         let mut backend = index.searcher.describe();
         let mut embedder = None;
-        if let Searcher::Vector(_) = &index.searcher {
+        if !matches!(index.searcher, Searcher::Text(_)) {
             let Some((params, fitted)) = embedder_of(self.graph, node) else {
                 let message = format!(
                     "index `{name}` holds vectors whose embedder the program does not use; a text cannot be compared with them"
@@ -303,7 +303,7 @@ impl Run<'_> {
             backend.push_str(&format!("; query by embedder `{}`: {}", params.space.name, made.describe()));
             embedder = Some(made);
         }
-        Ok((SearchArm { name: name.to_owned(), artifact: artifact.clone(), embedder }, backend))
+        Ok((SearchArm::new(name.to_owned(), artifact.clone(), embedder), backend))
     }
 }
 

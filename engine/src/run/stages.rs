@@ -404,6 +404,7 @@ impl Run<'_> {
         let input = node.inputs[0];
         let store = &self.ctx.store;
         let flow_path = self.stream_path(input);
+        let tuning_key = format!("tuning/{}", self.plan.fps[id.0 as usize]);
         let target = ops::index::Target {
             params,
             params_fp: &self.plan.params_fps[id.0 as usize].short(32),
@@ -412,8 +413,12 @@ impl Run<'_> {
             flows_dir: &store.flows_dir(),
             key: &self.graph.node(input).key,
             dir: store.dir().join(self.index_folder(id, params)),
+            known_tuning: if params.kind == "auto" { store.ledger().get(&tuning_key)? } else { None },
         };
-        let (index, change, notices) = ops::index::build(&target).await?;
+        let ops::index::BuiltIndex { index, change, notices, tuning } = ops::index::build(&target).await?;
+        if let Some(tuning) = tuning {
+            store.ledger().put_all(&[(tuning_key.as_str(), tuning.as_slice())])?;
+        }
         for notice in notices {
             let (code, message) = notice.split_once(": ").unwrap_or(("W2301", &notice));
             self.warn(code, format!("index `{name}`: {message}"));

@@ -23,7 +23,7 @@ mod theil_sen;
 mod wilson;
 
 pub use benjamini_hochberg::benjamini_hochberg;
-pub use bootstrap::{Interval, MAX_BOOTSTRAP_VALUES, bootstrap_ci, bootstrap_median};
+pub use bootstrap::{Interval, MAX_BOOTSTRAP_VALUES, bootstrap_ci, bootstrap_mean, bootstrap_median};
 pub use change_points::{ChangePoint, Mode, change_points};
 pub use hodges_lehmann::hodges_lehmann;
 pub use mad::mad;

@@ -121,7 +121,7 @@ impl ExactVectors {
     }
 
     /// The `k` best of the vectors at the places `candidates`, by exact score, ties by key.
-    pub(super) fn rank(
+    pub fn rank(
         &self,
         query: &[f32],
         candidates: impl Iterator<Item = usize>,

@@ -10,8 +10,10 @@ mod encoders;
 mod failpoints;
 mod generated;
 mod job;
+mod learn;
 #[cfg(target_os = "linux")]
 mod memory;
+mod nearest;
 mod pairs;
 #[cfg(target_os = "linux")]
 mod power_cut;

@@ -1,0 +1,105 @@
+//! Scorers that are learned: from rows with answers to shorter passages that keep them.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::bench::{promptc, text};
+
+const PROGRAM: &str = r##"edition 2026
+source rows : stream<{ id: text, question: text, passages: list<text>, titles: list<text>, answers: list<text> }> = jsonl("rows.jsonl") {
+  key   = id
+  split = by(id, train = 50%, test = 50%, seed = 1)
+}
+scorer qa { kind = linear, unit = sentence }
+learn qa from rows.train {
+  objective = rank(passages, query = question, answers = answers, titles = titles)
+  epochs = 6
+  batch  = 1
+  lr     = 0.05
+  seed   = 7
+}
+pipeline short {
+  rows.test
+    |> compress(passages, query = question, titles = titles, ratio = 4x, unit = sentence) as plain
+    |> compress(passages, query = question, titles = titles, ratio = 4x, unit = sentence, scorer = qa) as learned
+    -> rows
+}
+query kept = sql #"
+SELECT count(*) AS rows,
+       sum(CASE WHEN contains(array_to_string(plain, ' '), answers[1]) THEN 1 ELSE 0 END) AS plain,
+       sum(CASE WHEN contains(array_to_string(learned, ' '), answers[1]) THEN 1 ELSE 0 END) AS learned
+FROM short_rows
+"#
+"##;
+
+/// Questions for a number whose sentence shares fewer words with the question than others do.
+fn rows(count: usize) -> String {
+    let mut lines = String::new();
+    for id in 0..count {
+        let place = ["harbour", "tower", "bridge", "market", "garden", "station"][id % 6];
+        let passage = format!(
+            "The {place} of the old town was built by people of the old town. \
+             Many people of the town like the old {place} that was built. \
+             Work on it ended in 1{:03}. The old {place} of the town was built well.",
+            100 + id
+        );
+        let row = serde_json::json!({
+            "id": format!("r{id:03}"),
+            "question": format!("When was the old {place} of the town built?"),
+            "passages": [passage, "Nothing about it stands here. It rains often."],
+            "titles": [place, "Rain"],
+            "answers": [format!("1{:03}", 100 + id)],
+        });
+        writeln!(lines, "{row}").unwrap();
+    }
+    lines
+}
+
+fn folder(program: &str, rows: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("p.promptc"), program).unwrap();
+    std::fs::write(folder.path().join("rows.jsonl"), rows).unwrap();
+    folder
+}
+
+/// Both streams; the exit code must be `code`.
+fn ends(folder: &Path, code: i32, args: &[&str]) -> String {
+    let output = promptc(folder, args);
+    let all = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{all}");
+    all
+}
+
+#[test]
+fn a_learned_scorer_keeps_what_words_alone_lose() {
+    let folder = folder(PROGRAM, &rows(60));
+    ends(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+    let found = ends(folder.path(), 0, &["query", "p.promptc", "kept", "--format", "csv"]);
+    let numbers: Vec<u32> =
+        found.lines().nth(1).unwrap().split(',').map(|cell| cell.trim().parse().unwrap()).collect();
+    let [rows, plain, learned] = numbers[..] else { panic!("{found}") };
+    assert!(rows > 10 && plain < rows / 2, "a control: {found}");
+    assert_eq!(learned, rows, "{found}");
+    assert!(ends(folder.path(), 0, &["run", "p.promptc", "--yes"]).contains("nothing to do"));
+    // Another seed of the fit is another scorer, and what it shortens is computed anew.
+    std::fs::write(folder.path().join("p.promptc"), PROGRAM.replace("lr     = 0.05", "lr     = 0.06"))
+        .unwrap();
+    let again = ends(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+    assert!(again.contains("learn") && !again.contains("nothing to do"), "{again}");
+}
+
+#[test]
+fn rows_without_an_answer_are_counted_and_none_at_all_is_an_error() {
+    let some = rows(20)
+        + "{\"id\":\"x\",\"question\":\"When?\",\"passages\":[\"No.\"],\"titles\":[\"a\"],\"answers\":[\"1\"]}\n";
+    let all = PROGRAM
+        .replace("qa from rows.train", "qa from rows")
+        .replace("split = by(id, train = 50%, test = 50%, seed = 1)", "");
+    let all = all.replace("rows.test", "rows");
+    let counted = folder(&all, &some);
+    let ran = ends(counted.path(), 0, &["run", "p.promptc", "--yes", "--json"]);
+    assert!(ran.contains("W2404") && ran.contains("1 of 21 rows"), "{ran}");
+    let none = folder(&all, &rows(5).replace("\"answers\":[\"1", "\"answers\":[\"none 1"));
+    let refused = ends(none.path(), 4, &["run", "p.promptc", "--yes"]);
+    assert!(refused.contains("E2105") && refused.contains("none of 5 rows"), "{refused}");
+}
