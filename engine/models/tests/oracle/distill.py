@@ -15,7 +15,7 @@ from bert import HERE, encode, hidden_of, read_safetensors, write_safetensors
 from tokenizers import Tokenizer
 
 DIM, STEPS, WARMUP = 12, 6, 2
-TEMPERATURE, DECAY, SMOOTHING = 0.05, 1e-3, 1e-4
+TEMPERATURE, DECAY, SMOOTHING, LENGTH_POWER = 0.05, 1e-3, 1e-4, 0.75
 RATES = {"map": 1e-2, "rows": 2e-2, "log_weights": 5e-2}
 
 
@@ -75,7 +75,9 @@ def refined(pieces, ids, sentences, right, first_log_weights):
             squares[name] = 0.999 * squares[name] + 0.001 * slope**2
             mean, square = means[name] / (1 - 0.9 ** (step + 1)), squares[name] / (1 - 0.999 ** (step + 1))
             state[name] = state[name] - pace * RATES[name] * mean / (np.sqrt(square) + 1e-8)
-    return np.exp(state["log_weights"])[:, None] * (pieces @ state["map"] + state["rows"])
+    rows = np.exp(state["log_weights"])[:, None] * (pieces @ state["map"] + state["rows"])
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows * np.where(lengths > 0, lengths, 1) ** (LENGTH_POWER - 1)
 
 
 if __name__ == "__main__":
