@@ -240,6 +240,39 @@ impl Bert {
         assert_eq!(out.len(), texts.len() * self.dim(), "one vector for each text");
         let BertScratch { ids, sequences, activations } = scratch;
         let counts = self.tokenize(texts, ids, sequences);
+        self.embed_sequences(ids, sequences, activations, out)?;
+        Ok(counts)
+    }
+
+    /// Writes the vectors of single pieces to `out`, as [`Self::embed`] does those of texts: each stands alone between `[CLS]`
+    /// and `[SEP]`.
+    ///
+    /// # Panics
+    /// If an id is none of the tokenizer's, or the length of `out` is not that of all vectors.
+    pub(crate) fn embed_pieces(
+        &self,
+        pieces: &[u32],
+        scratch: &mut BertScratch,
+        out: &mut [f32],
+    ) -> Result<(), BertError> {
+        assert_eq!(out.len(), pieces.len() * self.dim(), "one vector for each piece");
+        let [cls, sep, _] = self.tokenizer.special_ids();
+        let BertScratch { ids, sequences, activations } = scratch;
+        ids.clear();
+        ids.extend(pieces.iter().flat_map(|piece| [cls, *piece, sep]));
+        sequences.clear();
+        sequences.extend((0..pieces.len()).map(|idx| idx * 3..idx * 3 + 3));
+        self.embed_sequences(ids, sequences, activations, out)
+    }
+
+    /// The vectors of sequences that stand one behind the other in `ids`.
+    fn embed_sequences(
+        &self,
+        ids: &[u32],
+        sequences: &[Range<usize>],
+        activations: &mut Activations,
+        out: &mut [f32],
+    ) -> Result<(), BertError> {
         let mut first = 0;
         while first < sequences.len() {
             let end = group_end(sequences, first);
@@ -258,7 +291,7 @@ impl Bert {
             }
             first = end;
         }
-        Ok(counts)
+        Ok(())
     }
 
     /// Ids of all texts, cut to the longest sequence.

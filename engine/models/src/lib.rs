@@ -15,6 +15,7 @@
 //! | [`bert`] | which vector stands for a text, by a trained encoder? |
 //! | [`static_table`] | which vector stands for a text, by one stored row for each of its pieces? |
 //! | [`embed`] | which vector stands for this text without a trained model? |
+//! | [`distill`] | which rows does a static table need to stand for an encoder? |
 //! | [`dedup`] | which blocks or rows say the same as an earlier one? |
 //! | [`nearest`] | which stored vectors are nearest to a query? |
 //! | [`fusion`] | which ranking comes from the candidates of several indexes? |
@@ -26,6 +27,7 @@ pub mod bert;
 pub mod chunk;
 pub mod compress;
 pub mod dedup;
+pub mod distill;
 pub mod embed;
 pub mod fusion;
 pub mod markdown;

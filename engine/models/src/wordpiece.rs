@@ -143,6 +143,8 @@ pub struct WordPiece {
     sep: u32,
     unknown: u32,
     largest_id: u32,
+    /// Ids of the pieces that words are made of, ascending.
+    word_ids: Vec<u32>,
     identity: [u8; 32],
 }
 
@@ -195,6 +197,10 @@ impl WordPiece {
         let vocabulary = Vocabulary::new(pieces)?;
         let ascii = std::array::from_fn(|code| classes(char::from(code as u8)));
         let identity = identity(pieces, settings, &special, [cls, sep, unknown]);
+        let is_special = |id: u32| id == unknown || special.iter().any(|(_, of_token)| *of_token == id);
+        let of_words = pieces.iter().filter(|(piece, id)| is_of_word(piece) && !is_special(*id));
+        let mut word_ids: Vec<u32> = of_words.map(|(_, id)| *id).collect();
+        word_ids.sort_unstable();
         Ok(Self {
             vocabulary,
             settings,
@@ -205,6 +211,7 @@ impl WordPiece {
             sep,
             unknown,
             largest_id,
+            word_ids,
             identity,
         })
     }
@@ -218,6 +225,12 @@ impl WordPiece {
     /// The largest id that a text can have.
     pub fn largest_id(&self) -> u32 {
         self.largest_id
+    }
+
+    /// Ids of the pieces that words are made of, ascending: without the special ones and the unknown word, and without those
+    /// that no word has, because a sign within them ends a word (`[unused7]`).
+    pub fn word_ids(&self) -> &[u32] {
+        &self.word_ids
     }
 
     /// Ids of `[CLS]`, `[SEP]` and the unknown word.
@@ -267,6 +280,12 @@ impl WordPiece {
             at += 1;
         }
     }
+}
+
+/// Whether a word can have this piece: signs are words of their own.
+fn is_of_word(piece: &str) -> bool {
+    let bare = piece.strip_prefix(vocabulary::CONTINUING).filter(|rest| !rest.is_empty()).unwrap_or(piece);
+    bare.chars().nth(1).is_none() || !bare.chars().any(|character| classes(character) & PUNCTUATION != 0)
 }
 
 /// Hash of everything that ids depend on.

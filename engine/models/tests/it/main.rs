@@ -6,6 +6,7 @@ mod chunk;
 mod compress;
 mod data;
 mod dedup;
+mod distill;
 mod embed;
 mod nearest;
 mod reproduction;

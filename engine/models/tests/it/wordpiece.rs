@@ -100,6 +100,36 @@ fn words_of_a_hundred_characters_are_known_and_longer_ones_are_not() {
 }
 
 #[test]
+fn ids_of_words_are_those_that_a_text_can_have() {
+    let base = "[PAD]\n[UNK]\n[unused7]\n[CLS]\n[SEP]\n[MASK]\na\n##b\n.\n##.\n...\n##\n東\nx-y\n";
+    let tokenizer = WordPiece::from_vocabulary(base.as_bytes()).unwrap();
+    assert_eq!(tokenizer.word_ids(), [6, 7, 8, 9, 12]);
+    assert_eq!(pieces(&tokenizer, "a . 東 ab ... x-y"), [6, 8, 12, 6, 7, 8, 8, 8, 1, 1, 1]);
+    let tiny = tiny();
+    assert_eq!(tiny.word_ids().len(), 154);
+    assert_eq!((tiny.word_ids()[0], *tiny.word_ids().last().unwrap()), (5, tiny.largest_id()));
+}
+
+#[test]
+fn identities_tell_tokenizers_apart_and_forms_of_a_file_not() {
+    let folder = Folder::tiny();
+    let by_vocabulary = WordPiece::from_vocabulary(&folder.vocabulary).unwrap();
+    assert_eq!(tiny().identity(), by_vocabulary.identity());
+    let identity = |file: Result<WordPiece, WordPieceError>| *file.unwrap().identity();
+    let changes = [
+        identity(changed(|file| file["normalizer"]["lowercase"] = json!(false))),
+        identity(changed(|file| file["normalizer"]["strip_accents"] = json!(false))),
+        identity(changed(|file| file["normalizer"]["handle_chinese_chars"] = json!(false))),
+        identity(changed(|file| file["model"]["vocab"]["more"] = json!(200))),
+        identity(changed(|file| drop(file["added_tokens"].as_array_mut().unwrap().pop()))),
+        *tiny().identity(),
+    ];
+    for (idx, identity) in changes.iter().enumerate() {
+        assert!(!changes[..idx].contains(identity), "{idx}");
+    }
+}
+
+#[test]
 fn settings_of_the_file_hold() {
     let [normalizer, accents] = ["lowercase", "strip_accents"];
     let cased = changed(|file| file["normalizer"][normalizer] = json!(false)).unwrap();
