@@ -1,7 +1,7 @@
 //! What blocking declarations leave behind: indexes and fitted tables, ready to be used by later stages.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 use arrow::array::ArrayRef;
 use promptc_store::flows::{Flow, RowId};
@@ -10,6 +10,7 @@ use promptc_store::vectors::VectorIndex;
 
 use crate::error::EngineError;
 use crate::functions::rendered_keys;
+use crate::ops::arms::Query;
 use crate::ops::codes::CodeIndex;
 use crate::ops::fit_scorer::FittedScorer;
 
@@ -82,6 +83,8 @@ pub struct IndexArtifact {
     by_key: Vec<u32>,
     /// Place in key order by row number.
     key_ranks: Vec<u32>,
+    /// Place of each row's vector by its place in key order, if it has one; empty for words.
+    vector_places: OnceLock<Vec<Option<u32>>>,
     /// Columns in memory, by name.
     loaded: RwLock<BTreeMap<String, ArrayRef>>,
 }
@@ -109,7 +112,17 @@ impl IndexArtifact {
         }
         let rank = |row: &RowId| ordinals.get(row).map(|ordinal| key_ranks[*ordinal as usize]);
         let searcher = searcher(&rank);
-        Ok(Self { searcher, flow, fp, row_ids: ids, ordinals, by_key, key_ranks, loaded: RwLock::default() })
+        Ok(Self {
+            searcher,
+            flow,
+            fp,
+            row_ids: ids,
+            ordinals,
+            by_key,
+            key_ranks,
+            vector_places: OnceLock::new(),
+            loaded: RwLock::default(),
+        })
     }
 
     /// Stands for everything that decides what a search returns.
@@ -135,6 +148,34 @@ impl IndexArtifact {
     pub fn row_id(&self, rank: u32) -> Option<RowId> {
         let ordinal = *self.by_key.get(rank as usize)?;
         self.row_ids.get(ordinal as usize).copied()
+    }
+
+    /// Exact scores of the rows at these places in key order; `None` for a row without a vector.
+    ///
+    /// # Errors
+    /// [`EngineError::Internal`] for a query of another kind than the index's; what the index says.
+    pub fn scores(&self, query: &Query<'_>, ranks: &[u32]) -> Result<Vec<Option<f64>>, EngineError> {
+        let vectors = match (&self.searcher, query) {
+            (Searcher::Text(words), Query::Text(query)) => {
+                let rows: Vec<RowId> = ranks.iter().filter_map(|rank| self.row_id(*rank)).collect();
+                let scores = words.scores(query, &rows).map_err(crate::store_errors::text)?;
+                return Ok(scores.into_iter().map(Some).collect());
+            }
+            (Searcher::Vector(vectors), _) => vectors.vectors(),
+            (Searcher::Codes(codes), _) => codes.stored().vectors(),
+            (Searcher::Text(_), Query::Vector(_)) => {
+                return Err(EngineError::internal("retrieve", "a vector cannot query a text index"));
+            }
+        };
+        let Query::Vector(query) = query else {
+            return Err(EngineError::internal("retrieve", "a text without an embedder"));
+        };
+        let places = self.vector_places.get_or_init(|| {
+            let rows: Vec<RowId> = (0..).map_while(|rank| self.row_id(rank)).collect();
+            vectors.places(&rows)
+        });
+        let score = |rank: &u32| Some(vectors.score(query, (*places.get(*rank as usize)?)? as usize));
+        Ok(ranks.iter().map(score).collect())
     }
 
     /// Reads columns that [`Self::rows`] will be asked for into memory, if their file is small enough to be held there.

@@ -6,11 +6,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use promptc_compiler::op::{Embedder, Encoder as EncoderParams};
-use promptc_models::bert::Bert;
-use promptc_models::static_table::StaticTable;
 use promptc_store::open::Store;
 use serde::{Deserialize, Serialize};
 
+use crate::encoder::{AUC_LEAST, Encoder};
 use crate::error::EngineError;
 
 /// Most quarantined rows that are kept with their text; more are only counted.
@@ -154,15 +153,6 @@ impl Tallies {
     }
 }
 
-/// A model that is loaded.
-#[derive(Debug, Clone)]
-pub enum Encoder {
-    /// Rows of a table.
-    Table(Arc<StaticTable>),
-    /// A network.
-    Bert(Arc<Bert>),
-}
-
 /// Models that are loaded, so that each is read once in a run.
 #[derive(Debug, Default)]
 pub struct Encoders(Mutex<Vec<(Embedder, Encoder)>>);
@@ -172,17 +162,27 @@ impl Encoders {
     ///
     /// # Errors
     /// E2201 if the folder is not the one that was checked, E2202 if it cannot be used.
-    pub fn get(&self, embedder: &Embedder, params: &EncoderParams) -> Result<Encoder, EngineError> {
+    pub fn get(
+        &self,
+        embedder: &Embedder,
+        params: &EncoderParams,
+        events: &dyn Events,
+    ) -> Result<Encoder, EngineError> {
         let mut loaded = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // A space is everything that changes vectors.
         if let Some((_, model)) = loaded.iter().find(|(known, _)| known.space == embedder.space) {
             return Ok(model.clone());
         }
-        let model = if embedder.kind == "static" {
-            Encoder::Table(Arc::new(crate::ops::embed::load_table(params)?))
-        } else {
-            Encoder::Bert(Arc::new(crate::ops::embed::load(params, embedder.normalize)?))
-        };
+        let model = Encoder::of(embedder, params)?;
+        let area = model.discrimination()?;
+        if area < AUC_LEAST {
+            let message = format!(
+                "`{}`: paraphrases in English are nearer than unrelated texts in {:.0} of 100 cases only",
+                embedder.space.name,
+                100.0 * area
+            );
+            events.event(Event::Warning { code: "W2202", message });
+        }
         loaded.push((embedder.clone(), model.clone()));
         Ok(model)
     }

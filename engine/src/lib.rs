@@ -44,6 +44,8 @@ pub mod artifacts;
 pub mod bench;
 pub mod buffer;
 pub mod context;
+pub mod distill;
+pub mod encoder;
 pub mod error;
 pub mod expressions;
 pub mod functions;
@@ -65,4 +67,5 @@ pub mod types;
 
 pub use datafusion;
 pub use promptc_compiler as compiler;
+pub use promptc_models as models;
 pub use promptc_store as store;

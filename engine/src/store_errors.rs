@@ -1,7 +1,7 @@
 //! Errors of the store as errors of a run: code, message and help are kept.
 
 use promptc_store::failpoint::Site;
-use promptc_store::{documents, flows, history, kv, open, sinks, sources, text, vectors};
+use promptc_store::{documents, flows, history, kv, medium, open, sinks, sources, text, vectors};
 
 use crate::error::EngineError;
 
@@ -24,6 +24,12 @@ fn store(code: &'static str, error: &dyn std::error::Error, help: impl Into<Stri
 /// E2501 if a test lets it fail.
 pub fn reach(site: Site) -> Result<(), EngineError> {
     promptc_store::failpoint::reach(site).map_err(|error| store("E2501", &error, ""))
+}
+
+/// A file that was not written.
+#[must_use]
+pub fn medium(error: medium::MediumError) -> EngineError {
+    store(error.code(), &error, error.help())
 }
 
 /// A flow file.

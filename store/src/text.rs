@@ -328,6 +328,17 @@ impl TextIndex {
         found(Some(&|row| rows.contains(row) && allowed.is_none_or(|allowed| allowed(row))))
     }
 
+    /// The scores of `rows` for `query` as [`Self::search`] gives them, to the last bit; 0 for rows without a term of it, or that are
+    /// not there. Phrases are not looked for. Cost: as [`Self::search`].
+    ///
+    /// # Errors
+    /// What the library says when it reads.
+    pub fn scores(&self, query: &str, rows: &[RowId]) -> Result<Vec<f64>, TextError> {
+        let terms = self.analyzer.count(query);
+        let scores = self.snapshot.scores(&terms, self.fields.text, self.weights(), rows);
+        scores.map_err(|error| TextError::tantivy(&self.dir, error))
+    }
+
     /// What each term of `query` adds to the score of each of `rows`. Cost: as [`Self::search`].
     ///
     /// # Errors

@@ -117,6 +117,7 @@ codes! {
     W0601 "bench without `record` leaves no history",
     W0602 "gate compares runs of different machines",
     W2201 "texts cut to the model's tokens",
+    W2202 "embedder does not tell paraphrases from unrelated texts",
     W2301 "index too small for its kind: searched exhaustively",
     W2302 "rank fusion with a much weaker index",
     W2402 "ratio not reached in n rows",

@@ -49,33 +49,57 @@ impl fmt::Display for FusionError {
 
 impl std::error::Error for FusionError {}
 
-/// Weighted sum of standardised scores: each list is shifted and scaled to mean 0 and standard deviation 1 (of the
-/// list itself) over its own candidates; a missing candidate counts as the lowest of the list. A list whose scores are
-/// all equal, and an empty one, adds 0 to every candidate. Cost: O(n log n) in candidates.
+/// Weighted sum of standardised scores: each list is shifted and scaled to mean 0 and standard deviation 1 over its own
+/// candidates; a missing candidate counts as the lowest of the list. A list whose scores are all equal, and an empty one, adds 0
+/// to every candidate. Cost: O(n log n) in candidates.
+///
+/// # Errors
+/// [`FusionError::Weights`] unless there is one weight per list.
 pub fn zscore<Id: Ord + Clone>(
     lists: &[&[(Id, f64)]],
+    weights: &[f64],
+) -> Result<Vec<Fused<Id>>, FusionError> {
+    zscore_of_all(lists, &vec![[].as_slice(); lists.len()], weights)
+}
+
+/// As [`zscore`], with what each list would have scored candidates of other lists that it does not hold (`others`, one for each
+/// list): these count in its mean and deviation, and have no rank. Nothing is then guessed: a list that is cut sooner does not
+/// judge the candidates of the others more harshly.
+///
+/// # Errors
+/// [`FusionError::Weights`] unless there is one weight per list.
+///
+/// # Panics
+/// If there are not as many `others` as lists.
+pub fn zscore_of_all<Id: Ord + Clone>(
+    lists: &[&[(Id, f64)]],
+    others: &[&[(Id, f64)]],
     weights: &[f64],
 ) -> Result<Vec<Fused<Id>>, FusionError> {
     if lists.len() != weights.len() {
         return Err(FusionError::Weights { lists: lists.len(), weights: weights.len() });
     }
-    let scales: Vec<Scale> = lists.iter().map(|list| Scale::of(list)).collect();
-    Ok(fuse(lists, total, |list_idx, place| {
-        scales[list_idx].apply(place.map(|(score, _)| score)) * weights[list_idx]
+    assert_eq!(lists.len(), others.len(), "scores of others for each list");
+    let scales: Vec<Scale> = lists.iter().zip(others).map(|(list, others)| Scale::of(list, others)).collect();
+    let known: Vec<BTreeMap<&Id, f64>> =
+        others.iter().map(|others| others.iter().map(|(id, score)| (id, *score)).collect()).collect();
+    Ok(fuse(lists, total, |list_idx, id, place| {
+        let score = place.map(|(score, _)| score).or_else(|| known[list_idx].get(id).copied());
+        scales[list_idx].apply(score) * weights[list_idx]
     }))
 }
 
 /// Sum over lists of `1 / (constant + rank)`, ranks from 1; a list without the candidate adds nothing. 60 is the usual
 /// constant. Cost: O(n log n) in candidates.
 pub fn rrf<Id: Ord + Clone>(lists: &[&[(Id, f64)]], constant: f64) -> Vec<Fused<Id>> {
-    fuse(lists, total, |_, place| place.map_or(0.0, |(_, rank)| 1.0 / (constant + f64::from(rank))))
+    fuse(lists, total, |_, _, place| place.map_or(0.0, |(_, rank)| 1.0 / (constant + f64::from(rank))))
 }
 
 /// Highest score of any list: for indexes whose scores mean the same, such as two columns of one embedding space.
 /// Cost: O(n log n) in candidates.
 pub fn max<Id: Ord + Clone>(lists: &[&[(Id, f64)]]) -> Vec<Fused<Id>> {
     let greatest = |parts: &[f64]| parts.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    fuse(lists, greatest, |_, place| place.map_or(f64::NEG_INFINITY, |(score, _)| score))
+    fuse(lists, greatest, |_, _, place| place.map_or(f64::NEG_INFINITY, |(score, _)| score))
 }
 
 /// Weighted sum of the scores as they are; a missing candidate adds nothing. For indexes whose scores share a scale.
@@ -89,7 +113,7 @@ pub fn weighted<Id: Ord + Clone>(
     if lists.len() != weights.len() {
         return Err(FusionError::Weights { lists: lists.len(), weights: weights.len() });
     }
-    Ok(fuse(lists, total, |list_idx, place| place.map_or(0.0, |(score, _)| weights[list_idx] * score)))
+    Ok(fuse(lists, total, |list_idx, _, place| place.map_or(0.0, |(score, _)| weights[list_idx] * score)))
 }
 
 fn total(parts: &[f64]) -> f64 {
@@ -104,12 +128,13 @@ struct Scale {
 }
 
 impl Scale {
-    fn of<Id>(list: &[(Id, f64)]) -> Self {
-        let count = list.len().max(1) as f64;
-        let mean = list.iter().map(|(_, score)| score).sum::<f64>() / count;
-        let variance = list.iter().map(|(_, score)| (score - mean) * (score - mean)).sum::<f64>() / count;
-        let lowest = list.iter().map(|(_, score)| *score).fold(f64::INFINITY, f64::min);
-        let highest = list.iter().map(|(_, score)| *score).fold(f64::NEG_INFINITY, f64::max);
+    fn of<Id>(list: &[(Id, f64)], others: &[(Id, f64)]) -> Self {
+        let scores = || list.iter().chain(others).map(|(_, score)| *score);
+        let count = (list.len() + others.len()).max(1) as f64;
+        let mean = scores().sum::<f64>() / count;
+        let variance = scores().map(|score| (score - mean) * (score - mean)).sum::<f64>() / count;
+        let lowest = scores().fold(f64::INFINITY, f64::min);
+        let highest = scores().fold(f64::NEG_INFINITY, f64::max);
         // Equal scores whose mean rounds have a tiny deviation that would blow up to whole units.
         let deviation = if lowest < highest { variance.sqrt() } else { 0.0 };
         Self { mean, deviation, lowest }
@@ -131,7 +156,7 @@ type Place = Option<(f64, u32)>;
 fn fuse<Id: Ord + Clone>(
     lists: &[&[(Id, f64)]],
     join: impl Fn(&[f64]) -> f64,
-    part: impl Fn(usize, Place) -> f64,
+    part: impl Fn(usize, &Id, Place) -> f64,
 ) -> Vec<Fused<Id>> {
     let mut places: BTreeMap<&Id, Vec<Place>> = BTreeMap::new();
     for (list_idx, list) in lists.iter().enumerate() {
@@ -143,7 +168,8 @@ fn fuse<Id: Ord + Clone>(
     let mut fused: Vec<Fused<Id>> = places
         .into_iter()
         .map(|(id, places)| {
-            let parts: Vec<f64> = places.iter().enumerate().map(|(idx, place)| part(idx, *place)).collect();
+            let parts: Vec<f64> =
+                places.iter().enumerate().map(|(idx, place)| part(idx, id, *place)).collect();
             let ranks = places.iter().map(|place| place.map(|(_, rank)| rank)).collect();
             Fused { id: id.clone(), score: join(&parts), ranks, parts }
         })
@@ -184,6 +210,23 @@ mod tests {
         }
         assert_eq!(fused[1].ranks, [Some(1), Some(2)]);
         assert_eq!(fused[0].ranks, [None, Some(1)]);
+    }
+
+    #[test]
+    fn known_scores_of_missing_candidates_take_the_place_of_a_guess() {
+        // With all scores known: left has mean 2, right 12.5; one deviation of each is sqrt(1.25) and sqrt(31.25).
+        let (left, left_others) = ([("a", 3.5), ("b", 2.5)], [("c", 1.5), ("d", 0.5)]);
+        let (right, right_others) = ([("d", 20.0), ("c", 15.0)], [("a", 10.0), ("b", 5.0)]);
+        let fused = zscore_of_all(&[&left, &right], &[&left_others, &right_others], &[1.0, 1.0]).unwrap();
+        let (l, r) = (1.25f64.sqrt(), 31.25f64.sqrt());
+        let expected = [("a", 1.5 / l - 2.5 / r), ("d", -1.5 / l + 7.5 / r)];
+        for (id, score) in expected {
+            let found = fused.iter().find(|candidate| candidate.id == id).unwrap();
+            assert!((found.score - score).abs() < 1e-12, "{found:?}");
+        }
+        assert_eq!(fused.iter().find(|candidate| candidate.id == "a").unwrap().ranks, [Some(1), None]);
+        let guessed = zscore(&[&left, &right], &[1.0, 1.0]).unwrap();
+        assert_eq!(guessed, zscore_of_all(&[&left, &right], &[&[], &[]], &[1.0, 1.0]).unwrap());
     }
 
     #[test]

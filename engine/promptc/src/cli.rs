@@ -24,7 +24,9 @@ mod build_info;
 mod check;
 mod completions;
 mod diff;
+mod distill;
 mod doctor;
+mod embed;
 mod explain;
 mod fmt;
 mod gate;
@@ -150,6 +152,10 @@ enum Verb {
     Trace(trace::TraceArgs),
     /// Compare two lock files
     Diff(diff::DiffArgs),
+    /// Vectors of texts, or how near they are to each other
+    Embed(embed::EmbedArgs),
+    /// Make a static table of an encoder: its vectors, without its cost
+    Distill(distill::DistillArgs),
     /// Remove streams and indexes that no program refers to (dry without `--yes`)
     Gc(gc::GcArgs),
     /// The store under kills and under load, on this machine's disk
@@ -202,6 +208,8 @@ fn on_this_thread() -> ExitCode {
         Verb::Explain(args) => explain::explain(&args, &common),
         Verb::Trace(args) => trace::trace(&args, &common),
         Verb::Diff(args) => diff::diff(&args),
+        Verb::Embed(args) => embed::embed(&args, &common),
+        Verb::Distill(args) => distill::distill(&args, &common),
         Verb::Gc(args) => gc::gc(&args, &common),
         Verb::Stress(args) => stress::stress(&args, &common),
         Verb::Doctor(args) => doctor::doctor(&args, &common),

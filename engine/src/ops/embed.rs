@@ -2,24 +2,19 @@
 //!
 //! Argument: text or list of texts. Result: a vector or a list of vectors; null text gives a null vector.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, ListArray, StringArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field};
-use promptc_compiler::op::{Embedder, Encoder as EncoderParams};
-use promptc_models::bert::{Bert, BertFiles, BertOptions, BertScratch, Pooling};
+use promptc_compiler::op::Embedder;
 use promptc_models::embed::{HashedNgram, HashedNgramOptions, IdfTable};
-use promptc_models::static_table::{StaticScratch, StaticTable};
-use promptc_store::model_folder;
 
 use crate::arrays;
-use crate::context::{Encoder, RunContext};
+use crate::context::RunContext;
+use crate::encoder::Encoder;
 use crate::error::EngineError;
-use crate::program::{in_full, static_table, tokenizer_file};
 use crate::row_function::RowOperator;
-use crate::shipped;
 
 const PLACE: &str = "embed";
 
@@ -59,7 +54,9 @@ impl TextEmbedder {
     ) -> Result<Self, EngineError> {
         let is_plain = params.element == promptc_compiler::types::Element::F32;
         let model = match (&params.encoder, params.kind.as_str()) {
-            (Some(encoder), _) if is_plain => Model::Encoder(ctx.encoders.get(params, encoder)?),
+            (Some(encoder), _) if is_plain => {
+                Model::Encoder(ctx.encoders.get(params, encoder, ctx.events.as_ref())?)
+            }
             (None, "hashed_ngram") if is_plain => Model::Hashed(hashed(params, idf)?),
             _ => {
                 return Err(EngineError::Unavailable {
@@ -76,14 +73,7 @@ impl TextEmbedder {
     pub fn describe(&self) -> String {
         match &self.model {
             Model::Hashed(model) => format!("hashed n-grams, {} numbers", model.dim()),
-            Model::Encoder(Encoder::Bert(model)) => {
-                format!("encoder in {}, {} numbers", self.place, model.dim())
-            }
-            Model::Encoder(Encoder::Table(table)) => {
-                let (source, dim) = (&table.provenance().source, table.dim());
-                let place = if self.place.is_empty() { "shipped with promptc" } else { &self.place };
-                format!("static table of {source}, {place}, {dim} numbers")
-            }
+            Model::Encoder(model) => model.describe(&self.place),
         }
     }
 
@@ -91,8 +81,7 @@ impl TextEmbedder {
     pub fn dim(&self) -> usize {
         match &self.model {
             Model::Hashed(model) => model.dim(),
-            Model::Encoder(Encoder::Bert(model)) => model.dim(),
-            Model::Encoder(Encoder::Table(table)) => table.dim(),
+            Model::Encoder(model) => model.dim(),
         }
     }
 
@@ -101,23 +90,19 @@ impl TextEmbedder {
     /// # Errors
     /// E2202 for a vector that is not finite.
     pub fn vectors(&self, texts: &[&str]) -> Result<Vec<f32>, EngineError> {
-        let mut values = vec![0.0; texts.len() * self.dim()];
-        match &self.model {
-            Model::Hashed(model) => {
-                let mut scratch = model.scratch();
-                for (text, vector) in texts.iter().zip(values.chunks_exact_mut(model.dim())) {
-                    model.embed(text, &mut scratch, vector);
-                }
+        let model = match &self.model {
+            Model::Hashed(model) => model,
+            Model::Encoder(model) => {
+                let (values, cut) =
+                    model.vectors(texts).map_err(|error| error.about(&format!("`{}`", self.label)))?;
+                self.ctx.tallies.add("W2201", &self.label, cut as u64);
+                return Ok(values);
             }
-            Model::Encoder(Encoder::Table(table)) => {
-                table.embed(texts, &mut StaticScratch::default(), &mut values);
-            }
-            Model::Encoder(Encoder::Bert(model)) => {
-                let counts = model.embed(texts, &mut BertScratch::default(), &mut values);
-                let counts =
-                    counts.map_err(|error| unusable(format!("{}: {}", self.label, in_full(&error))))?;
-                self.ctx.tallies.add("W2201", &self.label, counts.texts_cut as u64);
-            }
+        };
+        let mut values = vec![0.0; texts.len() * model.dim()];
+        let mut scratch = model.scratch();
+        for (text, vector) in texts.iter().zip(values.chunks_exact_mut(model.dim())) {
+            model.embed(text, &mut scratch, vector);
         }
         Ok(values)
     }
@@ -133,57 +118,6 @@ fn hashed(params: &Embedder, idf: Option<&[u8]>) -> Result<HashedNgram, EngineEr
     let idf =
         idf.map(IdfTable::from_bytes).transpose().map_err(|error| EngineError::internal(PLACE, error))?;
     HashedNgram::new(options, idf).map_err(|error| EngineError::internal(PLACE, error))
-}
-
-/// Reads a static table, or takes the one that comes with promptc.
-///
-/// # Errors
-/// E2201 if the folder is not the one that was checked, E2202 if it cannot be used.
-pub(crate) fn load_table(params: &EncoderParams) -> Result<StaticTable, EngineError> {
-    if params.dir.is_empty() {
-        return shipped::table().map_err(unusable);
-    }
-    let folder =
-        model_folder::read_table(Path::new(&params.dir)).map_err(|error| unusable(in_full(&error)))?;
-    if folder.hash != params.hash {
-        return Err(changed(&params.dir));
-    }
-    static_table(&folder).map_err(|error| unusable(format!("{}: {}", params.dir, in_full(&error))))
-}
-
-/// Reads and packs the model of a folder.
-///
-/// # Errors
-/// E2201 if the folder is not the one that was checked, E2202 if it cannot be used.
-pub(crate) fn load(params: &EncoderParams, normalize: bool) -> Result<Bert, EngineError> {
-    let folder = model_folder::read(Path::new(&params.dir)).map_err(|error| unusable(in_full(&error)))?;
-    if folder.hash != params.hash {
-        return Err(changed(&params.dir));
-    }
-    let tokenizer = tokenizer_file(&folder.tokenizer, folder.is_vocabulary);
-    let files = BertFiles { config: &folder.config, weights: &folder.weights, tokenizer };
-    let options = BertOptions {
-        max_tokens: Some(params.max_tokens as usize),
-        pooling: if params.pool == "cls" { Pooling::Cls } else { Pooling::Mean },
-        normalize,
-    };
-    Bert::load(&files, options).map_err(|error| unusable(format!("{}: {}", params.dir, in_full(&error))))
-}
-
-fn changed(dir: &str) -> EngineError {
-    EngineError::Store {
-        code: "E2201",
-        message: format!("{dir}: the model's files changed since the program was checked"),
-        help: Some("run again; what depends on the model is then computed anew".to_owned()),
-    }
-}
-
-fn unusable(message: String) -> EngineError {
-    EngineError::Store {
-        code: "E2202",
-        message,
-        help: Some("`promptc explain E2202` says what a model folder holds".to_owned()),
-    }
 }
 
 /// The operator with its embedder.

@@ -19,7 +19,7 @@ use promptc_store::flows::RowId;
 
 use crate::arrays;
 use crate::error::EngineError;
-use crate::ops::arms::{Query, SearchArm};
+use crate::ops::arms::{Candidates, Query, SearchArm, ask};
 use crate::row_function::RowOperator;
 
 const PLACE: &str = "retrieve";
@@ -68,13 +68,12 @@ impl RetrieveOperator {
     /// The hits of one query: (place in key order, score, arms that found it).
     fn hits(&self, query: Query<'_>) -> Result<Vec<(u32, f64, Vec<String>)>, EngineError> {
         let count = self.k.max(CANDIDATES_MIN);
-        let candidates =
-            |arm: &SearchArm| arm.candidates(query, count, self.allowed.as_deref(), &self.runtime);
-        let lists: Vec<_> = self.arms.iter().map(candidates).collect::<Result<_, _>>()?;
-        let fused: Vec<(u32, f64, Vec<String>)> = if let [only] = lists.as_slice() {
+        let (allowed, scores_all) = (self.allowed.as_deref(), scores_all(&self.arms, &self.fuse));
+        let found = ask(&self.arms, &query, count, allowed, scores_all, &self.runtime)?;
+        let fused: Vec<(u32, f64, Vec<String>)> = if let [only] = found.lists.as_slice() {
             only.iter().map(|(rank, score)| (*rank, *score, vec![self.arms[0].name.clone()])).collect()
         } else {
-            let fused = fuse(&lists, &self.fuse)?;
+            let fused = fuse(&found, &self.fuse)?;
             let names = |hit: &Fused<u32>| {
                 let found = self.arms.iter().zip(&hit.ranks).filter(|(_, rank)| rank.is_some());
                 found.map(|(arm, _)| arm.name.clone()).collect()
@@ -102,14 +101,20 @@ impl RetrieveOperator {
     }
 }
 
+/// Whether a fusion needs the scores of all candidates by every index.
+pub(crate) fn scores_all(arms: &[SearchArm], method: &Fusion) -> bool {
+    arms.len() > 1 && matches!(method, Fusion::Zscore(_))
+}
+
 /// One ranking of the candidates of several indexes.
 ///
 /// # Errors
 /// [`EngineError::Internal`] if there is not one weight for each list.
-pub(crate) fn fuse(lists: &[Vec<(u32, f64)>], method: &Fusion) -> Result<Vec<Fused<u32>>, EngineError> {
-    let slices: Vec<&[(u32, f64)]> = lists.iter().map(Vec::as_slice).collect();
+pub(crate) fn fuse(found: &Candidates, method: &Fusion) -> Result<Vec<Fused<u32>>, EngineError> {
+    let slices: Vec<&[(u32, f64)]> = found.lists.iter().map(Vec::as_slice).collect();
+    let others: Vec<&[(u32, f64)]> = found.others.iter().map(Vec::as_slice).collect();
     let fused = match method {
-        Fusion::Zscore(weights) => fusion::zscore(&slices, weights),
+        Fusion::Zscore(weights) => fusion::zscore_of_all(&slices, &others, weights),
         Fusion::Weighted(weights) => fusion::weighted(&slices, weights),
         Fusion::Rrf(constant) => Ok(fusion::rrf(&slices, *constant)),
         Fusion::Max => Ok(fusion::max(&slices)),
@@ -133,7 +138,7 @@ impl RowOperator for RetrieveOperator {
             } else if let Some(vectors) = queries.as_any().downcast_ref::<FixedSizeListArray>() {
                 let vector = vectors.value(row);
                 let vector: &Float32Array = arrays::downcast(&vector, PLACE)?;
-                self.hits(Query::Vector(vector.values()))?
+                self.hits(Query::Vector(vector.values().as_ref().into()))?
             } else {
                 let texts: &StringArray = arrays::downcast(queries, PLACE)?;
                 self.hits(Query::Text(texts.value(row)))?

@@ -24,9 +24,9 @@ use super::{Run, RunOptions, contents, last_build, make_plan};
 use crate::artifacts::{Artifact, IndexArtifact, Searcher};
 use crate::context::{Cancel, Events, RunContext};
 use crate::error::EngineError;
-use crate::ops::arms::{Query, SearchArm};
+use crate::ops::arms::{Candidates, Query, SearchArm, ask};
 use crate::ops::embed::TextEmbedder;
-use crate::ops::retrieve::{CANDIDATES_MIN, fuse};
+use crate::ops::retrieve::{CANDIDATES_MIN, fuse, scores_all};
 use crate::program::Program;
 use crate::store_errors;
 
@@ -64,6 +64,8 @@ pub struct Found {
     pub text: Option<String>,
     /// The column of titles that an index over words was given.
     pub title: Option<String>,
+    /// Time of the search with the embedding of the query, without bringing the indexes up to date.
+    pub elapsed_ms: f64,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -79,8 +81,6 @@ pub struct ArmReport {
     pub backend: String,
     /// Candidates that it gave.
     pub candidates: usize,
-    /// Time of its search with the embedding of the query.
-    pub elapsed_ms: f64,
 }
 
 /// One row that was found.
@@ -88,21 +88,21 @@ pub struct ArmReport {
 pub struct Hit {
     /// After fusion; of one index, its own.
     pub score: f64,
-    /// Place among each index's candidates; `None` where it is none of them.
-    pub arms: Vec<Option<ArmHit>>,
+    /// Place among the candidates of each index.
+    pub arms: Vec<ArmHit>,
     /// What each word of the query adds to the score of the first index over words.
     pub terms: Vec<TermPart>,
     /// Where the text holds words of the query, as byte ranges.
     pub spans: Vec<Range<usize>>,
 }
 
-/// A row among the candidates of one index.
+/// A hit as one index sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct ArmHit {
-    /// From 1.
-    pub rank: u32,
-    /// The index's own score.
-    pub score: f64,
+    /// From 1; `None` if it is not among the index's candidates.
+    pub rank: Option<u32>,
+    /// The index's own score, if it is known.
+    pub score: Option<f64>,
     /// What it adds to the score of the hit.
     pub part: f64,
 }
@@ -225,23 +225,27 @@ impl Run<'_> {
         let nodes: Vec<&Node> =
             request.indexes.iter().map(|name| index_node(self.graph, name)).collect::<Result<_, _>>()?;
         let count = request.k.clamp(CANDIDATES_MIN, HITS_MAX);
-        let (mut arms, mut reports, mut lists) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut arms, mut backends) = (Vec::new(), Vec::new());
         for (name, node) in request.indexes.iter().zip(&nodes) {
             let (arm, backend) = self.arm(name, node)?;
-            let started = Instant::now();
-            let found = arm.candidates(Query::Text(request.query), count, None, &self.runtime)?;
-            reports.push(ArmReport {
-                name: name.clone(),
-                kind: index_params(node).map_or_else(String::new, |params| params.kind.clone()),
-                backend,
-                candidates: found.len(),
-                elapsed_ms: started.elapsed().as_secs_f64() * 1e3,
-            });
             arms.push(arm);
-            lists.push(found);
+            backends.push(backend);
         }
         let equal = Fusion::Zscore(vec![1.0; arms.len()]);
-        let mut fused = match lists.as_slice() {
+        let method = request.fuse.as_ref().unwrap_or(&equal);
+        let started = Instant::now();
+        let query = Query::Text(request.query);
+        let found = ask(&arms, &query, count, None, scores_all(&arms, method), &self.runtime)?;
+        let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
+        let named = request.indexes.iter().zip(&nodes).zip(backends).zip(&found.lists);
+        let reports = named.map(|(((name, node), backend), list)| ArmReport {
+            name: name.clone(),
+            kind: index_params(node).map_or_else(String::new, |params| params.kind.clone()),
+            backend,
+            candidates: list.len(),
+        });
+        let reports: Vec<ArmReport> = reports.collect();
+        let mut fused = match found.lists.as_slice() {
             [only] => {
                 let alone = (1..).zip(only).map(|(rank, (id, score))| Fused {
                     id: *id,
@@ -251,7 +255,7 @@ impl Run<'_> {
                 });
                 alone.collect()
             }
-            _ => fuse(&lists, request.fuse.as_ref().unwrap_or(&equal))?,
+            _ => fuse(&found, method)?,
         };
         fused.truncate(request.k);
         let index = arms[0].index()?;
@@ -265,7 +269,7 @@ impl Run<'_> {
         };
         let title =
             words.and_then(|(_, node)| index_params(node)?.title.as_ref().map(|(name, _)| name.clone()));
-        let mut hits: Vec<Hit> = fused.iter().map(|hit| hit_of(hit, &lists)).collect();
+        let mut hits: Vec<Hit> = fused.iter().map(|hit| hit_of(hit, &found)).collect();
         if let (Some((arm, _)), Some(column)) = (words, &text) {
             explain(arm, request.query, &ranks, rows.column_by_name(column), &mut hits)?;
         }
@@ -275,7 +279,7 @@ impl Run<'_> {
             .collect();
         let key = stream.key.clone();
         warnings.extend(self.report().warnings.into_iter().map(|(code, text)| format!("{code}: {text}")));
-        Ok(Found { arms: reports, hits, rows, key, text, title, warnings })
+        Ok(Found { arms: reports, hits, rows, key, text, title, elapsed_ms, warnings })
     }
 
     /// An index that is up to date, with how it searches.
@@ -317,10 +321,14 @@ fn is_wordless(arm: &SearchArm, query: &str) -> bool {
         .is_ok_and(|index| matches!(&index.searcher, Searcher::Text(words) if words.word_count(query) == 0))
 }
 
-fn hit_of(hit: &Fused<u32>, lists: &[Vec<(u32, f64)>]) -> Hit {
-    let places = hit.ranks.iter().zip(&hit.parts).zip(lists);
-    let arms = places.map(|((rank, part), list)| {
-        rank.map(|rank| ArmHit { rank, score: list[rank as usize - 1].1, part: *part })
+fn hit_of(hit: &Fused<u32>, found: &Candidates) -> Hit {
+    let places = hit.ranks.iter().zip(&hit.parts).zip(found.lists.iter().zip(&found.others));
+    let arms = places.map(|((rank, part), (list, others))| {
+        let score = match rank {
+            Some(rank) => Some(list[*rank as usize - 1].1),
+            None => others.iter().find(|(id, _)| *id == hit.id).map(|(_, score)| *score),
+        };
+        ArmHit { rank: *rank, score, part: *part }
     });
     Hit { score: hit.score, arms: arms.collect(), terms: Vec::new(), spans: Vec::new() }
 }

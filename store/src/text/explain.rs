@@ -26,6 +26,30 @@ pub struct TermPart {
 }
 
 impl Snapshot {
+    /// See [`super::TextIndex::scores`].
+    pub(super) fn scores(
+        &self,
+        terms: &BTreeMap<String, u32>,
+        text: Field,
+        weights: (f64, f64),
+        rows: &[RowId],
+    ) -> tantivy::Result<Vec<f64>> {
+        let places: HashMap<&RowId, usize> = rows.iter().zip(0..).collect();
+        let mut scores = vec![0.0; rows.len()];
+        for (name, &query_count) in terms {
+            let matches = self.matches(&Term::from_field_text(text, name))?;
+            let weight = f64::from(query_count) * self.idf(&matches);
+            for (segment, matches) in self.segments.iter().zip(&matches) {
+                for &(doc, frequency) in matches {
+                    if let Some(&place) = places.get(&segment.row(doc)) {
+                        scores[place] += weight * self.saturated(segment, doc, frequency, weights);
+                    }
+                }
+            }
+        }
+        Ok(scores)
+    }
+
     /// Parts of the scores of `rows`, greatest first; terms that a row does not hold are left out.
     pub(super) fn explain(
         &self,

@@ -1,7 +1,7 @@
 //! Vectors in memory: exact search, and exact scores for candidates of other searches.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 
 use super::distance::{Metric, exact_score, fast_score, norm_f64, raw_batch_f32, raw_f32};
 use crate::flows::RowId;
@@ -118,6 +118,17 @@ impl ExactVectors {
         };
         let candidates = ceilings.into_iter().filter(|&(ceiling, _)| ceiling >= least).map(|(_, idx)| idx);
         self.rank(query, candidates, k)
+    }
+
+    /// Places of some rows; `None` for one that is not there. Cost: one pass over the identities.
+    pub fn places(&self, rows: &[RowId]) -> Vec<Option<u32>> {
+        let known: HashMap<&RowId, u32> = self.rows.iter().zip(0..).collect();
+        rows.iter().map(|row| known.get(row).copied()).collect()
+    }
+
+    /// The score of the vector at a place, as a search gives it.
+    pub fn score(&self, query: &[f32], idx: usize) -> f64 {
+        exact_score(self.metric, query, norm_f64(query), self.vector(idx), self.norms[idx])
     }
 
     /// The `k` best of the vectors at the places `candidates`, by exact score, ties by key.

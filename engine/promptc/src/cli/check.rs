@@ -78,7 +78,8 @@ pub(super) fn lint(args: &LintArgs, common: &Common) -> Outcome {
                 break;
             }
             let text = apply(&program.checked.sources.get(SourceId(0)).text, &edits);
-            promptc_engine::store::medium::replace(file, text.as_bytes()).map_err(super::fmt::medium)?;
+            promptc_engine::store::medium::replace(file, text.as_bytes())
+                .map_err(promptc_engine::store_errors::medium)?;
             eprintln!("{}: {} edits applied", file.display(), edits.len());
             program = load(file, &settings(&[], false))?;
         }

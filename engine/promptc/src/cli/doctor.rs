@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use promptc_engine::encoder::{AUC_LEAST, Encoder};
 use promptc_engine::store::doctor;
 use promptc_engine::store::documents::Derived;
 use promptc_engine::store::history::{History, HistoryError};
@@ -49,7 +50,16 @@ fn system_and_history(args: &DoctorArgs, common: &Common) -> bool {
     println!("promptc      {}", env!("CARGO_PKG_VERSION"));
     println!("system       {} {}", std::env::consts::OS, std::env::consts::ARCH);
     println!("threads      {threads}");
-    println!("embedder     hashed_ngram, bert (kinds static, model: not in this build)");
+    println!("embedder     hashed_ngram, static, bert (kind model: not in this build)");
+    let shipped =
+        Encoder::open(None).and_then(|shipped| Ok((shipped.describe(""), shipped.discrimination()?)));
+    match shipped {
+        Ok((name, area)) => {
+            let verdict = if area >= AUC_LEAST { "works" } else { "does not work" };
+            println!("             {name}: {verdict}, AUC {area:.3} of paraphrases against unrelated texts");
+        }
+        Err(error) => println!("Error[{}] shipped table: {error}", error.code()),
+    }
     println!("tokenizer    word_punct (file tokenizers: not in this build)");
     let dir = args.place.dir(&args.folder, common);
     println!("history      {}", dir.display());

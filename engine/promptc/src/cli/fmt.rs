@@ -6,7 +6,8 @@ use clap::Args;
 use promptc_engine::compiler::source::SourceId;
 use promptc_engine::compiler::syntax::{format, parse};
 use promptc_engine::error::EngineError;
-use promptc_engine::store::medium::{MediumError, replace};
+use promptc_engine::store::medium::replace;
+use promptc_engine::store_errors;
 
 use super::Outcome;
 use crate::exit::Exit;
@@ -38,13 +39,9 @@ pub(super) fn fmt(args: &FmtArgs) -> Outcome {
             let diff = similar::TextDiff::from_lines(&text, &formatted);
             print!("{}", diff.unified_diff().header(&name, &name));
         } else {
-            replace(file, formatted.as_bytes()).map_err(medium)?;
+            replace(file, formatted.as_bytes()).map_err(store_errors::medium)?;
             eprintln!("formatted {}", file.display());
         }
     }
     Ok(exit)
-}
-
-pub(super) fn medium(error: MediumError) -> EngineError {
-    EngineError::Store { code: error.code(), message: error.to_string(), help: Some(error.help()) }
 }

@@ -84,7 +84,7 @@ pub(super) fn build(args: &BuildArgs, common: &Common) -> Outcome {
     print_report(&report);
     let record = record(&program, common)?;
     let path = lock_path(&program);
-    replace(&path, record.to_text().as_bytes()).map_err(super::fmt::medium)?;
+    replace(&path, record.to_text().as_bytes()).map_err(promptc_engine::store_errors::medium)?;
     eprintln!("wrote {}", path.display());
     Ok(Exit::Ok)
 }

@@ -153,7 +153,10 @@ fn print_text(args: &SearchArgs, found: &Found, is_colored: bool) -> Result<(), 
         }
     }
     for arm in found.arms.iter().filter(|_| args.explain) {
-        println!("{}: {} candidates in {:.1} ms; {}", arm.name, arm.candidates, arm.elapsed_ms, arm.backend);
+        println!("{}: {} candidates; {}", arm.name, arm.candidates, arm.backend);
+    }
+    if args.explain {
+        println!("searched in {:.1} ms", found.elapsed_ms);
     }
     Ok(())
 }
@@ -161,12 +164,16 @@ fn print_text(args: &SearchArgs, found: &Found, is_colored: bool) -> Result<(), 
 /// Which index found it, and what each word adds.
 fn print_reason(hit: &Hit, found: &Found) {
     for (arm, report) in hit.arms.iter().zip(&found.arms) {
-        match arm {
-            Some(arm) => println!(
-                "     {} found it at rank {} with {:.4}, which adds {:+.4}",
-                report.name, arm.rank, arm.score, arm.part
+        let name = &report.name;
+        match (arm.rank, arm.score) {
+            (Some(rank), Some(score)) => {
+                println!("     {name} found it at rank {rank} with {score:.4}, which adds {:+.4}", arm.part);
+            }
+            (_, Some(score)) => println!(
+                "     {name} has it not among its {}; it scores {score:.4}, which adds {:+.4}",
+                report.candidates, arm.part
             ),
-            None => println!("     {} has it not among its {}", report.name, report.candidates),
+            _ => println!("     {name} has it not among its {}", report.candidates),
         }
     }
     for term in &hit.terms {
@@ -177,21 +184,19 @@ fn print_reason(hit: &Hit, found: &Found) {
 
 fn as_json(query: &str, found: &Found) -> Result<String, EngineError> {
     let arms = found.arms.iter().map(|arm| {
-        json!({ "index": arm.name, "kind": arm.kind, "backend": arm.backend, "candidates": arm.candidates,
-            "elapsed_ms": arm.elapsed_ms })
+        json!({ "index": arm.name, "kind": arm.kind, "backend": arm.backend, "candidates": arm.candidates })
     });
     let rows = rows_of(&found.rows)?;
     let hits = found.hits.iter().zip(rows).enumerate().map(|(place, (hit, row))| {
-        let found_by = hit.arms.iter().zip(&found.arms).filter_map(|(arm, report)| {
-            let arm = (*arm)?;
-            Some(json!({ "index": report.name, "rank": arm.rank, "score": arm.score, "part": arm.part }))
+        let found_by = hit.arms.iter().zip(&found.arms).map(|(arm, report)| {
+            json!({ "index": report.name, "rank": arm.rank, "score": arm.score, "part": arm.part })
         });
         let terms = hit.terms.iter().map(|term| {
             json!({ "term": term.term, "frequency": term.frequency, "rows": term.rows, "idf": term.idf,
                 "part": term.part })
         });
         let spans = hit.spans.iter().map(|span| json!([span.start, span.end]));
-        json!({ "rank": place + 1, "score": hit.score, "row": row, "found_by": found_by.collect::<Vec<_>>(),
+        json!({ "rank": place + 1, "score": hit.score, "row": row, "indexes": found_by.collect::<Vec<_>>(),
             "terms": terms.collect::<Vec<_>>(), "spans": spans.collect::<Vec<_>>() })
     });
     let report = json!({
@@ -199,6 +204,7 @@ fn as_json(query: &str, found: &Found) -> Result<String, EngineError> {
         "indexes": arms.collect::<Vec<_>>(),
         "text": found.text,
         "key": found.key,
+        "elapsed_ms": found.elapsed_ms,
         "hits": hits.collect::<Vec<_>>(),
         "warnings": found.warnings,
     });

@@ -66,11 +66,11 @@ fn a_hit_says_which_index_found_it_and_which_words() {
     let found = json(folder.path(), "words,near", "sleeping cats");
     let best = &found["hits"][0];
     let parts: f64 =
-        best["found_by"].as_array().unwrap().iter().map(|arm| arm["part"].as_f64().unwrap()).sum();
+        best["indexes"].as_array().unwrap().iter().map(|arm| arm["part"].as_f64().unwrap()).sum();
     assert!((parts - best["score"].as_f64().unwrap()).abs() < 1e-9, "{best}");
     let terms: f64 =
         best["terms"].as_array().unwrap().iter().map(|term| term["part"].as_f64().unwrap()).sum();
-    assert!((terms - best["found_by"][0]["score"].as_f64().unwrap()).abs() < 1e-9, "{best}");
+    assert!((terms - best["indexes"][0]["score"].as_f64().unwrap()).abs() < 1e-9, "{best}");
     let text = best["row"]["text"].as_str().unwrap();
     let spans = best["spans"].as_array().unwrap().iter();
     let words =

@@ -133,6 +133,8 @@ mod tests {
         values.reverse();
         assert_eq!(bootstrap_mean(&values, 0.95, 7).unwrap(), found);
         assert_eq!(bootstrap_mean(&[3.0], 0.95, 7).unwrap(), Interval { low: 3.0, mid: 3.0, high: 3.0 });
-        assert!(bootstrap_mean(&[], 0.95, 7).is_none() && bootstrap_mean(&[1.0, f64::NAN], 0.95, 7).is_none());
+        assert!(
+            bootstrap_mean(&[], 0.95, 7).is_none() && bootstrap_mean(&[1.0, f64::NAN], 0.95, 7).is_none()
+        );
     }
 }

@@ -263,6 +263,6 @@ fn load(path: &Path) -> Option<State> {
 
 fn save(path: &Path, state: &State) -> Result<(), EngineError> {
     let text = serde_json::to_vec(state).map_err(|error| EngineError::internal("bisect", error))?;
-    promptc_engine::store::medium::replace(path, &text).map_err(crate::cli::fmt::medium)?;
+    promptc_engine::store::medium::replace(path, &text).map_err(promptc_engine::store_errors::medium)?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use promptc_engine::error::EngineError;
 use promptc_engine::store::medium;
 
 use crate::cli::history::repository;
-use crate::cli::{Outcome, fmt};
+use crate::cli::Outcome;
 use crate::exit::Exit;
 
 /// Where code hosts look for it.
@@ -57,7 +57,7 @@ pub(super) fn ci(args: &CiArgs) -> Outcome {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)
         .map_err(|source| EngineError::Program { path: folder.to_path_buf(), source })?;
-    medium::replace(&path, text.as_bytes()).map_err(fmt::medium)?;
+    medium::replace(&path, text.as_bytes()).map_err(promptc_engine::store_errors::medium)?;
     println!("{}", path.display());
     Ok(Exit::Ok)
 }

@@ -9,7 +9,7 @@ use promptc_engine::error::EngineError;
 use promptc_engine::store::medium;
 
 use crate::cli::history::{Place, find_run, repository, session_of};
-use crate::cli::{Color, Common, Outcome, fmt};
+use crate::cli::{Color, Common, Outcome};
 use crate::exit::Exit;
 use crate::report::data::ReportData;
 use crate::report::{html, junit, markdown, sarif, terminal};
@@ -138,6 +138,6 @@ fn write(path: &Path, text: &str) -> Result<(), EngineError> {
         std::fs::create_dir_all(folder)
             .map_err(|source| EngineError::Program { path: folder.to_path_buf(), source })?;
     }
-    medium::replace(path, text.as_bytes()).map_err(fmt::medium)?;
+    medium::replace(path, text.as_bytes()).map_err(promptc_engine::store_errors::medium)?;
     Ok(())
 }

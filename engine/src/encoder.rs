@@ -1,0 +1,179 @@
+//! Models that make vectors of texts: tables and networks, from a folder or shipped with promptc.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use promptc_compiler::op::{Embedder, Encoder as EncoderParams};
+use promptc_models::bert::{Bert, BertConfig, BertFiles, BertOptions, BertScratch, Pooling};
+use promptc_models::static_table::{StaticError, StaticScratch, StaticTable};
+use promptc_store::model_folder;
+
+use crate::error::EngineError;
+use crate::program::{in_full, static_table, tokenizer_file};
+use crate::shipped;
+
+mod self_test;
+
+pub use self_test::AUC_LEAST;
+
+/// A model that is loaded.
+#[derive(Debug, Clone)]
+pub enum Encoder {
+    /// Rows of a table.
+    Table(Arc<StaticTable>),
+    /// A network.
+    Bert(Arc<Bert>),
+}
+
+impl Encoder {
+    /// The model of an embedder.
+    ///
+    /// # Errors
+    /// E2201 if the folder is not the one that was checked, E2202 if it cannot be used.
+    pub fn of(embedder: &Embedder, params: &EncoderParams) -> Result<Self, EngineError> {
+        if embedder.kind == "static" {
+            return Ok(Self::Table(Arc::new(checked_table(params)?)));
+        }
+        Ok(Self::Bert(Arc::new(checked_bert(params, embedder.normalize)?)))
+    }
+
+    /// The model of a folder, a table or a network by what it holds; without one the table that comes with promptc.
+    ///
+    /// # Errors
+    /// E2202 if the folder cannot be used.
+    pub fn open(dir: Option<&Path>) -> Result<Self, EngineError> {
+        let Some(dir) = dir else { return Ok(Self::Table(Arc::new(shipped::table().map_err(unusable)?))) };
+        if !dir.join("config.json").exists() {
+            let folder = model_folder::read_table(dir).map_err(|error| unusable(in_full(&error)))?;
+            let table = static_table(&folder);
+            let named = |error| unusable(format!("{}: {}", dir.display(), in_full(&error)));
+            return Ok(Self::Table(Arc::new(table.map_err(named)?)));
+        }
+        let folder = model_folder::read(dir).map_err(|error| unusable(in_full(&error)))?;
+        let options = BertOptions { max_tokens: None, pooling: Pooling::Mean, normalize: true };
+        Ok(Self::Bert(Arc::new(bert(&folder, options, &dir.display().to_string())?)))
+    }
+
+    /// Length of the vectors.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Table(table) => table.dim(),
+            Self::Bert(model) => model.dim(),
+        }
+    }
+
+    /// The vectors of some texts, one after the other, and how many texts were cut.
+    ///
+    /// # Errors
+    /// E2202 for a vector that is not finite.
+    pub fn vectors(&self, texts: &[&str]) -> Result<(Vec<f32>, usize), EngineError> {
+        let mut values = vec![0.0; texts.len() * self.dim()];
+        match self {
+            Self::Table(table) => {
+                table.embed(texts, &mut StaticScratch::default(), &mut values);
+                Ok((values, 0))
+            }
+            Self::Bert(model) => {
+                let counts = model.embed(texts, &mut BertScratch::default(), &mut values);
+                let counts = counts.map_err(|error| unusable(in_full(&error)))?;
+                Ok((values, counts.texts_cut))
+            }
+        }
+    }
+
+    /// What makes the vectors; `place` is the folder, empty for what is shipped.
+    #[must_use]
+    pub fn describe(&self, place: &str) -> String {
+        let place = if place.is_empty() { "shipped with promptc" } else { place };
+        match self {
+            Self::Table(table) => {
+                format!("static table of {}, {place}, {} numbers", table.provenance().source, table.dim())
+            }
+            Self::Bert(model) => format!("encoder in {place}, {} numbers", model.dim()),
+        }
+    }
+
+    /// Area under the ROC curve of paraphrases against unrelated pairs of English sentences, 0 to 1; one that works has at least
+    /// [`AUC_LEAST`]. Cost: the vectors of 48 sentences.
+    ///
+    /// # Errors
+    /// As [`Self::vectors`].
+    pub fn discrimination(&self) -> Result<f64, EngineError> {
+        let texts: Vec<&str> = self_test::PAIRS.iter().flat_map(|(left, right)| [*left, *right]).collect();
+        let (vectors, _) = self.vectors(&texts)?;
+        Ok(self_test::area(&vectors, self.dim()))
+    }
+}
+
+fn checked_table(params: &EncoderParams) -> Result<StaticTable, EngineError> {
+    if params.dir.is_empty() {
+        return shipped::table().map_err(unusable);
+    }
+    let folder =
+        model_folder::read_table(Path::new(&params.dir)).map_err(|error| unusable(in_full(&error)))?;
+    if folder.hash != params.hash {
+        return Err(changed(&params.dir));
+    }
+    static_table(&folder).map_err(|error| unusable(format!("{}: {}", params.dir, in_full(&error))))
+}
+
+fn checked_bert(params: &EncoderParams, normalize: bool) -> Result<Bert, EngineError> {
+    let folder = model_folder::read(Path::new(&params.dir)).map_err(|error| unusable(in_full(&error)))?;
+    if folder.hash != params.hash {
+        return Err(changed(&params.dir));
+    }
+    let options = BertOptions {
+        max_tokens: Some(params.max_tokens as usize),
+        pooling: if params.pool == "cls" { Pooling::Cls } else { Pooling::Mean },
+        normalize,
+    };
+    bert(&folder, options, &params.dir)
+}
+
+fn bert(folder: &model_folder::ModelFolder, options: BertOptions, place: &str) -> Result<Bert, EngineError> {
+    let tokenizer = tokenizer_file(&folder.tokenizer, folder.is_vocabulary);
+    let files = BertFiles { config: &folder.config, weights: &folder.weights, tokenizer };
+    Bert::load(&files, options).map_err(|error| unusable(format!("{place}: {}", in_full(&error))))
+}
+
+/// Reads the network of a folder for a distillation, and the name that its configuration gives.
+///
+/// # Errors
+/// E2202 if the folder cannot be used.
+pub(crate) fn teacher(dir: &Path) -> Result<(Bert, model_folder::ModelFolder), EngineError> {
+    let folder = model_folder::read(dir).map_err(|error| unusable(in_full(&error)))?;
+    let config = BertConfig::parse(&folder.config);
+    let config =
+        config.map_err(|error| unusable(format!("{}/config.json: {}", dir.display(), in_full(&error))))?;
+    // Texts of a distillation are short; what a longer one says behind stays out of its lesson.
+    let max_tokens = Some(config.positions.min(256));
+    let options = BertOptions { max_tokens, pooling: Pooling::Mean, normalize: true };
+    let model = bert(&folder, options, &dir.display().to_string())?;
+    Ok((model, folder))
+}
+
+/// A table that was just made, read as a user of its files would.
+pub(crate) fn table_of(
+    bytes: &[u8],
+    tokenizer: &[u8],
+    is_vocabulary: bool,
+) -> Result<StaticTable, StaticError> {
+    StaticTable::load(bytes, tokenizer_file(tokenizer, is_vocabulary))
+}
+
+fn changed(dir: &str) -> EngineError {
+    EngineError::Store {
+        code: "E2201",
+        message: format!("{dir}: the model's files changed since the program was checked"),
+        help: Some("run again; what depends on the model is then computed anew".to_owned()),
+    }
+}
+
+pub(crate) fn unusable(message: String) -> EngineError {
+    EngineError::Store {
+        code: "E2202",
+        message,
+        help: Some("`promptc explain E2202` says what a model folder holds".to_owned()),
+    }
+}
