@@ -203,7 +203,12 @@ pub const FUNCTIONS: &[Function] = &[
     ),
     row("reciprocal_rank", &[List, Element], Returns::F64, "1 over the place of the element, 0 without"),
     row("ndcg", &[Texts, Grades, Int], Returns::F64, "discounted gain over the best possible"),
-    row("recall_at", &[Texts, Grades, Int], Returns::F64, "share of the relevant that is among the first"),
+    row(
+        "recall_at",
+        &[Texts, Grades, Int],
+        Returns::F64,
+        "share of the relevant that is among the first; of a list all are relevant alike",
+    ),
     row("exact_match", &[Text, TextOrTexts], Returns::Bool, "whether the text is an answer"),
     row("word_f1", &[Text, TextOrTexts], Returns::F64, "harmonic mean of precision and recall of words"),
     row("rouge_l", &[Text, TextOrTexts], Returns::F64, "longest common subsequence of words"),

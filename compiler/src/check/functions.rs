@@ -199,7 +199,13 @@ fn check_argument(
         Argument::Bool => exactly(ctx, Type::Bool),
         Argument::Int => exactly(ctx, Type::I64),
         Argument::Grades => {
-            exactly(ctx, Type::Map(Box::new(Type::Text), Box::new(Type::Int { signed: true, bits: 32 })))
+            let typed = check_expr(ctx, scope, arg, None);
+            let grades = Type::Map(Box::new(Type::Text), Box::new(Type::Int { signed: true, bits: 32 }));
+            match typed.ty.required() {
+                Type::Unknown => typed,
+                Type::List(element) if matches!(element.required(), Type::Text) => typed,
+                _ => exactly(ctx, grades),
+            }
         }
         Argument::Same => exactly(ctx, first.cloned().unwrap_or(Type::Unknown)),
         Argument::Element => match first {

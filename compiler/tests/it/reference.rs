@@ -344,7 +344,7 @@ fn argument_name(function: &str, argument: Argument) -> &'static str {
         Argument::Same => "same",
         Argument::Regex => "regex",
         Argument::Spans => "list<span>",
-        Argument::Grades => "map<text, int>",
+        Argument::Grades => "map<text, int> or list<text>",
         Argument::Vector => "vector",
     }
 }

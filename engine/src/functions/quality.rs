@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeListArray, Float64Array, MapArray,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeListArray, Float64Array,
+    Int32Array, ListArray, MapArray, StringArray,
 };
 use arrow::datatypes::{DataType, Float32Type, Int32Type};
 use arrow::row::Row;
@@ -190,20 +191,53 @@ fn graded(
     }
     let ids = conform(list.values().clone(), &DataType::Utf8)?;
     let ids = ids.as_string::<i32>();
-    let map: &MapArray = arrays::downcast(&call.args[1], "grades")?;
-    let (keys, grades) =
-        (conform(map.keys().clone(), &DataType::Utf8)?, conform(map.values().clone(), &DataType::Int32)?);
-    let (keys, grades) = (keys.as_string::<i32>(), grades.as_primitive::<Int32Type>());
+    let relevant = Relevant::of(&call.args[1])?;
     floats(call, |row| {
         let ranking: Vec<&str> =
             range(&list, row).filter(|idx| ids.is_valid(*idx)).map(|idx| ids.value(idx)).collect();
-        let entries = map.value_offsets()[row] as usize..map.value_offsets()[row + 1] as usize;
-        let relevance = entries
-            .filter(|idx| grades.is_valid(*idx))
-            .map(|idx| (keys.value(idx), grades.value(idx)))
-            .collect();
-        Ok(measure(&ranking, &relevance, depth(depths.value(row))))
+        Ok(measure(&ranking, &relevant.row(row), depth(depths.value(row))))
     })
+}
+
+/// Relevant documents of each row with their grades.
+struct Relevant {
+    offsets: Vec<i32>,
+    ids: StringArray,
+    /// `None` where all are relevant alike.
+    grades: Option<Int32Array>,
+}
+
+impl Relevant {
+    /// Of a map, or of a list of documents.
+    fn of(column: &ArrayRef) -> Result<Self, EngineError> {
+        let ids = |ids: &ArrayRef| -> Result<StringArray, EngineError> {
+            Ok(conform(ids.clone(), &DataType::Utf8)?.as_string::<i32>().clone())
+        };
+        if let Some(list) = column.as_any().downcast_ref::<ListArray>() {
+            return Ok(Self {
+                offsets: list.value_offsets().to_vec(),
+                ids: ids(list.values())?,
+                grades: None,
+            });
+        }
+        let map: &MapArray = arrays::downcast(column, "grades")?;
+        let grades = conform(map.values().clone(), &DataType::Int32)?;
+        Ok(Self {
+            offsets: map.value_offsets().to_vec(),
+            ids: ids(map.keys())?,
+            grades: Some(grades.as_primitive::<Int32Type>().clone()),
+        })
+    }
+
+    fn row(&self, row: usize) -> BTreeMap<&str, i32> {
+        let entries = self.offsets[row] as usize..self.offsets[row + 1] as usize;
+        let grade = |idx: usize| match &self.grades {
+            Some(grades) => grades.is_valid(idx).then(|| grades.value(idx)),
+            None => Some(1),
+        };
+        let known = entries.filter(|idx| self.ids.is_valid(*idx));
+        known.filter_map(|idx| Some((self.ids.value(idx), grade(idx)?))).collect()
+    }
 }
 
 /// [`metrics::cosine`] of vectors of numbers; of bits the cosine of their signs. Cost: one pass.
@@ -353,6 +387,10 @@ mod tests {
         let expected = 1.0 / (2.0 + 1.0 / 3f64.log2());
         let found = values(&run("ndcg", args(), DataType::Float64).unwrap())[0].unwrap();
         assert!((found - expected).abs() < 1e-12);
+        let alike = vec![texts_of(&[&["x", "b"]]), texts_of(&[&["a", "b"]]), int(&[Some(2)])];
+        assert_eq!(values(&run("recall_at", alike.clone(), DataType::Float64).unwrap()), [Some(0.5)]);
+        let found = values(&run("ndcg", alike, DataType::Float64).unwrap())[0].unwrap();
+        assert!((found - (1.0 / 3f64.log2()) / (1.0 + 1.0 / 3f64.log2())).abs() < 1e-12);
     }
 
     #[test]

@@ -10,8 +10,8 @@
 //! *Queries of the measurement.* Rows of the index stand for queries. Each is its own nearest row, which every structure finds; so one
 //! neighbour more is asked for, and the target is raised as if that one were found for nothing.
 //!
-//! *Neighbours.* Recall is measured for as many neighbours as a search asks for, not for the ten that people look at: fusion sees all
-//! of them.
+//! *Neighbours.* Recall is measured for more neighbours than people look at. Where fusion asks for still more, some of the last ones may
+//! be missed; one that another index gives gets its exact score all the same.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -23,14 +23,14 @@ use promptc_models::nearest::{
 use promptc_store::flows::RowId;
 use promptc_store::vectors::{ExactVectors, Metric, VectorIndex};
 
-use super::retrieve::CANDIDATES_MIN;
-
 /// Below so many rows a comparison with every vector takes no longer than an embedding of the query.
 const ROWS_MIN: usize = 1_000;
 /// Rows that stand for queries when recall is measured.
 const QUERIES: usize = 200;
-/// From so many times the neighbours that were measured on, a search compares with every vector.
-const MEASURED_TIMES: usize = 4;
+/// Neighbours of a query for which recall is measured.
+const MEASURED_K: usize = 100;
+/// A search for a greater share of the rows than one of so many compares with every vector.
+const SHARE_MOST: usize = 10;
 /// Raised whenever codes or their choice change: what was measured before is then measured again.
 const FORMAT: u32 = 1;
 
@@ -119,8 +119,8 @@ impl CodeIndex {
         let step = self.places.len().div_ceil(QUERIES);
         let queries = self.places.iter().step_by(step).map(|place| vectors.vector(*place as usize));
         let queries: Vec<&[f32]> = queries.collect();
-        let k = CANDIDATES_MIN as f64;
-        codes.calibrate(&queries, CANDIDATES_MIN + 1, (k * self.target + 1.0) / (k + 1.0), &originals)?;
+        let k = MEASURED_K as f64;
+        codes.calibrate(&queries, MEASURED_K + 1, (k * self.target + 1.0) / (k + 1.0), &originals)?;
         let tuning = codes.tuning().and_then(|tuning| serde_json::to_vec(&(FORMAT, tuning)).ok());
         Ok((codes, tuning))
     }
@@ -161,7 +161,7 @@ impl CodeIndex {
     ) -> Result<Option<Vec<(RowId, f64)>>, NearestError> {
         let Some(codes) = &self.codes else { return Ok(None) };
         let is_zero = query.iter().all(|value| *value == 0.0);
-        if k > MEASURED_TIMES * (CANDIDATES_MIN + 1) || is_zero {
+        if k.saturating_mul(SHARE_MOST) > self.places.len() || is_zero {
             return Ok(None);
         }
         let vectors = self.stored.vectors();
@@ -181,7 +181,7 @@ impl CodeIndex {
         let Some(found) = stats.calibration else { return self.stored.describe() };
         let lists = if stats.lists > 0 { format!(" in {} lists", stats.lists) } else { String::new() };
         format!(
-            "{}{lists}, {} vectors of {}, {}; recall@{CANDIDATES_MIN} {:.3} (at least {:.3}) on {} rows as queries, {:.1} MB of codes",
+            "{}{lists}, {} vectors of {}, {}; recall@{MEASURED_K} {:.3} (at least {:.3}) on {} rows as queries, {:.1} MB of codes",
             stats.structure.name(),
             vectors.len(),
             vectors.dim(),

@@ -26,7 +26,7 @@ use crate::context::{Cancel, Events, RunContext};
 use crate::error::EngineError;
 use crate::ops::arms::{Candidates, Query, SearchArm, ask};
 use crate::ops::embed::TextEmbedder;
-use crate::ops::retrieve::{CANDIDATES_MIN, fuse, scores_all};
+use crate::ops::retrieve::{candidate_count, fuse, scores_all};
 use crate::program::Program;
 use crate::store_errors;
 
@@ -224,7 +224,7 @@ impl Run<'_> {
     fn answer(self, request: &SearchRequest<'_>) -> Result<Found, EngineError> {
         let nodes: Vec<&Node> =
             request.indexes.iter().map(|name| index_node(self.graph, name)).collect::<Result<_, _>>()?;
-        let count = request.k.clamp(CANDIDATES_MIN, HITS_MAX);
+        let count = candidate_count(request.indexes.len(), request.k, false);
         let (mut arms, mut backends) = (Vec::new(), Vec::new());
         for (name, node) in request.indexes.iter().zip(&nodes) {
             let (arm, backend) = self.arm(name, node)?;

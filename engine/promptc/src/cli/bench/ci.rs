@@ -6,8 +6,8 @@ use clap::Args;
 use promptc_engine::error::EngineError;
 use promptc_engine::store::medium;
 
-use crate::cli::history::repository;
 use crate::cli::Outcome;
+use crate::cli::history::repository;
 use crate::exit::Exit;
 
 /// Where code hosts look for it.
