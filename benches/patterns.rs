@@ -99,7 +99,12 @@ fn search(recorder: &mut Recorder, criterion: &mut Criterion<Clock>, title: &str
         let recall = found.sum::<f64>() / timed.len() as f64;
         let stats = index.stats();
         let recall = Measurement::new(format!("pattern_search/{title}"), "recall", vec![recall]);
-        recorder.add(recall.param("structure", stats.structure.name()).param("reranked", stats.reranked));
+        recorder.add(
+            recall
+                .param("structure", stats.structure.name())
+                .param("reranked", stats.reranked)
+                .param("lists", stats.lists),
+        );
         let bytes = Measurement::new(
             format!("pattern_search/{title}"),
             "size_bytes",
