@@ -6,19 +6,25 @@
 //! |---|---|---|
 //! | [`Structure::Scan`] | 8 bits a number, in blocks of rows | all rows by 8-bit sums, then exact scores of half as many more as are wanted |
 //! | [`Structure::Bits`] | 1 bit a number in blocks; 8 bits row by row | all rows by 1-bit sums, the best by 8-bit sums, then exact scores |
+//! | [`Structure::Lists`] | the same, 1 bit a number by list | the rows of the near lists by 1-bit sums, then as above |
 //! | [`Structure::Graph`] | 8 bits row by row, with links to near rows | the rows along the links by 8-bit sums, then exact scores |
-//! | [`Structure::Lists`] | the same, 1 bit a number by list | the rows of the nearest lists by 1-bit sums, then as above |
 //!
 //! The vectors themselves stay with the caller ([`Originals`]): codes are a ninth of them at most. Rows are added, replaced and
-//! removed in place, a [`RowMask`] filters within the scan, and a batch of queries shares it. A search is deterministic: sums are
-//! whole numbers, and what is not is added in one order on every processor.
+//! removed in place, a [`RowMask`] filters within the scan, and a batch of queries shares it where all rows are scanned. A search is
+//! deterministic: sums are whole numbers, and what is not is added in one order on every processor. What [`VectorIndex::calibrate`]
+//! chose is a [`Tuning`], which an index that is built again takes over.
 //!
 //! # Decisions
 //! *Cost.* The choice is made by a model of the cost and not by a clock, so that equal rows give equal answers on every machine.
-//! Its constants are in [`calibrate`](VectorIndex::calibrate).
+//! Its constants are in `cost.rs`.
+//!
+//! *Lists or graph.* 100,000 clustered vectors of 256 numbers at a recall of 0.98, one thread with AVX-512: all rows by 1-bit codes
+//! 87 us, lists 25 us; a graph 110 us at 0.993. Lists are made in 0.6 s, a graph in 20 s. So a graph is tried only
+//! where there are many more rows, or by its name. Vectors without structure have neither lists nor links that help: at 10,000
+//! of them a graph finds 0.55 of the neighbours with a beam of 50, and the scan by 8-bit codes is chosen.
 //!
 //! *Removal.* The last row takes the place of a removed one: no tombstones, so that neither memory nor recall depends on what was
-//! there before.
+//! there before. A graph alone keeps what is gone, until it is a fifth.
 //!
 //! *Ties.* Rows with equal scores are ordered by id, but which of more than fit are found is not defined: a caller that needs all
 //! ties compares with every vector.

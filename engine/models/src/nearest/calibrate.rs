@@ -58,7 +58,8 @@ struct Choice {
 impl VectorIndex {
     /// Measures recall at `k` on held-out `queries` and chooses the structure with the least modelled cost whose recall reaches
     /// `target` with the lower end of its interval. If none does, it is the scan by 8-bit codes, and the calibration says what
-    /// it reaches. A structure asked for by name is kept, and only its effort set. Cost: exact scores of all rows for each query.
+    /// it reaches. A structure asked for by name is kept, and only its effort set. Cost: exact scores of all rows and
+    /// a scan of their codes for each query, and the codes, lists and graph of the structures that are tried.
     ///
     /// # Errors
     /// [`NearestError::Sample`] without rows or queries, or with `k` 0; [`NearestError::Original`]; errors of a search.
