@@ -2,8 +2,9 @@
 //!
 //! `pattern_search/<rows>`: the ten nearest of so many clustered vectors of 256 numbers, one query at a time, warm, a thousand held-out
 //! queries in turn; `pattern_search/uniform_10000`: of vectors without structure. The index chooses its structure at a recall of 0.98
-//! that is measured on other queries first; `recall` is that of the timed ones against exact search. `pattern_search_batch/100000`:
-//! ten queries together. `pattern_index/<rows>`: building the index.
+//! that is measured on other queries first; `recall` is that of the timed ones against exact search. `pattern_search/hnsw_<set>`: by a
+//! graph of its own name with a beam (ef) of 50, whatever its recall. `pattern_search_batch/100000`: ten queries together.
+//! `pattern_index/<rows>`: building the index; `pattern_index/lists_<rows>`: with lists.
 //!
 //! With `PROMPTC_VECTORS=<folder>` the vectors are those of `<folder>/<set>.{rows,queries}.fvecs`, sets being `clustered_1000` and so
 //! on: what peers are given (`peers/search.py`).
@@ -16,8 +17,10 @@ use std::process::ExitCode;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use promptc_benches::fixtures::vectors::VectorSet;
 use promptc_benches::{Clock, Measurement, Recorder};
-use promptc_models::nearest::{Metric, NearestOptions, Originals, Scratch, VectorIndex};
+use promptc_models::nearest::{Metric, NearestOptions, Originals, Scratch, Structure, VectorIndex};
 
+/// Sets that a graph is measured on as well: the largest that is made in seconds, and the one on which graphs fail.
+const GRAPH_SETS: [&str; 2] = ["10000", "uniform_10000"];
 /// Sets by title: rows, and whether they are clustered.
 const SETS: [(&str, usize, bool); 4] = [
     ("1000", 1_000, true),
@@ -61,8 +64,8 @@ fn set(title: &str, rows: usize, is_clustered: bool) -> Result<VectorSet, String
     }
 }
 
-fn build(set: &VectorSet, ids: &[u64]) -> VectorIndex {
-    let options = NearestOptions { metric: set.metric, dim: set.dim, seed: SEED, structure: None };
+fn build(set: &VectorSet, ids: &[u64], structure: Option<Structure>) -> VectorIndex {
+    let options = NearestOptions { metric: set.metric, dim: set.dim, seed: SEED, structure };
     VectorIndex::build(options, ids, &set.rows).expect("invariant: vectors of a set can be compared")
 }
 
@@ -77,35 +80,38 @@ fn truth(set: &VectorSet, query: &[f32]) -> HashSet<u64> {
     scored[..K].iter().map(|(_, id)| *id).collect()
 }
 
-fn search(recorder: &mut Recorder, criterion: &mut Criterion<Clock>, title: &str, set: &VectorSet) {
-    let ids: Vec<u64> = (0..(set.rows.len() / set.dim) as u64).collect();
+fn ids(set: &VectorSet) -> Vec<u64> {
+    (0..(set.rows.len() / set.dim) as u64).collect()
+}
+
+/// Measures single searches of the queries that were not for calibration, and their recall.
+fn search(
+    recorder: &mut Recorder,
+    criterion: &mut Criterion<Clock>,
+    title: &str,
+    set: &VectorSet,
+    index: &VectorIndex,
+) {
     let originals = ByPlace { dim: set.dim, rows: &set.rows };
-    let queries: Vec<&[f32]> = set.queries.chunks_exact(set.dim).collect();
-    let (sample, timed) = queries.split_at(SAMPLE);
-    let mut index = build(set, &ids);
-    let calibrated = index.calibrate(sample, K, TARGET, &originals);
-    calibrated.expect("invariant: a set has rows and queries");
+    let timed: Vec<&[f32]> = set.queries.chunks_exact(set.dim).skip(SAMPLE).collect();
     let mut scratch = Scratch::default();
     let mut find = |query: &[f32]| {
         index
             .search(query, K, None, Some(&originals), &mut scratch)
             .expect("invariant: each row has a vector")
     };
-    if recorder.wants(&format!("pattern_search/{title}")) {
+    let full_title = format!("pattern_search/{title}");
+    if recorder.wants(&full_title) {
         let found = timed.iter().map(|query| {
             let truth = truth(set, query);
             find(query).iter().filter(|found| truth.contains(&found.id)).count() as f64 / K as f64
         });
         let recall = found.sum::<f64>() / timed.len() as f64;
         let stats = index.stats();
-        let recall = Measurement::new(format!("pattern_search/{title}"), "recall", vec![recall]);
-        recorder.add(recall.param("structure", stats.structure.name()).param("reranked", stats.reranked));
-        let bytes = Measurement::new(
-            format!("pattern_search/{title}"),
-            "size_bytes",
-            vec![stats.memory_bytes as f64],
-        );
-        recorder.add(bytes);
+        let recall = Measurement::new(&full_title, "recall", vec![recall]);
+        let recall = recall.param("structure", stats.structure.name()).param("reranked", stats.reranked);
+        recorder.add(recall.param("lists", stats.lists).param("beam", stats.beam));
+        recorder.add(Measurement::new(&full_title, "size_bytes", vec![stats.memory_bytes as f64]));
     }
     let mut turn = timed.iter().cycle();
     let mut group = criterion.benchmark_group("pattern_search");
@@ -113,9 +119,13 @@ fn search(recorder: &mut Recorder, criterion: &mut Criterion<Clock>, title: &str
         bencher.iter(|| find(black_box(turn.next().expect("invariant: a cycle does not end"))));
     });
     group.finish();
-    if title != "100000" {
-        return;
-    }
+}
+
+/// Measures batches of queries and the making of the index.
+fn batch_and_build(criterion: &mut Criterion<Clock>, title: &str, set: &VectorSet, index: &VectorIndex) {
+    let originals = ByPlace { dim: set.dim, rows: &set.rows };
+    let timed: Vec<&[f32]> = set.queries.chunks_exact(set.dim).skip(SAMPLE).collect();
+    let mut scratch = Scratch::default();
     let mut batches = timed.chunks_exact(BATCH).cycle();
     let mut group = criterion.benchmark_group("pattern_search_batch");
     group.throughput(Throughput::Elements(BATCH as u64));
@@ -128,7 +138,12 @@ fn search(recorder: &mut Recorder, criterion: &mut Criterion<Clock>, title: &str
     group.finish();
     let mut group = criterion.benchmark_group("pattern_index");
     group.sample_size(10);
-    group.bench_function(BenchmarkId::from_parameter(title), |bencher| bencher.iter(|| build(set, &ids)));
+    let ids = ids(set);
+    let lists = format!("lists_{title}");
+    for (title, structure) in [(title, None), (lists.as_str(), Some(Structure::Lists))] {
+        let title = BenchmarkId::from_parameter(title);
+        group.bench_function(title, |bencher| bencher.iter(|| build(set, &ids, structure)));
+    }
     group.finish();
 }
 
@@ -142,16 +157,36 @@ fn main() -> ExitCode {
     recorder.param("data", if is_given { "given" } else { "generated" });
     let mut criterion = recorder.criterion();
     for (title, rows, is_clustered) in SETS {
-        let mut titles = vec![format!("pattern_search/{title}")];
-        if title == "100000" {
-            titles.extend([format!("pattern_search_batch/{title}"), format!("pattern_index/{title}")]);
-        }
-        if !titles.iter().any(|title| recorder.wants(title)) {
+        let own = format!("pattern_search/{title}");
+        let graph = GRAPH_SETS.contains(&title).then(|| format!("hnsw_{title}"));
+        let graph_title = graph.as_ref().map(|graph| format!("pattern_search/{graph}"));
+        let together = ["pattern_search_batch/100000", "pattern_index/100000", "pattern_index/lists_100000"];
+        let has_batch = title == "100000" && together.iter().any(|title| recorder.wants(title));
+        let has_graph = graph_title.is_some_and(|title| recorder.wants(&title));
+        if !(recorder.wants(&own) || has_batch || has_graph) {
             continue;
         }
-        match set(title, rows, is_clustered) {
-            Ok(set) => search(&mut recorder, &mut criterion, title, &set),
-            Err(message) => recorder.add(Measurement::failed(titles.remove(0), "wall_ns", &message)),
+        let set = match set(title, rows, is_clustered) {
+            Ok(set) => set,
+            Err(message) => {
+                recorder.add(Measurement::failed(own, "wall_ns", &message));
+                continue;
+            }
+        };
+        if recorder.wants(&own) || has_batch {
+            let mut index = build(&set, &ids(&set), None);
+            let sample: Vec<&[f32]> = set.queries.chunks_exact(set.dim).take(SAMPLE).collect();
+            let originals = ByPlace { dim: set.dim, rows: &set.rows };
+            let calibrated = index.calibrate(&sample, K, TARGET, &originals);
+            calibrated.expect("invariant: a set has rows and queries");
+            search(&mut recorder, &mut criterion, title, &set, &index);
+            if has_batch {
+                batch_and_build(&mut criterion, title, &set, &index);
+            }
+        }
+        if let Some(title) = graph.filter(|_| has_graph) {
+            let index = build(&set, &ids(&set), Some(Structure::Graph));
+            search(&mut recorder, &mut criterion, &title, &set, &index);
         }
     }
     criterion.final_summary();

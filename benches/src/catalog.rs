@@ -42,7 +42,8 @@ const fn absent_metric(titles: &'static str, metric: &'static str, reason: &'sta
 }
 
 const NO_SONA: &str = "learning from trajectories is not in this build";
-const NO_GRAPH: &str = "an index of a million vectors waits for the graph, which is not in this build";
+const NO_MILLION: &str =
+    "a set of a million vectors is not drawn: it alone is 1 GB, and its exact neighbours take minutes";
 const NO_DIFFUSION: &str = "the diffusion model is not in this build";
 const NO_GPU_CODE: &str = "kernels for a GPU are not in this build";
 const NO_FEDERATION: &str = "federated averaging is not in this build";
@@ -271,9 +272,10 @@ pub const BENCHES: &[Bench] = &[
         suite: "sona",
         groups: &[
             absent("pattern_extraction/{100,500,1000,5000}", NO_SONA),
-            measured("pattern_search/{1000,10000,100000,uniform_10000}"),
+            measured("pattern_search/{1000,10000,100000,uniform_10000,hnsw_10000,hnsw_uniform_10000}"),
             measured("{pattern_search_batch,pattern_index}/100000"),
-            absent("pattern_search/1000000", NO_GRAPH),
+            measured("pattern_index/lists_100000"),
+            absent("pattern_search/1000000", NO_MILLION),
         ],
     },
     Bench {

@@ -75,6 +75,16 @@ impl Best {
         }
     }
 
+    /// Takes one candidate, if it is above the threshold.
+    pub(super) fn push(&mut self, candidate: Candidate) {
+        if candidate.score() > self.threshold {
+            self.found.push(candidate);
+            if self.found.len() >= HELD * self.keep {
+                self.shrink();
+            }
+        }
+    }
+
     fn shrink(&mut self) {
         if self.found.len() >= self.keep {
             select(&mut self.found, self.keep);

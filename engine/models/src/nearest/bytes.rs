@@ -58,9 +58,15 @@ impl ByteQuery {
 impl ByteQuery {
     /// The codes of a row as those of a query.
     pub(super) fn set_row(&mut self, rows: &ByteCodes, row: usize) {
-        let groups = (0..rows.width).step_by(GROUP_CODES).map(|idx| rows.group(row, idx));
+        let signed = |code: u8| code.wrapping_sub(ZERO) as i8;
         self.codes.clear();
-        self.codes.extend(groups.flatten().map(|code| code.wrapping_sub(ZERO) as i8));
+        if rows.layout == Layout::Rows {
+            let codes = &rows.codes[row * rows.width..(row + 1) * rows.width];
+            self.codes.extend(codes.iter().map(|code| signed(*code)));
+        } else {
+            let groups = (0..rows.width).step_by(GROUP_CODES).map(|idx| rows.group(row, idx));
+            self.codes.extend(groups.flatten().map(signed));
+        }
         self.scale = rows.scales[row];
         self.shift = shift_of(&self.codes, self.scale);
     }
@@ -136,6 +142,12 @@ impl ByteCodes {
                 *value = scale * (f32::from(code) - f32::from(ZERO));
             }
         }
+    }
+
+    /// Whether two rows have the same codes, which stand row by row.
+    pub(super) fn is_equal(&self, row: usize, other: usize) -> bool {
+        let codes = |row: usize| &self.codes[row * self.width..(row + 1) * self.width];
+        self.scales[row] == self.scales[other] && codes(row) == codes(other)
     }
 
     /// The group of a row's codes that begins with code `idx`.

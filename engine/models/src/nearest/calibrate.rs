@@ -14,6 +14,8 @@ use super::{BITS_DIM_MIN, NearestError, Neighbour, Originals, Scratch, Structure
 const LISTS_ROWS_MIN: usize = 2_048;
 /// Standard normal quantile of the two-sided 95 % interval.
 const Z95: f64 = 1.959_963_984_540_054;
+/// Fewest rows for which a graph is made, if it is not asked for by name: below, lists cost less, and a graph takes minutes to make.
+const GRAPH_ROWS_MIN: usize = 200_000;
 /// Growth of the number of rows scored again while the recall that was counted is too low, and of the gap.
 const STEP: f64 = 1.25;
 const GAP_STEP: f32 = 0.02;
@@ -56,7 +58,8 @@ struct Choice {
 impl VectorIndex {
     /// Measures recall at `k` on held-out `queries` and chooses the structure with the least modelled cost whose recall reaches
     /// `target` with the lower end of its interval. If none does, it is the scan by 8-bit codes, and the calibration says what
-    /// it reaches. A structure asked for by name is kept, and only its effort set. Cost: exact scores of all rows for each query.
+    /// it reaches. A structure asked for by name is kept, and only its effort set. Cost: exact scores of all rows and
+    /// a scan of their codes for each query, and the codes, lists and graph of the structures that are tried.
     ///
     /// # Errors
     /// [`NearestError::Sample`] without rows or queries, or with `k` 0; [`NearestError::Original`]; errors of a search.
@@ -70,14 +73,25 @@ impl VectorIndex {
         if self.is_empty() || queries.is_empty() || k == 0 {
             return Err(NearestError::Sample);
         }
+        if matches!(&self.finder, Finder::Graph(graph) if graph.gone() > 0)
+            && self.options.structure.is_none()
+        {
+            // Other structures have no place for rows that are gone.
+            self.unbury();
+            self.finder = self.finder_of(Structure::Graph);
+        }
         let truths: Vec<Truth> =
             queries.iter().map(|query| self.truth(query, k, originals)).collect::<Result<_, _>>()?;
         let tried = match self.options.structure {
             Some(structure) => vec![structure],
             None if self.options.dim < BITS_DIM_MIN => vec![Structure::Scan],
             None if self.len() < LISTS_ROWS_MIN => vec![Structure::Scan, Structure::Bits],
-            None => vec![Structure::Scan, Structure::Bits, Structure::Lists],
+            None if self.len() < GRAPH_ROWS_MIN => vec![Structure::Scan, Structure::Bits, Structure::Lists],
+            None => vec![Structure::Scan, Structure::Bits, Structure::Lists, Structure::Graph],
         };
+        if tried.contains(&Structure::Graph) {
+            self.lay_out(Structure::Graph);
+        }
         let mut best: Option<Choice> = None;
         for structure in tried {
             let choice = self.choice(structure, queries, &truths, k, target)?;
@@ -112,6 +126,11 @@ impl VectorIndex {
                 cost_ns: cost::scan_ns(rows, self.bytes.width),
             });
         }
+        if structure == Structure::Graph {
+            let (beam, scored) = self.beam_reaching(&finder, queries, truths, k, target)?;
+            let effort = Effort { rerank: k, k, beam, ..self.effort };
+            return Ok(Choice { finder, effort, cost_ns: cost::graph_ns(dim, scored) });
+        }
         let reaching = Trial::new(self, &finder, queries, truths)?.reaching(target);
         let costs = reaching.iter().map(|reaching| {
             let lists = if let Finder::Lists(lists) = &finder { lists.count() } else { 0 };
@@ -119,10 +138,10 @@ impl VectorIndex {
         });
         let least = costs.min_by(|left, right| left.0.total_cmp(&right.0));
         let Some((cost_ns, reaching)) = least else {
-            let effort = Effort { rerank: rows.max(k), k, gap: GAP_MOST };
+            let effort = Effort { rerank: rows.max(k), k, gap: GAP_MOST, ..self.effort };
             return Ok(Choice { finder, effort, cost_ns: f64::INFINITY });
         };
-        let effort = Effort { rerank: reaching.rerank.max(k), k, gap: reaching.gap };
+        let effort = Effort { rerank: reaching.rerank.max(k), k, gap: reaching.gap, ..self.effort };
         Ok(Choice { finder, effort, cost_ns })
     }
 
@@ -132,6 +151,9 @@ impl VectorIndex {
         let norm = space::norm(query);
         let mut scored = Vec::with_capacity(self.len());
         for (row, id) in self.rows.ids().iter().enumerate() {
+            if matches!(&self.finder, Finder::Graph(graph) if !graph.is_present(row)) {
+                continue;
+            }
             let vector = originals.vector(*id).ok_or(NearestError::Original { id: *id })?;
             scored.push((Neighbour { id: *id, score: self.space.exact(query, norm, vector) }, row as u32));
         }
@@ -160,15 +182,23 @@ impl VectorIndex {
                 found.push((good.count().min(truth.rows.len()), truth.rows.len()));
             }
             let (recall, recall_low) = recall_of(found.into_iter());
-            let is_all = self.effort.rerank >= self.len();
+            let effort =
+                if self.structure() == Structure::Graph { self.effort.beam } else { self.effort.rerank };
+            let is_all = effort >= self.len();
             if recall_low >= target || self.structure() == Structure::Scan || is_all {
                 let (queries, rows) = (queries.len(), self.len());
                 return Ok(Calibration { target, k, queries, recall, recall_low, rows });
             }
-            self.effort.rerank = ((self.effort.rerank as f64 * STEP).ceil() as usize).min(self.len());
+            self.effort.rerank = more(self.effort.rerank).min(self.len());
+            self.effort.beam = more(self.effort.beam).min(self.len());
             self.effort.gap += GAP_STEP;
         }
     }
+}
+
+/// The next greater effort.
+pub(super) fn more(effort: usize) -> usize {
+    (effort as f64 * STEP).ceil() as usize
 }
 
 /// Recall and the lower end of its interval, from how many of how many neighbours each query found. Neighbours of one query are missed

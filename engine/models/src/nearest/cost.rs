@@ -21,6 +21,8 @@ const RERANK_NUMBER_NS: f64 = 0.06;
 const TABLES_NS: f64 = 800.0;
 /// For a list that is looked at: its rank, its first access, and a call of each loop.
 const LIST_NS: f64 = 60.0;
+/// For a row of a graph whose score is computed: its mark, its place among the best, a random access, and for each number.
+const LINK_NS: f64 = 25.0;
 /// For the rank of a list.
 const CENTRE_NS: f64 = 1.5;
 
@@ -37,4 +39,9 @@ pub(super) fn bits_ns(dim: usize, lists: usize, effort: &Reaching) -> f64 {
     let centres = scan_ns(lists, dim) + lists as f64 * CENTRE_NS;
     let ranked = if lists > 0 { centres + effort.lists * LIST_NS } else { 0.0 };
     TABLES_NS + ranked + scanned + reranked
+}
+
+/// A walk through a graph that computes so many scores.
+pub(super) fn graph_ns(dim: usize, scored: f64) -> f64 {
+    scored * (LINK_NS + RERANK_NUMBER_NS * dim as f64)
 }

@@ -2,6 +2,7 @@
 
 use super::bits::BitCodes;
 use super::bytes::{ByteCodes, Layout};
+use super::graph::{Codes, Graph};
 use super::lists::Lists;
 use super::{Structure, VectorIndex};
 
@@ -14,6 +15,8 @@ pub(super) enum Finder {
     Bits(BitRows),
     /// 1-bit codes by list.
     Lists(Box<Lists>),
+    /// Links between rows.
+    Graph(Box<Graph>),
 }
 
 /// 1-bit codes of the rows, with room to make them.
@@ -33,11 +36,13 @@ pub(super) struct Effort {
     pub(super) k: usize,
     /// How far below the best lists a list may rank and still be looked at: see [`Lists::near`].
     pub(super) gap: f32,
+    /// Best rows that a walk through the graph keeps: `ef`.
+    pub(super) beam: usize,
 }
 
 impl Effort {
     /// Before calibration: enough for a recall of 0.98 on clustered vectors.
-    pub(super) const START: Self = Self { rerank: 160, k: 10, gap: 0.25 };
+    pub(super) const START: Self = Self { rerank: 160, k: 10, gap: 0.25, beam: 50 };
 }
 
 impl BitRows {
@@ -61,22 +66,24 @@ impl Finder {
             Self::Scan => Structure::Scan,
             Self::Bits(_) => Structure::Bits,
             Self::Lists(_) => Structure::Lists,
+            Self::Graph(_) => Structure::Graph,
         }
     }
 
     /// Takes a row whose 8-bit codes were written: one of those that are there, or the next.
-    pub(super) fn set(&mut self, row: usize, bytes: &ByteCodes, offset: f32) {
+    pub(super) fn set(&mut self, row: usize, id: u64, bytes: &ByteCodes, offsets: &[f32]) {
         match self {
             Self::Scan => {}
             Self::Bits(bits) => {
                 bits.codes.resize(bytes.rows());
                 bits.write(row, bytes);
             }
-            Self::Lists(lists) => lists.set(row, bytes, offset),
+            Self::Lists(lists) => lists.set(row, bytes, offsets[row]),
+            Self::Graph(graph) => graph.insert(id, Codes { bytes, offsets }),
         }
     }
 
-    /// Forgets a row; the last one, `last`, gets its number.
+    /// Forgets a row; the last one, `last`, gets its number, except in a graph, where all keep theirs.
     pub(super) fn remove(&mut self, row: usize, last: usize) {
         match self {
             Self::Scan => {}
@@ -85,6 +92,7 @@ impl Finder {
                 bits.codes.resize(last);
             }
             Self::Lists(lists) => lists.remove(row, last),
+            Self::Graph(graph) => graph.remove(row),
         }
     }
 
@@ -92,7 +100,7 @@ impl Finder {
     #[inline]
     pub(super) fn bits(&self) -> Option<&BitCodes> {
         match self {
-            Self::Scan => None,
+            Self::Scan | Self::Graph(_) => None,
             Self::Bits(bits) => Some(&bits.codes),
             Self::Lists(lists) => Some(&lists.bits),
         }
@@ -104,13 +112,15 @@ impl Finder {
             Self::Scan => 0,
             Self::Bits(bits) => bits.codes.memory_bytes(),
             Self::Lists(lists) => lists.memory_bytes(),
+            Self::Graph(graph) => graph.memory_bytes(),
         }
     }
 }
 
 impl VectorIndex {
-    /// What finds candidates by this structure, for the rows as they are.
+    /// What finds candidates by this structure, for the rows as they are, of which none is buried.
     pub(super) fn finder_of(&self, structure: Structure) -> Finder {
+        debug_assert_eq!(self.len(), self.rows.ids().len(), "no row is buried");
         let (rows, dim, seed) = (self.len(), self.options.dim, self.options.seed);
         match structure {
             Structure::Scan => Finder::Scan,
@@ -118,24 +128,53 @@ impl VectorIndex {
             Structure::Lists => {
                 Finder::Lists(Box::new(Lists::new(&self.bytes, &self.offsets, rows, dim, seed)))
             }
+            Structure::Graph => Finder::Graph(Box::new(Graph::new(self.rowwise(), self.rows.ids(), seed))),
         }
     }
 
-    /// Gives the index another finder, and its 8-bit codes the layout that it needs.
-    pub(super) fn find_by(&mut self, finder: Finder) {
-        let layout = layout_of(finder.structure());
+    /// Gives the 8-bit codes the layout that a structure needs.
+    pub(super) fn lay_out(&mut self, structure: Structure) {
+        let layout = layout_of(structure);
         if self.bytes.layout != layout {
-            self.bytes = self.bytes.in_layout(layout, self.len());
+            self.bytes = self.bytes.in_layout(layout, self.rows.ids().len());
         }
+    }
+
+    /// Gives the index another finder.
+    pub(super) fn find_by(&mut self, finder: Finder) {
+        self.lay_out(finder.structure());
         self.finder = finder;
         self.generation += 1;
     }
 
-    /// Makes lists again when the rows are no longer those that they were made for.
+    /// The 8-bit codes, as a graph takes them.
+    pub(super) fn rowwise(&self) -> Codes<'_> {
+        Codes { bytes: &self.bytes, offsets: &self.offsets }
+    }
+
+    /// Makes lists or a graph again when the rows are no longer those that they were made for.
     pub(super) fn refresh(&mut self) {
-        if matches!(&self.finder, Finder::Lists(lists) if lists.are_old()) {
-            self.finder = self.finder_of(Structure::Lists);
+        let is_old = match &self.finder {
+            Finder::Lists(lists) => lists.are_old(),
+            Finder::Graph(graph) => graph.is_old(),
+            _ => false,
+        };
+        if is_old {
+            self.unbury();
+            self.finder = self.finder_of(self.structure());
         }
+    }
+
+    /// Removes the rows that are gone but were kept for a graph: the last rows take their places. The graph has to be made again.
+    pub(super) fn unbury(&mut self) {
+        let Finder::Graph(graph) = &self.finder else { return };
+        for row in (0..self.rows.ids().len()).rev().filter(|row| !graph.is_present(*row)) {
+            let last = self.rows.ids().len() - 1;
+            self.rows.drop_buried(row);
+            self.offsets[row] = self.offsets[last];
+            self.bytes.copy(last, row);
+        }
+        self.resize();
     }
 }
 
@@ -143,6 +182,6 @@ impl VectorIndex {
 pub(super) fn layout_of(structure: Structure) -> Layout {
     match structure {
         Structure::Scan => Layout::Blocks,
-        Structure::Bits | Structure::Lists => Layout::Rows,
+        Structure::Bits | Structure::Lists | Structure::Graph => Layout::Rows,
     }
 }

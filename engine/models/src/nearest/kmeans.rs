@@ -9,7 +9,7 @@ use promptc_kernels::{BLOCK_ROWS, Kernels, Scoring};
 use super::bits::mixed;
 use super::bytes::{ByteCodes, ByteQuery, Layout};
 
-/// Rounds of assigning rows and taking means: more change recall by less than 0.001.
+/// Rounds of assigning rows and taking means. With 4 of them, searches take the same time at a recall that is 0.001 less.
 const ROUNDS: usize = 6;
 /// Rows that are looked at for each centre.
 const SAMPLED: usize = 32;

@@ -6,7 +6,8 @@ use super::VectorIndex;
 use super::best::{self, Candidate};
 use super::lists::{List, Lists};
 use super::rows::RowMask;
-use super::search::{CHUNK_BLOCKS, ListRoom, Query, Scratch, scan_chunk};
+use super::scan::{CHUNK_BLOCKS, scan_chunk};
+use super::search::{ListRoom, Query, Scratch};
 
 /// Share of a list's spread by which good rows are above its mean. Measured: 0.65 looks at half as many rows as 0 on clustered vectors
 /// and at a tenth fewer on those of an encoder, 1.0 at the same and at a tenth more.

@@ -13,10 +13,12 @@ pub(super) struct Rows {
 }
 
 impl Rows {
+    /// Rows that have an id.
     pub(super) fn len(&self) -> usize {
-        self.ids.len()
+        self.by_id.len()
     }
 
+    /// Ids by row; those of buried rows too.
     pub(super) fn ids(&self) -> &[u64] {
         &self.ids
     }
@@ -40,17 +42,30 @@ impl Rows {
         row
     }
 
-    /// Removes the id at a row; the last row takes its place. Returns the row that moved.
-    pub(super) fn swap_remove(&mut self, row: usize) -> Option<usize> {
-        let last = self.ids.len() - 1;
+    /// Removes the id at a row; the last row takes its place.
+    pub(super) fn swap_remove(&mut self, row: usize) {
         self.forget(row);
+        self.drop_buried(row);
+    }
+
+    /// Forgets the id of a row; the row stays.
+    pub(super) fn bury(&mut self, row: usize) {
+        self.forget(row);
+    }
+
+    /// Removes a buried row; the last row, which is not buried unless it is this one, takes its place.
+    pub(super) fn drop_buried(&mut self, row: usize) {
+        let last = self.ids.len() - 1;
         if row != last {
-            let ids = &self.ids;
-            let moved = self.by_id.find_mut(hash(ids[last]), |row| *row as usize == last);
-            *moved.expect("invariant: each row stands in the table") = row as u32;
+            self.renumber(last, row);
         }
         self.ids.swap_remove(row);
-        (row != last).then_some(last)
+    }
+
+    fn renumber(&mut self, from: usize, to: usize) {
+        let ids = &self.ids;
+        let moved = self.by_id.find_mut(hash(ids[from]), |row| *row as usize == from);
+        *moved.expect("invariant: each row stands in the table") = to as u32;
     }
 
     fn forget(&mut self, row: usize) {

@@ -1,4 +1,4 @@
-//! The pass over the codes, and what is done with the candidates that it leaves.
+//! A search from the query to its neighbours; the pass over the codes is in `scan.rs` and `probe.rs`.
 //!
 //! ```text
 //!  query ─▶ codes of the query ─▶ scan, chunk by chunk ─▶ best candidates ─▶ 8-bit scores ─▶ exact scores ─▶ k neighbours
@@ -6,29 +6,18 @@
 //!                                   but for lists, of which each has its own)
 //! ```
 
-use std::ops::Range;
+use promptc_kernels::prefetch_f32;
 
-use promptc_kernels::{BLOCK_ROWS, Kernels, Scoring, prefetch_f32};
-
-use super::best::{self, Best, Candidate};
-use super::bits::{BitCodes, BitQuery};
-use super::bytes::{ByteCodes, ByteQuery};
+use super::best::{Best, Candidate};
+use super::bits::BitQuery;
+use super::bytes::ByteQuery;
 use super::finder::{Effort, Finder};
+use super::graph::walk::Walk;
 use super::kmeans::CentreScores;
 use super::rows::RowMask;
+use super::scan::{CHUNK_BLOCKS, Chunk};
 use super::space::{self, Terms};
 use super::{Metric, NearestError, Neighbour, Originals, VectorIndex};
-
-/// Blocks of rows that are scanned before the threshold is looked at again; the first chunks are smaller, since any row is among
-/// the best then.
-pub(super) const CHUNK_BLOCKS: usize = 8;
-
-/// From so many blocks on, a threshold is guessed before a scan by 1-bit codes.
-const GUESS_BLOCKS: usize = 64;
-/// Blocks whose scores the guess is made of, evenly spread.
-const SAMPLED_BLOCKS: usize = 8;
-/// Candidates that a guess aims at, for each that is kept: a sample is off by a quarter, and a scan that finds too few is done again.
-const AIM: usize = 2;
 
 /// Originals that are fetched ahead of the one whose score is computed.
 const FETCHED_AHEAD: usize = 2;
@@ -39,16 +28,9 @@ pub struct Scratch {
     pub(super) queries: Vec<Query>,
     pub(super) chunk: Chunk,
     pub(super) lists: ListRoom,
-    rows: Vec<u32>,
-    sample: Vec<Candidate>,
-}
-
-/// Room for the scores of some blocks.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Chunk {
-    sums: Vec<i32>,
-    pub(super) scores: Vec<f32>,
-    pub(super) masks: Vec<u64>,
+    pub(super) walk: Walk,
+    pub(super) rows: Vec<u32>,
+    pub(super) sample: Vec<Candidate>,
 }
 
 /// Room for the ranks of lists.
@@ -66,51 +48,6 @@ pub(super) struct Query {
     pub(super) bytes: ByteQuery,
     pub(super) bits: BitQuery,
     pub(super) best: Best,
-}
-
-/// Codes in blocks, as a scan reads them, with the offsets that belong to them.
-#[derive(Clone, Copy)]
-pub(super) enum Blocks<'a> {
-    Bytes(&'a ByteCodes, &'a [f32]),
-    Bits(&'a BitCodes, &'a [f32]),
-}
-
-impl Blocks<'_> {
-    pub(super) fn block_count(self) -> usize {
-        let (Self::Bytes(_, offsets) | Self::Bits(_, offsets)) = self;
-        offsets.len() / BLOCK_ROWS
-    }
-
-    /// Leaves scores of some blocks and masks of those above the threshold in `chunk`.
-    #[inline]
-    pub(super) fn score(self, query: &Query, blocks: Range<usize>, threshold: f32, chunk: &mut Chunk) {
-        let (start, end) = (blocks.start * BLOCK_ROWS, blocks.end * BLOCK_ROWS);
-        let Chunk { sums, scores, masks } = chunk;
-        let (sums, scores) = (&mut sums[..end - start], &mut scores[..end - start]);
-        let scoring = match self {
-            Blocks::Bits(bits, offsets) => {
-                bits.scan(&query.bits, start, sums);
-                let (scale, shift) = (query.bits.scale, query.bits.shift);
-                Scoring { factors: &bits.factors, offsets, scale, shift }
-            }
-            Blocks::Bytes(bytes, offsets) => {
-                bytes.scan(&query.bytes, start, sums);
-                let (scale, shift) = (query.bytes.scale, query.bytes.shift);
-                Scoring { factors: &bytes.scales, offsets, scale, shift }
-            }
-        };
-        let scoring = scoring.rows(start, end);
-        Kernels::best().scores_above(sums, &scoring, threshold, scores, &mut masks[..blocks.len()]);
-    }
-}
-
-impl Chunk {
-    /// Room for so many blocks.
-    pub(super) fn reserve(&mut self, blocks: usize) {
-        self.sums.resize(blocks * BLOCK_ROWS, 0);
-        self.scores.resize(blocks * BLOCK_ROWS, 0.0);
-        self.masks.resize(blocks, 0);
-    }
 }
 
 impl VectorIndex {
@@ -172,75 +109,12 @@ impl VectorIndex {
             Finder::Lists(lists) => {
                 (0..scratch.queries.len()).for_each(|idx| self.probe(lists, idx, mask, scratch));
             }
+            Finder::Graph(graph) => {
+                (0..scratch.queries.len()).for_each(|idx| self.walk(graph, idx, k, mask, scratch));
+            }
             finder => self.scan_blocks(self.codes(finder), mask, scratch),
         }
         Ok(())
-    }
-
-    /// The codes that a finder scans.
-    pub(super) fn codes<'a>(&'a self, finder: &'a Finder) -> Blocks<'a> {
-        match finder {
-            Finder::Scan => Blocks::Bytes(&self.bytes, &self.offsets),
-            Finder::Bits(bits) => Blocks::Bits(&bits.codes, &self.offsets),
-            Finder::Lists(lists) => Blocks::Bits(&lists.bits, &lists.offsets),
-        }
-    }
-
-    /// As [`Self::scan`], over all blocks.
-    fn scan_blocks(&self, codes: Blocks<'_>, mask: Option<&RowMask>, scratch: &mut Scratch) {
-        let all = 0..scratch.queries.len();
-        for idx in all.clone() {
-            let threshold = if mask.is_none() { self.guess(codes, idx, scratch) } else { f32::NEG_INFINITY };
-            let best = &mut scratch.queries[idx].best;
-            best.start(best.keep(), threshold);
-        }
-        self.pass(codes, all.clone(), mask, scratch);
-        for idx in all {
-            let best = &mut scratch.queries[idx].best;
-            if mask.is_none() && best.len() < best.keep().min(self.len()) {
-                best.start(best.keep(), f32::NEG_INFINITY);
-                self.pass(codes, idx..idx + 1, mask, scratch);
-            }
-        }
-    }
-
-    /// One pass over the codes for some of the queries.
-    fn pass(&self, codes: Blocks<'_>, queries: Range<usize>, mask: Option<&RowMask>, scratch: &mut Scratch) {
-        let block_count = self.len().div_ceil(BLOCK_ROWS);
-        let (mut block, mut len) = (0, 1);
-        while block < block_count {
-            let is_wanted = |block: usize| mask.is_none_or(|mask| mask.words[block] != 0);
-            if !is_wanted(block) {
-                block += 1;
-                continue;
-            }
-            let most = (block + len).min(block_count);
-            let end = (block + 1..most).find(|block| !is_wanted(*block)).unwrap_or(most);
-            for idx in queries.clone() {
-                let Scratch { queries, chunk, .. } = &mut *scratch;
-                scan_chunk(codes, &mut queries[idx], block..end, 0.0, mask, chunk);
-            }
-            len = (2 * block.max(1)).clamp(1, CHUNK_BLOCKS);
-            block = end;
-        }
-    }
-
-    /// A threshold that somewhat more rows than are kept should be above, from a sample of the blocks.
-    fn guess(&self, codes: Blocks<'_>, idx: usize, scratch: &mut Scratch) -> f32 {
-        let block_count = self.len().div_ceil(BLOCK_ROWS);
-        let wanted = AIM * scratch.queries[idx].best.keep() * SAMPLED_BLOCKS / block_count.max(1);
-        if block_count < GUESS_BLOCKS || wanted >= SAMPLED_BLOCKS * BLOCK_ROWS / 2 {
-            return f32::NEG_INFINITY;
-        }
-        let Scratch { queries, chunk, sample, .. } = scratch;
-        sample.clear();
-        for sampled in 0..SAMPLED_BLOCKS {
-            let block = sampled * block_count / SAMPLED_BLOCKS;
-            codes.score(&queries[idx], block..block + 1, f32::INFINITY, chunk);
-            sample.extend(chunk.scores[..BLOCK_ROWS].iter().map(|score| Candidate::new(*score, 0)));
-        }
-        best::select(sample, wanted + 1);
-        sample[wanted].score()
     }
 
     /// The query in all forms that a search by this finder needs.
@@ -322,25 +196,7 @@ impl VectorIndex {
     }
 }
 
-/// Takes the candidates of some blocks; all scores are raised by `lift`.
-#[inline]
-pub(super) fn scan_chunk(
-    codes: Blocks<'_>,
-    query: &mut Query,
-    blocks: Range<usize>,
-    lift: f32,
-    mask: Option<&RowMask>,
-    chunk: &mut Chunk,
-) {
-    codes.score(query, blocks.clone(), query.best.threshold() - lift, chunk);
-    let words = chunk.masks[..blocks.len()].iter().zip(chunk.scores.as_chunks::<BLOCK_ROWS>().0);
-    for ((word, scores), block) in words.zip(blocks) {
-        let allowed = mask.map_or(u64::MAX, |mask| mask.words[block]);
-        query.best.take(word & allowed, scores, lift, block * BLOCK_ROWS);
-    }
-}
-
 /// Candidates whose exact scores are computed for `k` neighbours: 8-bit codes change places of near rows only.
-fn rescored(k: usize) -> usize {
+pub(super) fn rescored(k: usize) -> usize {
     k.saturating_add(k.div_ceil(2)).max(1)
 }

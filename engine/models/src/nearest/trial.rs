@@ -6,7 +6,8 @@ use promptc_kernels::BLOCK_ROWS;
 
 use super::calibrate::{Truth, recall_of};
 use super::finder::Finder;
-use super::search::{Chunk, ListRoom, Query};
+use super::scan::Chunk;
+use super::search::{ListRoom, Query};
 use super::{NearestError, VectorIndex};
 
 /// Gaps that are tried, from that which just reaches the target to that which reaches all true neighbours.

@@ -19,6 +19,8 @@ pub struct Tuning {
     pub rerank: usize,
     /// How far below the best lists a list may rank and still be looked at, in lengths of the query times the spread of the rows.
     pub gap: f32,
+    /// Best rows that a walk through the graph keeps: `ef`.
+    pub beam: usize,
     /// What was measured.
     pub calibration: Calibration,
     /// Rows that came, went or changed since then.
@@ -29,8 +31,8 @@ impl VectorIndex {
     /// What the last calibration chose; `None` before the first.
     pub fn tuning(&self) -> Option<Tuning> {
         let calibration = self.calibration?;
-        let Effort { rerank, gap, .. } = self.effort;
-        Some(Tuning { structure: self.structure(), rerank, gap, calibration, changes: self.churn })
+        let Effort { rerank, gap, beam, .. } = self.effort;
+        Some(Tuning { structure: self.structure(), rerank, gap, beam, calibration, changes: self.churn })
     }
 
     /// Takes the structure and effort of an earlier calibration. Cost: where the structure is another one, its codes are made from the
@@ -40,19 +42,21 @@ impl VectorIndex {
     /// [`NearestError::Tuning`] if the index has another structure by name or a number is out of range, [`NearestError::Short`] if the
     /// vectors are too short for the structure; the index is as it was.
     pub fn apply(&mut self, tuning: &Tuning) -> Result<(), NearestError> {
-        let Tuning { structure, rerank, gap, calibration, changes } = *tuning;
+        let Tuning { structure, rerank, gap, beam, calibration, changes } = *tuning;
         let is_asked_for = self.options.structure.is_none_or(|wanted| wanted == structure);
-        if !is_asked_for || rerank == 0 || calibration.k == 0 || !gap.is_finite() {
+        if !is_asked_for || rerank == 0 || beam == 0 || calibration.k == 0 || !gap.is_finite() {
             return Err(NearestError::Tuning);
         }
-        if structure != Structure::Scan && self.options.dim < BITS_DIM_MIN {
+        if structure.has_bits() && self.options.dim < BITS_DIM_MIN {
             return Err(NearestError::Short { dim: self.options.dim });
         }
         if structure != self.structure() {
+            self.unbury();
+            self.lay_out(structure);
             let finder = self.finder_of(structure);
             self.find_by(finder);
         }
-        self.effort = Effort { rerank, k: calibration.k, gap };
+        self.effort = Effort { rerank, k: calibration.k, gap, beam };
         (self.calibration, self.churn) = (Some(calibration), changes);
         Ok(())
     }

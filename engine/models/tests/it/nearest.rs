@@ -157,7 +157,7 @@ fn zeros_duplicates_single_rows_and_more_than_there_are() {
     for metric in METRICS {
         for structure in STRUCTURES {
             for dim in [1, 3, 8, 65] {
-                if structure != Structure::Scan && dim < BITS_DIM_MIN {
+                if matches!(structure, Structure::Bits | Structure::Lists) && dim < BITS_DIM_MIN {
                     continue;
                 }
                 let mut by_id: BTreeMap<u64, Vec<f32>> = (0..200).map(|id| (id, vec![1.0; dim])).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use promptc_models::nearest::{Metric, Scratch, Structure};
+use promptc_models::nearest::{Metric, Scratch, Structure, VectorIndex};
 use proptest::prelude::*;
 
 use super::fixture::{METRICS, Numbers, STRUCTURES, Vectors, build, check, clustered, recall};
@@ -70,6 +70,47 @@ fn lists_are_made_again_when_as_many_rows_came_as_there_were() {
     }
     assert_eq!(index.stats().lists, 46);
     assert!(recall(&index, &vectors, &queries, 10) >= 0.9);
+}
+
+#[test]
+fn a_mask_of_one_row_in_ten_thousand_finds_it() {
+    let (vectors, queries) = clustered(Metric::Dot, 10_000, 32, 5);
+    for structure in STRUCTURES {
+        let index = build(&vectors, 32, structure);
+        let mut scratch = Scratch::default();
+        for (wanted, found) in [(vec![], 0), (vec![28_000], 1), (vec![1, 14_998, 29_998], 3)] {
+            let mask = index.mask(|id| wanted.contains(&id));
+            for query in &queries {
+                let neighbours = index.search(query, 10, Some(&mask), Some(&vectors), &mut scratch).unwrap();
+                check(&vectors, query, &neighbours);
+                assert_eq!(neighbours.len(), found, "{structure:?}");
+                assert!(neighbours.iter().all(|neighbour| wanted.contains(&neighbour.id)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_graph_is_made_again_when_a_fifth_of_its_rows_are_gone() {
+    let (mut vectors, queries) = clustered(Metric::Cosine, 1_000, 64, 30);
+    let mut index = build(&vectors, 64, Structure::Graph);
+    let bytes = index.stats().memory_bytes;
+    for id in (0..600).map(|idx| idx * 3 + 1) {
+        index.remove(id).unwrap();
+        vectors.by_id.remove(&id);
+        assert_eq!(index.len(), vectors.by_id.len());
+    }
+    assert!(recall(&index, &vectors, &queries, 10) >= 0.95);
+    // 200 rows are gone after 201 removals, then a fifth of what is left: at most a quarter of the rows are ways only.
+    let built = build(&vectors, 64, Structure::Graph);
+    assert!(index.stats().memory_bytes <= bytes && built.stats().memory_bytes < bytes);
+    // With all rows in one order, a graph that was made again is one that is built.
+    let again = build(&vectors, 64, Structure::Graph);
+    for query in &queries {
+        let search =
+            |index: &VectorIndex| index.search(query, 10, None, None, &mut Scratch::default()).unwrap();
+        assert_eq!(search(&built), search(&again));
+    }
 }
 
 /// What is done to an index in a test.

@@ -124,5 +124,6 @@ pub(super) fn check(vectors: &Vectors, query: &[f32], neighbours: &[Neighbour]) 
     }
 }
 
-pub(super) const STRUCTURES: [Structure; 3] = [Structure::Scan, Structure::Bits, Structure::Lists];
+pub(super) const STRUCTURES: [Structure; 4] =
+    [Structure::Scan, Structure::Bits, Structure::Lists, Structure::Graph];
 pub(super) const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Dot, Metric::L2];

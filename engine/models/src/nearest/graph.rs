@@ -1,0 +1,223 @@
+//! A graph of rows that are near each other, walked from row to row.
+//!
+//! Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using hierarchical navigable small world graphs"
+//! (PAMI 2020): insertion is their algorithm 1, the walk over a level algorithm 2, the choice of links algorithm 4 without its two
+//! options. Scores are those of the 8-bit codes. The level of a row comes from its id and the seed, and rows come in their order, so
+//! that equal rows in equal order give equal graphs.
+//!
+//! A row that is removed stays as a way to others; a row that changes is removed and comes again. What is gone is left out when it is
+//! more than [`GONE_MOST`] of the rows, and the graph is made again.
+
+use promptc_kernels::BLOCK_ROWS;
+
+use super::best::Candidate;
+use super::bits::mixed;
+use super::bytes::{ByteCodes, ByteQuery};
+use walk::Walk;
+
+mod find;
+pub(super) mod walk;
+
+/// Links that a new row chooses on each level, and most links of a row above level 0: `M`.
+const LINKS: usize = 16;
+/// Most links of a row on level 0.
+const LINKS_BASE: usize = 2 * LINKS;
+/// Candidates among which a new row chooses: `efConstruction`.
+const BEAM_BUILD: usize = 200;
+/// Levels above 0 at most: one row in `LINKS^4` would be higher.
+const LEVELS_MOST: u32 = 7;
+/// Share of the rows that may be gone.
+const GONE_MOST: f64 = 0.2;
+
+/// Links of all rows.
+#[derive(Debug, Clone)]
+pub(super) struct Graph {
+    seed: u64,
+    /// For each row the number of its links on level 0, then room for [`LINKS_BASE`].
+    base: Vec<u32>,
+    /// For rows above level 0 the same for each further level, [`LINKS`] in each.
+    upper: Vec<u32>,
+    /// Where the levels of a row begin in `upper`.
+    starts: Vec<u32>,
+    levels: Vec<u8>,
+    /// Where a walk begins: a row of the highest level.
+    entry: Option<u32>,
+    /// A bit for each row that is there.
+    present: Vec<u64>,
+    gone: usize,
+    walk: Walk,
+}
+
+/// What the scores of a graph are computed from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Codes<'a> {
+    pub(super) bytes: &'a ByteCodes,
+    pub(super) offsets: &'a [f32],
+}
+
+impl Graph {
+    /// Cost: for 100,000 rows of 256 numbers, about 2,500 scores each to find its links and as many to choose them.
+    pub(super) fn new(codes: Codes<'_>, ids: &[u64], seed: u64) -> Self {
+        let mut graph = Self {
+            seed,
+            base: Vec::with_capacity(ids.len() * (LINKS_BASE + 1)),
+            upper: Vec::new(),
+            starts: Vec::with_capacity(ids.len()),
+            levels: Vec::with_capacity(ids.len()),
+            entry: None,
+            present: Vec::new(),
+            gone: 0,
+            walk: Walk::default(),
+        };
+        ids.iter().for_each(|id| graph.insert(*id, codes));
+        graph
+    }
+
+    /// Adds the next row.
+    pub(super) fn insert(&mut self, id: u64, codes: Codes<'_>) {
+        let row = self.levels.len() as u32;
+        // Each level has a row in 16 of the one below: four bits that are zero.
+        let level = (mixed(self.seed, id).trailing_zeros() / LINKS.ilog2()).min(LEVELS_MOST) as usize;
+        self.levels.push(level as u8);
+        self.starts.push(self.upper.len() as u32);
+        self.base.resize(self.base.len() + LINKS_BASE + 1, 0);
+        self.upper.resize(self.upper.len() + level * (LINKS + 1), 0);
+        self.present.resize(self.levels.len().div_ceil(BLOCK_ROWS), 0);
+        self.present[row as usize / BLOCK_ROWS] |= 1 << (row as usize % BLOCK_ROWS);
+        let Some(entry) = self.entry else {
+            self.entry = Some(row);
+            return;
+        };
+        let mut walk = std::mem::take(&mut self.walk);
+        let mut query = ByteQuery::default();
+        query.set_row(codes.bytes, row as usize);
+        let top = usize::from(self.levels[entry as usize]);
+        walk.enter(codes, &query, entry);
+        for above in (level + 1..=top).rev() {
+            walk.level(self, codes, &query, above, 1);
+        }
+        for own in (0..=level.min(top)).rev() {
+            walk.level(self, codes, &query, own, BEAM_BUILD);
+            let found: Vec<Candidate> = walk.found().collect();
+            let chosen = chosen(codes, row, &found, LINKS, &mut walk);
+            self.link(row, own, &chosen);
+            for other in &chosen {
+                self.link_back(*other, row, own, codes, &mut walk);
+            }
+        }
+        if level > top {
+            self.entry = Some(row);
+        }
+        self.walk = walk;
+    }
+
+    /// Adds a link to a row; if it has too many, it chooses among them.
+    fn link_back(&mut self, row: u32, other: u32, level: usize, codes: Codes<'_>, walk: &mut Walk) {
+        let mut links = self.links(row, level).to_vec();
+        links.push(other);
+        let most = if level == 0 { LINKS_BASE } else { LINKS };
+        if links.len() > most {
+            let mut query = ByteQuery::default();
+            query.set_row(codes.bytes, row as usize);
+            let mut scored = walk.scored(codes, &query, &links);
+            scored.sort_unstable_by(|left, right| right.cmp(left));
+            links = chosen(codes, row, &scored, most, walk);
+        }
+        self.link(row, level, &links);
+    }
+
+    /// Links of a row on one of its levels.
+    pub(super) fn links(&self, row: u32, level: usize) -> &[u32] {
+        let (all, start) = self.place(row, level);
+        &all[start + 1..start + 1 + all[start] as usize]
+    }
+
+    fn link(&mut self, row: u32, level: usize, links: &[u32]) {
+        let (_, start) = self.place(row, level);
+        let all = if level == 0 { &mut self.base } else { &mut self.upper };
+        all[start] = links.len() as u32;
+        all[start + 1..start + 1 + links.len()].copy_from_slice(links);
+    }
+
+    fn place(&self, row: u32, level: usize) -> (&[u32], usize) {
+        match level {
+            0 => (&self.base, row as usize * (LINKS_BASE + 1)),
+            _ => (&self.upper, self.starts[row as usize] as usize + (level - 1) * (LINKS + 1)),
+        }
+    }
+
+    /// Leaves the best `beam` rows in `walk`, those that are gone among them.
+    pub(super) fn search(&self, codes: Codes<'_>, query: &ByteQuery, beam: usize, walk: &mut Walk) {
+        walk.clear();
+        let Some(entry) = self.entry else { return };
+        walk.enter(codes, query, entry);
+        for above in (1..=usize::from(self.levels[entry as usize])).rev() {
+            walk.level(self, codes, query, above, 1);
+        }
+        walk.level(self, codes, query, 0, beam);
+    }
+
+    /// Whether a row has not been removed.
+    pub(super) fn is_present(&self, row: usize) -> bool {
+        self.present[row / BLOCK_ROWS] >> (row % BLOCK_ROWS) & 1 == 1
+    }
+
+    /// A bit for each row that is there.
+    pub(super) fn present(&self) -> &[u64] {
+        &self.present
+    }
+
+    /// Removes a row.
+    pub(super) fn remove(&mut self, row: usize) {
+        self.present[row / BLOCK_ROWS] &= !(1 << (row % BLOCK_ROWS));
+        self.gone += 1;
+    }
+
+    /// Rows that are gone.
+    pub(super) fn gone(&self) -> usize {
+        self.gone
+    }
+
+    /// Whether so many rows are gone that the graph should be made again.
+    pub(super) fn is_old(&self) -> bool {
+        self.gone as f64 > GONE_MOST * self.levels.len() as f64
+    }
+
+    /// Bytes in memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let words = self.base.capacity() + self.upper.capacity() + self.starts.capacity();
+        words * size_of::<u32>() + self.levels.capacity() + self.present.capacity() * size_of::<u64>()
+    }
+}
+
+/// Up to `count` of the candidates, which come best first: each that is nearer to the row than to all that were chosen before, so that
+/// links lead into all directions. Copies of the row get half of the links at most: rows with many copies would have no others.
+fn chosen(codes: Codes<'_>, row: u32, candidates: &[Candidate], count: usize, walk: &mut Walk) -> Vec<u32> {
+    if candidates.len() < count {
+        return candidates.iter().map(|candidate| candidate.row()).collect();
+    }
+    let mut chosen: Vec<u32> = Vec::with_capacity(count);
+    let mut query = ByteQuery::default();
+    query.set_row(codes.bytes, row as usize);
+    let copy = walk.scored(codes, &query, &[row])[0].score();
+    let mut copies = 0;
+    for candidate in candidates {
+        let other = candidate.row();
+        if candidate.score() == copy && codes.bytes.is_equal(row as usize, other as usize) {
+            copies += 1;
+            if copies > count / 2 {
+                continue;
+            }
+        }
+        // Scores hold the offset of the row that is looked at; what two rows have in common is their product and both offsets.
+        let own = candidate.score() + codes.offsets[row as usize];
+        query.set_row(codes.bytes, other as usize);
+        if walk.is_nearest(codes, &query, &chosen, own - codes.offsets[other as usize]) {
+            chosen.push(other);
+            if chosen.len() == count {
+                break;
+            }
+        }
+    }
+    chosen
+}
