@@ -89,10 +89,12 @@ impl Runs {
     }
 }
 
-/// The value of a string at bytes `[start, end)` of a source text, quotes included. An unknown escape stands for itself.
+/// The value of a string at bytes `[start, end)` of a source text, quotes included; one that is not closed ends without. An unknown
+/// escape stands for itself.
 pub(super) fn string(source: SourceId, text: &str, start: usize, end: usize) -> Text {
     let mut runs = Runs { value: String::new(), offsets: Vec::new() };
-    let (mut at, last) = (start + 1, (end - 1).max(start + 1));
+    let is_closed = end > start + 1 && text[..end].ends_with('"');
+    let (mut at, last) = (start + 1, if is_closed { end - 1 } else { end });
     while at < last {
         let plain = text[at..last].find('\\').unwrap_or(last - at);
         runs.copy(&text[at..at + plain], at);
@@ -178,5 +180,14 @@ mod tests {
         }
         assert_eq!(number("5min").unit, Some(Unit::Minutes));
         assert_eq!(number("0.5KiB").digits, "0.5");
+    }
+
+    #[test]
+    fn a_string_that_is_not_closed_may_end_in_any_letter() {
+        let cases =
+            [("\"a b\"", "a b"), ("\"\"", ""), ("\"", ""), ("\"caf\u{e9}", "caf\u{e9}"), ("\"a\\n", "a\n")];
+        for (text, value) in cases {
+            assert_eq!(string(SourceId(0), text, 0, text.len()).value, value, "{text}");
+        }
     }
 }

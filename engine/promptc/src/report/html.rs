@@ -1,7 +1,7 @@
 //! The page: one file that needs no network and no script, for screen and paper, light and dark.
 //!
 //! ```text
-//!   outcome and counts | what the gates decided | promises | charts | how far to trust the gate | noise | machine | SQL
+//!   outcome and counts | what the gates decided | promises | qualities | charts | how far to trust the gate | noise | machine | SQL
 //! ```
 //!
 //! Whoever decides about a release reads the first screen; everything below says why, down to the text of each query.
@@ -9,6 +9,7 @@
 
 mod figures;
 mod gates;
+mod quality;
 mod tables;
 
 pub(super) use tables::limit;
@@ -65,6 +66,7 @@ fn page(data: &ReportData, cut: &ReportData, left_out: &[String]) -> String {
     tables::verdicts(&mut markup, cut);
     gates::gates(&mut markup, cut);
     tables::targets(&mut markup, cut);
+    quality::quality(&mut markup, cut);
     figures::figures(&mut markup, cut);
     tables::rates(&mut markup, cut);
     tables::noise(&mut markup, cut);

@@ -4,10 +4,12 @@
 //! also said by a dash, a shape or a word. Sizes are in the drawing's own units, one per pixel at full width.
 
 mod distribution;
+mod forest;
 mod history;
 mod interval;
 
 pub(super) use distribution::{density, steps};
+pub(super) use forest::{ForestRow, forest};
 pub(super) use history::history;
 pub(super) use interval::{Span, interval};
 
