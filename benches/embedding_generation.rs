@@ -1,7 +1,7 @@
 //! How many texts a second does an embedder take? One thread.
 //!
 //! `embedding_generation/<embedder>/<batch>`: a batch of texts of about 200 characters into vectors, the embedder's memory of words
-//! warm, as in a build of many rows. No text repeats within a batch. `bert` has the shape of all-MiniLM-L6-v2, weights from a counter
+//! warm, as in a build of many rows. No text repeats within a batch. `static` is the shipped table. `bert` has the shape of all-MiniLM-L6-v2, weights from a counter
 //! and sentences of 33 tokens; `peers/bert.py` compares it with ONNX Runtime.
 
 use std::hint::black_box;
@@ -11,6 +11,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use promptc_benches::{Clock, Recorder, encoder, fixtures};
 use promptc_models::bert::BertScratch;
 use promptc_models::embed::{HashedNgram, HashedNgramOptions};
+use promptc_models::static_table::StaticScratch;
 
 /// Sizes of batches.
 const BATCHES: [usize; 3] = [1, 32, 100];
@@ -20,6 +21,9 @@ const BERT_BATCHES: [usize; 3] = [1, 8, 32];
 const BERT_WORDS: usize = 31;
 /// Length of a text in bytes.
 const TEXT_BYTES: usize = 200;
+/// Length of a text that has about 128 tokens in the vocabulary of the table, and how many there are.
+const LONG_BYTES: usize = 550;
+const LONG_BATCH: usize = 32;
 /// Seed of the texts.
 const SEED: u64 = 7;
 
@@ -40,6 +44,25 @@ fn embeddings(criterion: &mut Criterion<Clock>, texts: &[String]) {
                 for (text, vector) in texts[..batch].iter().zip(vectors.chunks_exact_mut(embedder.dim())) {
                     embedder.embed(black_box(text), &mut scratch, vector);
                 }
+                black_box(&mut vectors);
+            });
+        });
+    }
+    group.finish();
+}
+
+fn table(criterion: &mut Criterion<Clock>, texts: &[String]) {
+    let table = encoder::shipped_table();
+    let mut group = criterion.benchmark_group("embedding_generation");
+    let long = fixtures::texts(LONG_BATCH, LONG_BYTES, SEED);
+    let short = BATCHES.iter().map(|batch| ("static", &texts[..*batch]));
+    for (name, texts) in short.chain([("static_128_tokens", long.as_slice())]) {
+        group.throughput(Throughput::Elements(texts.len() as u64));
+        let mut vectors = vec![0.0; table.dim() * texts.len()];
+        let mut scratch = StaticScratch::default();
+        group.bench_function(BenchmarkId::new(name, texts.len()), |bencher| {
+            bencher.iter(|| {
+                table.embed(black_box(texts), &mut scratch, &mut vectors);
                 black_box(&mut vectors);
             });
         });
@@ -78,6 +101,7 @@ fn main() -> ExitCode {
     let texts = fixtures::texts(100, TEXT_BYTES, SEED);
     let mut criterion = recorder.criterion();
     embeddings(&mut criterion, &texts);
+    table(&mut criterion, &texts);
     transformer(&mut criterion);
     criterion.final_summary();
     recorder.finish()

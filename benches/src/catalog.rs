@@ -147,7 +147,8 @@ pub const BENCHES: &[Bench] = &[
         groups: &[
             measured("embedding_generation/hashed_ngram/{1,32,100}"),
             measured("embedding_generation/bert/{1,8,32}"),
-            absent("embedding_generation/static/{1,32,100}", NO_TABLE),
+            measured("embedding_generation/static/{1,32,100}"),
+            measured("embedding_generation/static_128_tokens/32"),
             absent("embedding_generation/{encoder_xs,encoder_s}/{1,32,100}", NO_ENCODER),
             absent("embedding_generation/service/100", NO_SERVICE),
             absent_metric(

@@ -1,7 +1,8 @@
-//! A sentence encoder with weights from a counter: the shape of all-MiniLM-L6-v2, without its files.
+//! A sentence encoder with weights from a counter, of the shape of all-MiniLM-L6-v2 and without its files; and the shipped table.
 
 use promptc_kernels::Kernels;
 use promptc_models::bert::{Bert, BertFiles, BertOptions, Pooling, TokenizerFile};
+use promptc_models::static_table::StaticTable;
 
 /// Tokens of the vocabulary.
 const VOCABULARY: usize = 30_522;
@@ -34,6 +35,18 @@ pub fn encoder() -> Bert {
     let files = BertFiles { config: config.as_bytes(), weights: &weights, tokenizer };
     let options = BertOptions { max_tokens: None, pooling: Pooling::Mean, normalize: true };
     Bert::load_at(&files, options, Kernels::best()).expect("invariant: the files are those of an encoder")
+}
+
+/// The static table that comes with promptc.
+///
+/// # Panics
+/// Never, as long as the file in the repository is whole.
+#[must_use]
+pub fn shipped_table() -> StaticTable {
+    let table = include_bytes!("../../engine/data/static-256/model.safetensors");
+    let vocabulary = include_bytes!("../../engine/data/static-256/vocab.txt");
+    let tokenizer = TokenizerFile::Vocabulary(vocabulary);
+    StaticTable::load(table, tokenizer).expect("invariant: the shipped table is whole")
 }
 
 /// Texts of `words` words, each one token, drawn from the vocabulary by a counter.

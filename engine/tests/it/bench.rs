@@ -543,5 +543,16 @@ fn every_bench_of_the_repository_is_ready_to_be_measured() {
             names.push(bench.name.clone());
         }
     }
-    assert_eq!(names, ["crate_hits", "retention"]);
+    assert_eq!(
+        names,
+        [
+            "crate_hits",
+            "survival",
+            "with_table",
+            "with_encoder",
+            "vaswani_with_table",
+            "vaswani_with_encoder",
+            "retention"
+        ]
+    );
 }
