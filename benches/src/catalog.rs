@@ -50,7 +50,6 @@ const NO_FEDERATION: &str = "federated averaging is not in this build";
 const NO_TRM: &str = "the recursive reasoning model is not in this build";
 const NO_RUNTIME: &str = "the runtime of language models is not in this build";
 const NO_WEIGHTS: &str = "weight dynamics are not in this build";
-const NO_TABLE: &str = "an embedder with a learned table is not in this build";
 const NO_ENCODER: &str = "a transformer encoder is not in this build";
 const NO_SERVICE: &str = "an embedding service of others is not called";
 const NO_STRESS: &str = "the verb `stress compile` is not in this build";
