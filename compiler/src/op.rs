@@ -72,10 +72,6 @@ pub enum ExprKind {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "op")]
 #[expect(missing_docs, reason = "variants are the operators of the language reference, in its order")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a program has tens of operators; boxing them would only hide their fields"
-)]
 pub enum Op {
     /// Rows of files.
     Scan(Scan),

@@ -79,8 +79,8 @@ mod tests {
             alike[row * 4 + row / 2] = 1.0;
         }
         assert_eq!(area(&alike, 4), 1.0);
-        assert_eq!(area(&vec![1.0; 32], 4), 0.5);
-        assert_eq!(area(&vec![0.0; 32], 4), 0.5);
+        assert_eq!(area(&[1.0; 32], 4), 0.5);
+        assert_eq!(area(&[0.0; 32], 4), 0.5);
         let mut crossed = alike.clone();
         crossed.rotate_left(4);
         assert!(area(&crossed, 4) < 0.5);
