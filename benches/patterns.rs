@@ -7,7 +7,7 @@
 //! `pattern_index/<rows>`: building the index; `pattern_index/lists_<rows>`: with lists.
 //!
 //! With `PROMPTC_VECTORS=<folder>` the vectors are those of `<folder>/<set>.{rows,queries}.fvecs`, sets being `clustered_1000` and so
-//! on: what peers are given (`peers/search.py`).
+//! on: what peers are given (`peers/search.py`). `PROMPTC_RECALL=0.95` calibrates to another recall (`peers/curves.py`).
 
 use std::collections::HashSet;
 use std::hint::black_box;
@@ -52,6 +52,12 @@ impl Originals for ByPlace<'_> {
         let start = usize::try_from(id).ok()?.checked_mul(self.dim)?;
         self.rows.get(start..start + self.dim)
     }
+}
+
+/// The recall that is asked for.
+fn target() -> f64 {
+    let asked = std::env::var("PROMPTC_RECALL").ok().and_then(|text| text.parse().ok());
+    asked.filter(|recall| (0.0..=1.0).contains(recall)).unwrap_or(TARGET)
 }
 
 fn set(title: &str, rows: usize, is_clustered: bool) -> Result<VectorSet, String> {
@@ -177,7 +183,7 @@ fn main() -> ExitCode {
             let mut index = build(&set, &ids(&set), None);
             let sample: Vec<&[f32]> = set.queries.chunks_exact(set.dim).take(SAMPLE).collect();
             let originals = ByPlace { dim: set.dim, rows: &set.rows };
-            let calibrated = index.calibrate(&sample, K, TARGET, &originals);
+            let calibrated = index.calibrate(&sample, K, target(), &originals);
             calibrated.expect("invariant: a set has rows and queries");
             search(&mut recorder, &mut criterion, title, &set, &index);
             if has_batch {

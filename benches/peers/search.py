@@ -124,10 +124,11 @@ def peers(rows, is_clustered):
                lambda effort: setattr(packed, "expansion_search", effort))
 
 
-def ours(executable, folder, title):
-    """One run: nanoseconds a query, recall and params."""
+def ours(executable, folder, title, target=None):
+    """One run: microseconds a query, and recall; `target` is the recall that the index calibrates itself to."""
     with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "PROMPTC_VECTORS": str(folder), "PROMPTC_BENCH_SLICE": "1", "CRITERION_HOME": home}
+        asked = {} if target is None else {"PROMPTC_RECALL": str(target)}
+        environment = {**os.environ, **asked, "PROMPTC_VECTORS": str(folder), "PROMPTC_BENCH_SLICE": "1", "CRITERION_HOME": home}
         subprocess.run([executable, "--bench", "--quick", f"^pattern_search/{title}$"], env=environment, check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         estimates = json.loads(next(Path(home).glob(f"pattern_search/{title}/new/estimates.json")).read_text())

@@ -6,7 +6,7 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 use arrow::array::ArrayRef;
 use promptc_store::flows::{Flow, RowId};
 use promptc_store::text::TextIndex;
-use promptc_store::vectors::VectorIndex;
+use promptc_store::vectors::{Metric, VectorIndex};
 
 use crate::error::EngineError;
 use crate::functions::rendered_keys;
@@ -50,6 +50,16 @@ pub enum Searcher {
 }
 
 impl Searcher {
+    /// Whether vectors are compared by their angle.
+    #[must_use]
+    pub fn is_by_angle(&self) -> bool {
+        match self {
+            Self::Text(_) => false,
+            Self::Vector(vectors) => vectors.metric() == Metric::Cosine,
+            Self::Codes(codes) => codes.stored().metric() == Metric::Cosine,
+        }
+    }
+
     /// How it searches, and over what.
     #[must_use]
     pub fn describe(&self) -> String {

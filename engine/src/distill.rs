@@ -58,6 +58,7 @@ pub fn distill(
     request: &DistillRequest,
     progress: &mut dyn FnMut(&str, usize, usize),
 ) -> Result<Distilled, EngineError> {
+    check_out(request)?;
     let texts = read_texts(&request.texts)?;
     let (bert, folder) = encoder::teacher(&request.model)?;
     let name = request
@@ -92,18 +93,52 @@ pub fn distill(
     Ok(Distilled { table: Encoder::Table(Arc::new(made)), texts: texts.len(), bytes: table.len(), files })
 }
 
+/// Refuses a folder whose files would be lost: that of the encoder, or one with a model that is no table.
+fn check_out(request: &DistillRequest) -> Result<(), EngineError> {
+    let refuse = |message: String| Err(EngineError::Unknown(message));
+    let shown = request.out.display();
+    let (model, out) = (std::fs::canonicalize(&request.model), std::fs::canonicalize(&request.out));
+    if let (Ok(model), Ok(out)) = (model, &out)
+        && model == *out
+    {
+        return refuse(format!(
+            "{shown} is the folder of the encoder, whose files the table would replace; name another"
+        ));
+    }
+    if request.out.exists() && !request.out.is_dir() {
+        return refuse(format!(
+            "{shown} is no folder; name one that is not there yet, or that holds a table"
+        ));
+    }
+    let is_other = request.out.join("model.safetensors").exists()
+        && !matches!(Encoder::open(Some(&request.out)), Ok(Encoder::Table(_)));
+    if is_other || request.out.join("config.json").exists() {
+        return refuse(format!("{shown} holds a model that is no static table; name another folder"));
+    }
+    Ok(())
+}
+
 /// Lines that are not blank.
 fn read_texts(paths: &[PathBuf]) -> Result<Vec<String>, EngineError> {
     let mut texts = Vec::new();
     let mut bytes = 0;
     for path in paths {
         let failed = |source| EngineError::Program { path: path.clone(), source };
-        bytes += std::fs::metadata(path).map_err(failed)?.len();
+        let file = std::fs::metadata(path).map_err(failed)?;
+        if !file.is_file() {
+            return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidInput, "no regular file")));
+        }
+        bytes += file.len();
         if bytes > TEXT_BYTES_MAX {
             let message = format!("more than {TEXT_BYTES_MAX} bytes of texts");
             return Err(failed(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message)));
         }
-        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let read = std::fs::read(path).map_err(failed)?;
+        let text = String::from_utf8(read).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            let line = 1 + error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count();
+            failed(std::io::Error::new(std::io::ErrorKind::InvalidData, format!("line {line} is not UTF-8")))
+        })?;
         texts.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
     }
     if !paths.is_empty() && texts.is_empty() {

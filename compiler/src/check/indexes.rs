@@ -45,6 +45,7 @@ fn check_index(ctx: &mut Context<'_>, id: DeclarationId) -> Option<IndexInfo> {
     let (_, is_vector, needs_seed, allowed) = INDEX_KINDS.iter().find(|(name, ..)| *name == kind)?;
     let mut is_right = !fields.has_errors & check_fields_of_kind(ctx, &owner, &kind, &fields, allowed);
     is_right &= check_index_column(ctx, &kind, *is_vector, &found, column.span);
+    is_right &= check_ranges(ctx, &owner, &fields);
     let title = check_title(ctx, &stream, &fields);
     is_right &= title.is_some();
     let seed = fields.u64("seed");
@@ -110,6 +111,24 @@ fn check_index(ctx: &mut Context<'_>, id: DeclarationId) -> Option<IndexInfo> {
     });
     ctx.graph.artifacts.extend(node.map(|node| (declaration.name.clone(), node)));
     Some(IndexInfo { kind, stream, stream_key, column: found, embedder, node })
+}
+
+/// A recall that no index reaches, or every one; a weight of nothing.
+fn check_ranges(ctx: &mut Context<'_>, owner: &str, fields: &Fields<'_>) -> bool {
+    let recall = fields.f64("recall").filter(|_| fields.has("recall"));
+    if let (Some(recall), Some(span)) = (recall, fields.span("recall"))
+        && !(recall > 0.0 && recall <= 1.0)
+    {
+        let message = format!("value of `recall` of {owner} is out of range");
+        ctx.report(Diagnostic::new(Code::E0502, message, span, "expected more than 0 % and at most 100 %"));
+        return false;
+    }
+    if let (Some(span), false) = (fields.span("title_weight"), fields.has("title")) {
+        let message = format!("missing field `title` of {owner}");
+        ctx.report(Diagnostic::new(Code::E0207, message, span, "weighs the words of `title`"));
+        return false;
+    }
+    true
 }
 
 /// The column of titles with its weight, if there is one; `None` after an error.

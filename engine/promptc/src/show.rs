@@ -202,7 +202,9 @@ fn table(schema: &SchemaRef, batches: &[RecordBatch], preset: &str) -> Result<Ta
         for row in 0..batch.num_rows() {
             let cells = batch.columns().iter().map(|column| {
                 let text = arrow::util::display::array_value_to_string(column, row)?;
-                let line = text.replace('\n', "\\n");
+                // Other control characters would steer the terminal.
+                let line: String =
+                    text.replace('\n', "\\n").chars().filter(|letter| !letter.is_control()).collect();
                 let is_long = line.chars().count() > CELL_CHARS_MAX;
                 Ok(plain(if is_long {
                     line.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect()

@@ -84,6 +84,13 @@ impl SearchArm {
         runtime: &tokio::runtime::Handle,
     ) -> Result<Vec<(u32, f64)>, EngineError> {
         let index = self.index()?;
+        // A vector of zeros has no direction: every row would be as near as any other.
+        if let Query::Vector(vector) = query
+            && index.searcher.is_by_angle()
+            && vector.iter().all(|value| *value == 0.0)
+        {
+            return Ok(Vec::new());
+        }
         let is_allowed = allowed_rows.map(|allowed| move |row: &RowId| allowed.contains(row));
         let allowed = is_allowed.as_ref().map(|test| test as &(dyn Fn(&RowId) -> bool + Sync));
         let found = match (&index.searcher, query) {

@@ -176,14 +176,16 @@ fn text_rows(batch: &IndexRows) -> Result<Vec<Result<TextRow, EngineError>>, Eng
         batch.title.as_ref().map(|titles| arrays::downcast::<StringArray>(titles, PLACE)).transpose()?;
     let title_of =
         |row| titles.filter(|titles| titles.is_valid(row)).map(|titles| titles.value(row).to_owned());
-    let rows = (0..texts.len()).filter(|row| texts.is_valid(*row));
+    // A row may have a title and no text.
+    let is_indexed = |row: &usize| texts.is_valid(*row) || titles.is_some_and(|titles| titles.is_valid(*row));
+    let rows = (0..texts.len()).filter(is_indexed);
     Ok(rows
         .map(|row| {
             Ok(TextRow {
                 row: batch.ids[row],
                 key: batch.keys[row].clone(),
                 title: title_of(row),
-                text: texts.value(row).to_owned(),
+                text: if texts.is_valid(row) { texts.value(row).to_owned() } else { String::new() },
             })
         })
         .collect())

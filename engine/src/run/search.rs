@@ -64,6 +64,8 @@ pub struct Found {
     pub text: Option<String>,
     /// The column of titles that an index over words was given.
     pub title: Option<String>,
+    /// The index over words whose terms the hits hold.
+    pub words: Option<String>,
     /// Time of the search with the embedding of the query, without bringing the indexes up to date.
     pub elapsed_ms: f64,
     /// What the user should know.
@@ -156,7 +158,10 @@ fn check_query(request: &SearchRequest<'_>) -> Result<(), EngineError> {
 
 fn check_names(graph: &Graph, names: &[String]) -> Result<(), EngineError> {
     let mut input = None;
-    for name in names {
+    for (place, name) in names.iter().enumerate() {
+        if names[..place].contains(name) {
+            return Err(EngineError::Unknown(format!("index `{name}` is named twice")));
+        }
         let stream = index_node(graph, name)?.inputs[0];
         if *input.get_or_insert(stream) != stream {
             let message = format!("index `{name}` is over another stream than `{}`", names[0]);
@@ -273,13 +278,26 @@ impl Run<'_> {
         if let (Some((arm, _)), Some(column)) = (words, &text) {
             explain(arm, request.query, &ranks, rows.column_by_name(column), &mut hits)?;
         }
-        let wordless = arms.iter().filter(|arm| is_wordless(arm, request.query));
-        let mut warnings: Vec<String> = wordless
-            .map(|arm| format!("index `{}` was not searched: it keeps no word of the query", arm.name))
-            .collect();
+        let silent = arms.iter().zip(&found.lists).filter_map(|(arm, list)| {
+            let why = match &arm.index().ok()?.searcher {
+                Searcher::Text(words) if words.word_count(request.query) == 0 => {
+                    "it keeps no word of the query"
+                }
+                Searcher::Text(_) => return None,
+                _ if list.is_empty() => "the query's vector is zero: its embedder knows no part of it",
+                _ => return None,
+            };
+            Some(format!("index `{}` found nothing: {why}", arm.name))
+        });
+        let mut warnings: Vec<String> = silent.collect();
+        warnings.extend(arms.iter().filter_map(|arm| without_places(arm, request.query)));
         let key = stream.key.clone();
-        warnings.extend(self.report().warnings.into_iter().map(|(code, text)| format!("{code}: {text}")));
-        Ok(Found { arms: reports, hits, rows, key, text, title, elapsed_ms, warnings })
+        let words = words.map(|(arm, _)| arm.name.clone());
+        // What the program does not have yet as its last build, later commands would take for leftovers.
+        if self.last.is_none() {
+            self.remember()?;
+        }
+        Ok(Found { arms: reports, hits, rows, key, text, title, words, elapsed_ms, warnings })
     }
 
     /// An index that is up to date, with how it searches.
@@ -315,10 +333,16 @@ fn is_words(arm: &SearchArm) -> bool {
     arm.index().is_ok_and(|index| matches!(index.searcher, Searcher::Text(_)))
 }
 
-/// Whether an index over words has none of the query: all are stop words, or signs.
-fn is_wordless(arm: &SearchArm, query: &str) -> bool {
-    arm.index()
-        .is_ok_and(|index| matches!(&index.searcher, Searcher::Text(words) if words.word_count(query) == 0))
+/// What to say where quotation marks mean nothing.
+fn without_places(arm: &SearchArm, query: &str) -> Option<String> {
+    let Searcher::Text(words) = &arm.index().ok()?.searcher else { return None };
+    let has_marks = query.contains(['"', '\u{201c}', '\u{201d}']);
+    (has_marks && !words.params().positions).then(|| {
+        format!(
+            "index `{}` keeps no positions, so quotation marks mean nothing to it; `positions = true` does",
+            arm.name
+        )
+    })
 }
 
 fn hit_of(hit: &Fused<u32>, found: &Candidates) -> Hit {

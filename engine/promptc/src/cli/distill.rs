@@ -33,11 +33,19 @@ pub(super) struct DistillArgs {
     #[arg(long, default_value_t = DistillOptions::RECIPE.dim)]
     dim: usize,
     /// How often the texts are gone through
-    #[arg(long, default_value_t = DistillOptions::RECIPE.epochs)]
+    #[arg(long, default_value_t = DistillOptions::RECIPE.epochs, value_parser = parse_epochs)]
     epochs: usize,
     /// Decides the order of the texts and what a step leaves out
     #[arg(long, default_value_t = DistillOptions::RECIPE.seed)]
     seed: u64,
+}
+
+/// Most passes over the texts; the table is no better after some ten.
+const EPOCHS_MAX: usize = 100;
+
+fn parse_epochs(text: &str) -> Result<usize, String> {
+    let epochs = text.parse().ok().filter(|epochs| (1..=EPOCHS_MAX).contains(epochs));
+    epochs.ok_or_else(|| format!("expected a number from 1 to {EPOCHS_MAX}"))
 }
 
 pub(super) fn distill(args: &DistillArgs, common: &Common) -> Outcome {

@@ -129,7 +129,7 @@ fn key_of(found: &Found, row: usize) -> Result<String, EngineError> {
     let columns = found.key.iter().filter_map(|name| found.rows.column_by_name(name));
     let values: Vec<String> =
         columns.map(|column| array_value_to_string(column, row)).collect::<Result<_, _>>()?;
-    Ok(values.join("/"))
+    Ok(snippet::shown(&values.join("/")).collect())
 }
 
 fn print_text(args: &SearchArgs, found: &Found, is_colored: bool) -> Result<(), EngineError> {
@@ -176,6 +176,9 @@ fn print_reason(hit: &Hit, found: &Found) {
             _ => println!("     {name} has it not among its {}", report.candidates),
         }
     }
+    if let (Some(words), false) = (&found.words, hit.terms.is_empty()) {
+        println!("     {words} counts");
+    }
     for term in &hit.terms {
         let times = if term.frequency == 1 { "once".to_owned() } else { format!("{} times", term.frequency) };
         println!("       {:<16} {:+.4}  {times}, in {} rows", term.term, term.part, term.rows);
@@ -204,6 +207,7 @@ fn as_json(query: &str, found: &Found) -> Result<String, EngineError> {
         "indexes": arms.collect::<Vec<_>>(),
         "text": found.text,
         "key": found.key,
+        "terms_of": found.words,
         "elapsed_ms": found.elapsed_ms,
         "hits": hits.collect::<Vec<_>>(),
         "warnings": found.warnings,

@@ -4,6 +4,7 @@
 mod bench;
 mod cli;
 mod damage;
+mod distill;
 mod disturbed;
 mod encoders;
 #[cfg(target_os = "linux")]

@@ -27,9 +27,13 @@ pub(super) fn snippet(text: &str, spans: &[Range<usize>], is_colored: bool) -> S
     format!("{before}{line}{after}")
 }
 
-/// The letters of a part; of control characters only blanks remain, since others would steer the terminal.
-fn shown(part: &str) -> impl Iterator<Item = char> {
-    part.chars().filter(|letter| !letter.is_control() || letter.is_whitespace())
+/// The letters of a part; of control characters only blanks remain, and no marks of direction, since these would steer the terminal.
+pub(super) fn shown(part: &str) -> impl Iterator<Item = char> {
+    let steers = |letter: char| {
+        let is_direction = matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        is_direction || (letter.is_control() && !letter.is_whitespace())
+    };
+    part.chars().filter(move |letter| !steers(*letter))
 }
 
 /// The range of at most [`BYTES_MAX`] bytes with the most places, the first of equals.
@@ -69,6 +73,6 @@ mod tests {
         let last = 1497..1500;
         let found = snippet(&text, std::slice::from_ref(&last), true);
         assert!(found.ends_with("\u{1b}[1m猫\u{1b}[0m"), "{found}");
-        assert_eq!(snippet("a\u{7}b\u{0}\u{1b}[31m", &[], true), "ab[31m");
+        assert_eq!(snippet("a\u{7}b\u{0}\u{1b}[31m\u{202e}\u{9b}", &[], true), "ab[31m");
     }
 }
