@@ -8,6 +8,8 @@
 //!
 //! A row is a page as one text, its title the query. Stages with a query include what a call of them does: counting the
 //! row's tokens, splitting into sentences (also for passages, which are made of them), scoring, sorting. The last stage, `two_threads`, is a speed-up, not a ratio of times.
+//!
+//! With `PROMPTC_TEXTS=<file>`, a JSON string a line, the rows are these texts: what a peer is given (`peers/minhash.py`).
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -246,12 +248,20 @@ fn throughput(criterion: &mut Criterion<Clock>, corpus: &Corpus) {
     group.finish();
 }
 
-fn main() -> ExitCode {
-    let mut recorder = Recorder::start("compression");
-    let (source, pages) = match fixtures::documentation_pages(BYTES) {
+/// The pages, and where they are from.
+fn pages() -> (&'static str, Vec<Page>) {
+    if let Some((_, texts)) = fixtures::given_texts() {
+        return ("given", texts.into_iter().map(|text| Page { title: String::new(), text }).collect());
+    }
+    match fixtures::documentation_pages(BYTES) {
         Some(pages) => ("documentation", pages),
         None => ("generated", fixtures::generated_pages(BYTES, SEED)),
-    };
+    }
+}
+
+fn main() -> ExitCode {
+    let mut recorder = Recorder::start("compression");
+    let (source, pages) = pages();
     let corpus = Corpus::new(pages);
     recorder.param("data", source);
     recorder.param("seed", SEED);

@@ -3,8 +3,13 @@
 //! `embedding_generation/<embedder>/<batch>`: a batch of texts of about 200 characters into vectors, the embedder's memory of words
 //! warm, as in a build of many rows. No text repeats within a batch. `static` is the shipped table. `bert` has the shape of all-MiniLM-L6-v2, weights from a counter
 //! and sentences of 33 tokens; `peers/bert.py` compares it with ONNX Runtime.
+//!
+//! `embedding_generation/wordpiece`: texts into ids without special tokens, all of them one after the other, with the vocabulary of
+//! the shipped table. With `PROMPTC_TEXTS=<file>`, a JSON string a line, the texts are these, and their ids are left in `<file>.ids`,
+//! a line a text; with `PROMPTC_TOKENIZER=<file>` the tokenizer is that `tokenizer.json` (`peers/wordpiece.py`).
 
 use std::hint::black_box;
+use std::path::Path;
 use std::process::ExitCode;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -12,6 +17,7 @@ use promptc_benches::{Clock, Recorder, encoder, fixtures};
 use promptc_models::bert::BertScratch;
 use promptc_models::embed::{HashedNgram, HashedNgramOptions};
 use promptc_models::static_table::StaticScratch;
+use promptc_models::wordpiece::WordPiece;
 
 /// Sizes of batches.
 const BATCHES: [usize; 3] = [1, 32, 100];
@@ -91,6 +97,49 @@ fn transformer(criterion: &mut Criterion<Clock>) {
     group.finish();
 }
 
+fn tokenizer() -> WordPiece {
+    match std::env::var_os("PROMPTC_TOKENIZER") {
+        Some(path) => WordPiece::from_json(
+            &std::fs::read(path).expect("PROMPTC_TOKENIZER names a file that can be read"),
+        )
+        .expect("PROMPTC_TOKENIZER names a BERT tokenizer"),
+        None => encoder::shipped_tokenizer(),
+    }
+}
+
+fn wordpiece(criterion: &mut Criterion<Clock>, texts: &[String]) {
+    let given = fixtures::given_texts();
+    let texts = given.as_ref().map_or(texts, |(_, texts)| texts.as_slice());
+    let mut group = criterion.benchmark_group("embedding_generation");
+    group.sample_size(10).throughput(Throughput::Bytes(texts.iter().map(|text| text.len() as u64).sum()));
+    group.bench_function("wordpiece", |bencher| {
+        let tokenizer = tokenizer();
+        let mut ids = Vec::new();
+        if let Some((path, _)) = &given {
+            leave_ids(&tokenizer, texts, path);
+        }
+        bencher.iter(|| {
+            for text in texts {
+                ids.clear();
+                tokenizer.pieces(black_box(text), &mut ids);
+                black_box(&mut ids);
+            }
+        });
+    });
+    group.finish();
+}
+
+/// Writes the ids of each text beside the file of texts.
+fn leave_ids(tokenizer: &WordPiece, texts: &[String], path: &Path) {
+    let lines = texts.iter().map(|text| {
+        let mut ids = Vec::new();
+        tokenizer.pieces(text, &mut ids);
+        format!("{ids:?}\n")
+    });
+    let lines: String = lines.collect();
+    std::fs::write(path.with_added_extension("ids"), lines).expect("the folder of the texts can be written");
+}
+
 fn main() -> ExitCode {
     let mut recorder = Recorder::start("embedding_generation");
     recorder.param("threads", 1);
@@ -103,6 +152,7 @@ fn main() -> ExitCode {
     embeddings(&mut criterion, &texts);
     table(&mut criterion, &texts);
     transformer(&mut criterion);
+    wordpiece(&mut criterion, &texts);
     criterion.final_summary();
     recorder.finish()
 }

@@ -148,6 +148,7 @@ pub const BENCHES: &[Bench] = &[
             measured("embedding_generation/bert/{1,8,32}"),
             measured("embedding_generation/static/{1,32,100}"),
             measured("embedding_generation/static_128_tokens/32"),
+            measured("embedding_generation/wordpiece"),
             absent("embedding_generation/{encoder_xs,encoder_s}/{1,32,100}", NO_ENCODER),
             absent("embedding_generation/service/100", NO_SERVICE),
             absent_metric(

@@ -3,6 +3,7 @@
 use promptc_kernels::Kernels;
 use promptc_models::bert::{Bert, BertFiles, BertOptions, Pooling, TokenizerFile};
 use promptc_models::static_table::StaticTable;
+use promptc_models::wordpiece::WordPiece;
 
 /// Tokens of the vocabulary.
 const VOCABULARY: usize = 30_522;
@@ -47,6 +48,16 @@ pub fn shipped_table() -> StaticTable {
     let vocabulary = include_bytes!("../../engine/data/static-256/vocab.txt");
     let tokenizer = TokenizerFile::Vocabulary(vocabulary);
     StaticTable::load(table, tokenizer).expect("invariant: the shipped table is whole")
+}
+
+/// The tokenizer of the shipped table.
+///
+/// # Panics
+/// Never, as long as the file in the repository is whole.
+#[must_use]
+pub fn shipped_tokenizer() -> WordPiece {
+    let vocabulary = include_bytes!("../../engine/data/static-256/vocab.txt");
+    WordPiece::from_vocabulary(vocabulary).expect("invariant: the shipped vocabulary is whole")
 }
 
 /// Texts of `words` words, each one token, drawn from the vocabulary by a counter.

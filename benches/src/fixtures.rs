@@ -3,6 +3,7 @@
 pub mod vectors;
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use crate::place;
 
@@ -292,6 +293,25 @@ pub fn documentation_pages(bytes: usize) -> Option<Vec<Page>> {
         }
     }
     Some(pages)
+}
+
+/// File of texts that a bench takes instead of its own: a JSON string a line.
+pub const TEXTS_VARIABLE: &str = "PROMPTC_TEXTS";
+
+/// The texts of the file that [`TEXTS_VARIABLE`] names, and its path; `None` if the variable is not set.
+///
+/// # Panics
+/// If the file cannot be read or a line is no JSON string: who gives texts wants these and no others.
+#[must_use]
+pub fn given_texts() -> Option<(PathBuf, Vec<String>)> {
+    let path = PathBuf::from(std::env::var_os(TEXTS_VARIABLE).filter(|path| !path.is_empty())?);
+    let lines = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = |(idx, line): (usize, &str)| match serde_json::from_str(line) {
+        Ok(text) => text,
+        Err(error) => panic!("{}, line {}: {error}", path.display(), idx + 1),
+    };
+    let texts = lines.lines().enumerate().map(text).collect();
+    Some((path, texts))
 }
 
 /// What [`program`] begins with.
