@@ -36,6 +36,7 @@ use crate::row_function::NodeStats;
 use crate::session::{self, SessionSettings};
 use crate::store_errors;
 
+mod artifacts;
 pub mod measured;
 mod outputs;
 pub mod search;

@@ -28,7 +28,15 @@ fn flip_a_bit_of_each(files: &[PathBuf]) {
     }
 }
 
+/// Opens a store for writing. Another test of this process may start a child just now, which holds the lock of a store that was closed
+/// until it becomes another program: so a lock is waited for, a moment.
 pub(crate) fn open(dir: &Path) -> Store {
+    for _ in 0..100 {
+        match Store::open(dir, &WRITE) {
+            Err(OpenError::Locked { .. }) => std::thread::sleep(std::time::Duration::from_millis(20)),
+            opened => return opened.unwrap(),
+        }
+    }
     Store::open(dir, &WRITE).unwrap()
 }
 

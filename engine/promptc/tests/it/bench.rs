@@ -12,6 +12,14 @@ pub(crate) fn promptc(folder: &Path, args: &[&str]) -> Output {
     command.env("PROMPTC_HISTORY", folder.join("history")).args(args).current_dir(folder).output().unwrap()
 }
 
+/// Both streams of a command that must end with `code`.
+pub(crate) fn says(folder: &Path, code: i32, args: &[&str]) -> String {
+    let output = promptc(folder, args);
+    let all = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{all}");
+    all
+}
+
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

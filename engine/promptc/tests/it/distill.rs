@@ -2,17 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::bench::{promptc, text};
+use crate::bench::says;
 
 fn model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/oracle/bert-tiny")
-}
-
-fn ends(folder: &Path, code: i32, args: &[&str]) -> String {
-    let output = promptc(folder, args);
-    let all = text(&output.stdout) + &text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{all}");
-    all
 }
 
 #[test]
@@ -23,11 +16,11 @@ fn a_table_is_made_and_used_and_made_again_with_the_same_bytes() {
     std::fs::write(folder.path().join("texts.txt"), lines.join("\n")).unwrap();
     let made = |out: &str, threads: &str| {
         let args = ["distill", "--model", &model, "--texts", "texts.txt", "--dim", "32", "--out", out];
-        ends(folder.path(), 0, &[&args[..], &["--threads", threads]].concat());
+        says(folder.path(), 0, &[&args[..], &["--threads", threads]].concat());
         std::fs::read(folder.path().join(out).join("model.safetensors")).unwrap()
     };
     assert_eq!(made("one", "1"), made("two", "2"));
-    let near = ends(folder.path(), 0, &["embed", "--model", "one", "the cat", "the cat", "a dog"]);
+    let near = says(folder.path(), 0, &["embed", "--model", "one", "the cat", "the cat", "a dog"]);
     assert!(near.contains("1.000") && near.contains("static table of bert-tiny, one, 32 numbers"), "{near}");
     assert!(near.contains("W2202"), "a random model: {near}");
     std::fs::write(
@@ -39,11 +32,11 @@ fn a_table_is_made_and_used_and_made_again_with_the_same_bytes() {
     .unwrap();
     std::fs::write(folder.path().join("n.jsonl"), "{\"id\":\"\\u001b[31ma\",\"text\":\"the cat\"}\n")
         .unwrap();
-    let found = ends(folder.path(), 0, &["search", "p.promptc", "near", "the cat"]);
+    let found = says(folder.path(), 0, &["search", "p.promptc", "near", "the cat"]);
     assert!(found.contains("[31ma") && !found.contains('\u{1b}'), "{found}");
-    let nothing = ends(folder.path(), 0, &["search", "p.promptc", "near", "\u{1f642}", "--format", "json"]);
+    let nothing = says(folder.path(), 0, &["search", "p.promptc", "near", "\u{1f642}", "--format", "json"]);
     assert!(nothing.contains("\"hits\""), "{nothing}");
-    assert!(!ends(folder.path(), 0, &["gc", "."]).contains("near"), "what a search built is no leftover");
+    assert!(!says(folder.path(), 0, &["gc", "."]).contains("near"), "what a search built is no leftover");
 }
 
 #[test]
@@ -56,7 +49,7 @@ fn what_a_distillation_would_lose_is_refused() {
     }
     let before = std::fs::read(own.join("model.safetensors")).unwrap();
     let to = |out: &str, code: i32| {
-        ends(folder.path(), code, &["distill", "--model", "own", "--dim", "32", "--out", out])
+        says(folder.path(), code, &["distill", "--model", "own", "--dim", "32", "--out", out])
     };
     assert!(to("own", 2).contains("the folder of the encoder"));
     std::fs::create_dir(folder.path().join("other")).unwrap();
@@ -66,8 +59,8 @@ fn what_a_distillation_would_lose_is_refused() {
     assert!(to("file", 2).contains("no folder"));
     assert_eq!(std::fs::read(own.join("model.safetensors")).unwrap(), before);
     let many = ["distill", "--model", "own", "--dim", "32", "--epochs", "101", "--out", "new"];
-    assert!(ends(folder.path(), 2, &many).contains("1 to 100"));
+    assert!(says(folder.path(), 2, &many).contains("1 to 100"));
     std::fs::write(folder.path().join("bad.txt"), b"fine\nbad \xff\n").unwrap();
     let bad = ["distill", "--model", "own", "--dim", "32", "--texts", "bad.txt", "--out", "new"];
-    assert!(ends(folder.path(), 2, &bad).contains("line 2 is not UTF-8"));
+    assert!(says(folder.path(), 2, &bad).contains("line 2 is not UTF-8"));
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::bench::{promptc, text};
+use crate::bench::says;
 
 const PROGRAM: &str = r#"edition 2026
 source notes : stream<{ id: text, text: text? }> = jsonl("notes.jsonl") { key = id }
@@ -35,20 +35,12 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// Both streams and the exit code.
-fn ends(folder: &Path, code: i32, args: &[&str]) -> String {
-    let output = promptc(folder, args);
-    let all = text(&output.stdout) + &text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{all}");
-    all
-}
-
 #[test]
 fn a_model_folder_makes_vectors_and_finds_the_same_text() {
     let folder = folder();
-    let ran = ends(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+    let ran = says(folder.path(), 0, &["run", "p.promptc", "--yes"]);
     assert!(ran.contains("W2201") && ran.contains("in 1 of the rows"), "{ran}");
-    let found = ends(
+    let found = says(
         folder.path(),
         0,
         &[
@@ -63,26 +55,26 @@ fn a_model_folder_makes_vectors_and_finds_the_same_text() {
     let (id, score) = found.lines().nth(1).unwrap().split_once(',').unwrap();
     assert_eq!(id, "a", "{found}");
     assert!((score.trim().parse::<f64>().unwrap() - 1.0).abs() < 1e-6, "{found}");
-    let nulls = ends(
+    let nulls = says(
         folder.path(),
         0,
         &["query", "p.promptc", "--format", "csv", "-c", "SELECT id FROM corpus_rows WHERE v IS NULL"],
     );
     assert!(nulls.lines().any(|line| line == "b"), "{nulls}");
-    let again = ends(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+    let again = says(folder.path(), 0, &["run", "p.promptc", "--yes"]);
     assert!(again.contains("nothing to do"), "{again}");
 }
 
 #[test]
 fn another_model_is_another_space_and_everything_of_it_is_computed_anew() {
     let folder = folder();
-    ends(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+    says(folder.path(), 0, &["run", "p.promptc", "--yes"]);
     let path = folder.path().join("model/model.safetensors");
     let mut bytes = std::fs::read(&path).unwrap();
     let last = bytes.len() - 4;
     bytes[last..].copy_from_slice(&0.25_f32.to_le_bytes());
     std::fs::write(&path, bytes).unwrap();
-    let ran = ends(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+    let ran = says(folder.path(), 0, &["run", "p.promptc", "--yes"]);
     let embedded = ran.lines().find(|line| line.trim_start().starts_with("texts.rows ")).unwrap_or_default();
     assert!(!ran.contains("nothing to do") && embedded.contains(" 2 "), "{ran}");
 }
@@ -94,16 +86,16 @@ fn a_folder_that_is_no_model_is_named_with_what_to_do() {
         |name: &str, bytes: &[u8]| std::fs::write(folder.path().join("model").join(name), bytes).unwrap();
     let config = std::fs::read(folder.path().join("model/config.json")).unwrap();
     damage("config.json", br#"{"model_type": "gpt2"}"#);
-    let said = ends(folder.path(), 1, &["check", "p.promptc"]);
+    let said = says(folder.path(), 1, &["check", "p.promptc"]);
     assert!(said.contains("E2202") && said.contains("config.json") && said.contains("gpt2"), "{said}");
     damage("config.json", &config);
     let weights = std::fs::read(folder.path().join("model/model.safetensors")).unwrap();
     damage("model.safetensors", &weights[..weights.len() / 2]);
-    let said = ends(folder.path(), 4, &["run", "p.promptc", "--yes"]);
+    let said = says(folder.path(), 4, &["run", "p.promptc", "--yes"]);
     assert!(said.contains("E2202") && said.contains("safetensors"), "{said}");
     damage("model.safetensors", &weights);
     std::fs::remove_file(folder.path().join("model/tokenizer.json")).unwrap();
-    let said = ends(folder.path(), 1, &["check", "p.promptc"]);
+    let said = says(folder.path(), 1, &["check", "p.promptc"]);
     assert!(said.contains("E2202") && said.contains("tokenizer.json"), "{said}");
 }
 
@@ -112,11 +104,11 @@ fn with_dim_a_program_is_checked_where_the_model_is_not() {
     let folder = folder();
     let program = PROGRAM.replace("dir = \"model\"", "dir = \"elsewhere\", dim = 32");
     std::fs::write(folder.path().join("p.promptc"), program).unwrap();
-    ends(folder.path(), 0, &["check", "p.promptc"]);
-    let said = ends(folder.path(), 4, &["run", "p.promptc", "--yes"]);
+    says(folder.path(), 0, &["check", "p.promptc"]);
+    let said = says(folder.path(), 4, &["run", "p.promptc", "--yes"]);
     assert!(said.contains("E2202") && said.contains("elsewhere"), "{said}");
     let program = PROGRAM.replace("dir = \"model\"", "dir = \"model\", dim = 64");
     std::fs::write(folder.path().join("p.promptc"), program).unwrap();
-    let said = ends(folder.path(), 1, &["check", "p.promptc"]);
+    let said = says(folder.path(), 1, &["check", "p.promptc"]);
     assert!(said.contains("E0504"), "{said}");
 }

@@ -1,9 +1,8 @@
 //! Scorers that are learned: from rows with answers to shorter passages that keep them.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
-use crate::bench::{promptc, text};
+use crate::bench::says;
 
 const PROGRAM: &str = r##"edition 2026
 source rows : stream<{ id: text, question: text, passages: list<text>, titles: list<text>, answers: list<text> }> = jsonl("rows.jsonl") {
@@ -62,29 +61,21 @@ fn folder(program: &str, rows: &str) -> tempfile::TempDir {
     folder
 }
 
-/// Both streams; the exit code must be `code`.
-fn ends(folder: &Path, code: i32, args: &[&str]) -> String {
-    let output = promptc(folder, args);
-    let all = text(&output.stdout) + &text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{all}");
-    all
-}
-
 #[test]
 fn a_learned_scorer_keeps_what_words_alone_lose() {
     let folder = folder(PROGRAM, &rows(60));
-    ends(folder.path(), 0, &["run", "p.promptc", "--yes"]);
-    let found = ends(folder.path(), 0, &["query", "p.promptc", "kept", "--format", "csv"]);
+    says(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+    let found = says(folder.path(), 0, &["query", "p.promptc", "kept", "--format", "csv"]);
     let numbers: Vec<u32> =
         found.lines().nth(1).unwrap().split(',').map(|cell| cell.trim().parse().unwrap()).collect();
     let [rows, plain, learned] = numbers[..] else { panic!("{found}") };
     assert!(rows > 10 && plain < rows / 2, "a control: {found}");
     assert_eq!(learned, rows, "{found}");
-    assert!(ends(folder.path(), 0, &["run", "p.promptc", "--yes"]).contains("nothing to do"));
+    assert!(says(folder.path(), 0, &["run", "p.promptc", "--yes"]).contains("nothing to do"));
     // Another seed of the fit is another scorer, and what it shortens is computed anew.
     std::fs::write(folder.path().join("p.promptc"), PROGRAM.replace("lr     = 0.05", "lr     = 0.06"))
         .unwrap();
-    let again = ends(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+    let again = says(folder.path(), 0, &["run", "p.promptc", "--yes"]);
     assert!(again.contains("learn") && !again.contains("nothing to do"), "{again}");
 }
 
@@ -97,9 +88,9 @@ fn rows_without_an_answer_are_counted_and_none_at_all_is_an_error() {
         .replace("split = by(id, train = 50%, test = 50%, seed = 1)", "");
     let all = all.replace("rows.test", "rows");
     let counted = folder(&all, &some);
-    let ran = ends(counted.path(), 0, &["run", "p.promptc", "--yes", "--json"]);
+    let ran = says(counted.path(), 0, &["run", "p.promptc", "--yes", "--json"]);
     assert!(ran.contains("W2404") && ran.contains("1 of 21 rows"), "{ran}");
     let none = folder(&all, &rows(5).replace("\"answers\":[\"1", "\"answers\":[\"none 1"));
-    let refused = ends(none.path(), 4, &["run", "p.promptc", "--yes"]);
+    let refused = says(none.path(), 4, &["run", "p.promptc", "--yes"]);
     assert!(refused.contains("E2105") && refused.contains("none of 5 rows"), "{refused}");
 }

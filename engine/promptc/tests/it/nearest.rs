@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::bench::{promptc, text};
+use crate::bench::says;
 
 const PROGRAM: &str = r##"edition 2026
 source notes : stream<{ id: u32, topic: u32, text: text }> = jsonl("notes.jsonl") { key = id }
@@ -57,15 +57,8 @@ fn notes(ids: impl Iterator<Item = u32>, salt: u32) -> String {
     lines
 }
 
-fn ends(folder: &Path, args: &[&str]) -> String {
-    let output = promptc(folder, args);
-    let all = text(&output.stdout) + &text(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{all}");
-    all
-}
-
 fn shares(folder: &Path) -> [u32; 5] {
-    let found = ends(folder, &["query", "p.promptc", "shares", "--format", "csv"]);
+    let found = says(folder, 0, &["query", "p.promptc", "shares", "--format", "csv"]);
     let cells = found.lines().nth(1).unwrap().split(',').map(|cell| cell.trim().parse().unwrap());
     cells.collect::<Vec<_>>().try_into().unwrap()
 }
@@ -81,23 +74,23 @@ fn codes_find_what_is_near_through_edits_and_whatever_was_there_before() {
         format!("{{\"qid\":{qid},\"question\":\"{}\"}}\n", words.join(" "))
     });
     write("asks.jsonl", &asks.collect::<String>());
-    ends(folder.path(), &["run", "p.promptc", "--yes"]);
+    says(folder.path(), 0, &["run", "p.promptc", "--yes"]);
     let [hits, right, one, none, of_topic] = shares(folder.path());
     assert_eq!([hits, one, none, of_topic], [600, 60, 60, 60]);
     assert!(right >= 588, "{right} of {hits}");
-    let why = ends(folder.path(), &["search", "p.promptc", "near", "river stone", "--explain"]);
+    let why = says(folder.path(), 0, &["search", "p.promptc", "near", "river stone", "--explain"]);
     assert!(why.contains("8bit") || why.contains("1bit"), "{why}");
     assert!(why.contains("recall@100 0.9") || why.contains("recall@100 1.0"), "{why}");
     // Removed, changed and new rows.
     let edited = notes(300..1_900, 1) + &notes(1_900..2_200, 2) + &notes(2_200..3_300, 1);
     write("notes.jsonl", &edited);
-    ends(folder.path(), &["run", "p.promptc", "--yes"]);
+    says(folder.path(), 0, &["run", "p.promptc", "--yes"]);
     let [hits, right, _, none, of_topic] = shares(folder.path());
     assert_eq!([hits, none, of_topic], [600, 60, 60]);
     assert!(right >= 588, "{right} of {hits}");
-    let edited = ends(folder.path(), &["query", "p.promptc", "answers", "--format", "jsonl"]);
+    let edited = says(folder.path(), 0, &["query", "p.promptc", "answers", "--format", "jsonl"]);
     let fresh = ["--data-dir", "fresh"];
-    ends(folder.path(), &[&["run", "p.promptc", "--yes"][..], &fresh].concat());
+    says(folder.path(), 0, &[&["run", "p.promptc", "--yes"][..], &fresh].concat());
     let anew = [&["query", "p.promptc", "answers", "--format", "jsonl"][..], &fresh].concat();
-    assert!(edited == ends(folder.path(), &anew), "the same rows, another past: another answer");
+    assert!(edited == says(folder.path(), 0, &anew), "the same rows, another past: another answer");
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::bench::{promptc, text};
+use crate::bench::{promptc, says, text};
 
 const PROGRAM: &str = r#"edition 2026
 source notes : stream<{ id: text, title: text, text: text }> = jsonl("notes.jsonl") { key = id }
@@ -32,12 +32,9 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// Standard output, or both streams if it does not end with `code`.
+/// Both streams of a search, which must end with `code`.
 fn asked(folder: &Path, code: i32, args: &[&str]) -> String {
-    let output = promptc(folder, &[&["search", "p.promptc"], args].concat());
-    let all = text(&output.stdout) + &text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{all}");
-    all
+    says(folder, code, &[&["search", "p.promptc"], args].concat())
 }
 
 fn json(folder: &Path, indexes: &str, query: &str) -> Value {
