@@ -87,8 +87,8 @@ def encode(tokenizer, text, length):
     return ids if len(ids) <= length else ids[: length - 1] + ids[-1:]
 
 
-def vectors(folder, sentences):
-    """Ids and vectors: mean and first token, not scaled to length 1."""
+def read_model(folder):
+    """Configuration, weights in f64 and tokenizer, without padding and without a cut."""
     with open(os.path.join(folder, "config.json")) as file:
         config = json.load(file)
     weights = read_safetensors(os.path.join(folder, "model.safetensors"))
@@ -96,6 +96,12 @@ def vectors(folder, sentences):
     tokenizer = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    return config, weights, tokenizer
+
+
+def vectors(folder, sentences):
+    """Ids and vectors: mean and first token, not scaled to length 1."""
+    config, weights, tokenizer = read_model(folder)
     ids, mean, first = [], [], []
     for sentence in sentences:
         ids.append(encode(tokenizer, sentence, config["max_position_embeddings"]))

@@ -11,8 +11,7 @@ import json
 import os
 
 import numpy as np
-from bert import HERE, encode, hidden_of, read_safetensors, write_safetensors
-from tokenizers import Tokenizer
+from bert import HERE, encode, hidden_of, read_model, write_safetensors
 
 DIM, STEPS, WARMUP = 12, 6, 2
 TEMPERATURE, DECAY, SMOOTHING, LENGTH_POWER = 0.05, 1e-3, 1e-4, 0.75
@@ -84,13 +83,7 @@ if __name__ == "__main__":
     folder = os.path.join(HERE, "bert-tiny")
     with open(os.path.join(HERE, "bert-sentences.json")) as file:
         sentences = json.load(file)
-    with open(os.path.join(folder, "config.json")) as file:
-        config = json.load(file)
-    model = read_safetensors(os.path.join(folder, "model.safetensors"))
-    model = {name: values.astype(np.float64) for name, values in model.items()}
-    tokenizer = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+    config, model, tokenizer = read_model(folder)
     vocabulary, special = tokenizer.get_vocab_size(), 5
     cls, sep, the = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]", "the"))
     vector = lambda ids: unit(hidden_of(ids, model, config).mean(0))
