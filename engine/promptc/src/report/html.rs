@@ -1,12 +1,13 @@
 //! The page: one file that needs no network and no script, for screen and paper, light and dark.
 //!
 //! ```text
-//!   outcome and counts | what the gates decided | promises | qualities | charts | how far to trust the gate | noise | machine | SQL
+//!   outcome and counts | what the gates decided | promises | qualities | time against recall | charts | how far to trust the gate | noise | machine | SQL
 //! ```
 //!
 //! Whoever decides about a release reads the first screen; everything below says why, down to the text of each query.
 //! The data itself stands in `<script type="application/json" id="promptc-report">`.
 
+mod curves;
 mod figures;
 mod gates;
 mod quality;
@@ -66,7 +67,8 @@ fn page(data: &ReportData, cut: &ReportData, left_out: &[String]) -> String {
     tables::verdicts(&mut markup, cut);
     gates::gates(&mut markup, cut);
     tables::targets(&mut markup, cut);
-    quality::quality(&mut markup, cut);
+    quality::quality(&mut markup, data);
+    curves::curves(&mut markup, data);
     figures::figures(&mut markup, cut);
     tables::rates(&mut markup, cut);
     tables::noise(&mut markup, cut);
@@ -158,16 +160,18 @@ fn header(markup: &mut Markup, data: &ReportData, cut: &ReportData) {
         let warning = "The work tree had changes that are not in the commit: this run is shown and never becomes a baseline.";
         markup.leaf("p", &[("class", "warning")], warning);
     }
-    contents(markup);
+    contents(markup, data);
     markup.end();
     markup.line();
 }
 
-fn contents(markup: &mut Markup) {
+fn contents(markup: &mut Markup, data: &ReportData) {
     let parts = [
         ("#verdicts", "What changed"),
         ("#gates", "Gates"),
         ("#targets", "Targets"),
+        ("#quality", "Quality"),
+        ("#curves", "Time against recall"),
         ("#series", "Charts"),
         ("#rates", "Trust in the gate"),
         ("#noise", "Noise"),
@@ -175,7 +179,12 @@ fn contents(markup: &mut Markup) {
         ("#queries", "SQL"),
     ];
     markup.start("nav", &[]);
-    for (place, text) in parts {
+    let is_there = |place: &str| match place {
+        "#quality" => quality::has_quality(data),
+        "#curves" => curves::has_curves(data),
+        _ => true,
+    };
+    for (place, text) in parts.into_iter().filter(|(place, _)| is_there(place)) {
         markup.leaf("a", &[("href", place)], text);
     }
     markup.end();

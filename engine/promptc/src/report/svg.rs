@@ -7,11 +7,13 @@ mod distribution;
 mod forest;
 mod history;
 mod interval;
+mod tradeoff;
 
 pub(super) use distribution::{density, steps};
 pub(super) use forest::{ForestRow, forest};
 pub(super) use history::history;
 pub(super) use interval::{Span, interval};
+pub(super) use tradeoff::{LINES_MAX, TradeoffLine, tradeoff};
 
 use super::markup::Markup;
 use super::number::{self, Scale};
@@ -155,7 +157,7 @@ fn legend_sign(markup: &mut Markup, class: &str, at: (f64, f64)) {
 }
 
 /// A name that fits a place on a chart.
-fn clipped(text: &str, char_max: usize) -> String {
+pub(super) fn clipped(text: &str, char_max: usize) -> String {
     if text.chars().count() <= char_max {
         return text.to_owned();
     }

@@ -4,25 +4,25 @@ use std::collections::BTreeMap;
 
 use super::super::data::{ReportData, Series};
 use super::super::markup::Markup;
-use super::super::svg::{ForestRow, forest};
-use super::section;
+use super::super::svg::{ForestRow, clipped, forest};
+use super::{plural, section};
 
 /// Fewest values of a drawing: one alone has its own chart.
 const ROWS_MIN: usize = 2;
+/// Most rows of a drawing.
+const ROWS_MAX: usize = 40;
+/// Longest name of a benchmark.
+const TITLE_CHARS_MAX: usize = 120;
+/// Most drawings of a page.
+const FIGURES_MAX: usize = 16;
 
 /// A figure for each benchmark whose metrics are means over rows. Nothing without such.
-pub(super) fn quality(markup: &mut Markup, cut: &ReportData) {
-    let mut groups: BTreeMap<(&str, &str), Vec<ForestRow<'_>>> = BTreeMap::new();
-    for series in &cut.series {
-        if let Some(row) = row(series) {
-            groups.entry((series.bench_id.as_str(), series.unit.as_str())).or_default().push(row);
-        }
-    }
-    groups.retain(|_, rows| rows.len() >= ROWS_MIN);
+pub(super) fn quality(markup: &mut Markup, data: &ReportData) {
+    let groups = groups(data);
     if groups.is_empty() {
         return;
     }
-    section(markup, cut, "quality", "Quality", None);
+    section(markup, data, "quality", "Quality", None);
     markup.leaf(
         "p",
         &[("class", "facts")],
@@ -30,16 +30,38 @@ pub(super) fn quality(markup: &mut Markup, cut: &ReportData) {
          same kind of rows (bootstrap, 2,000 times), 95 of 100 values would lie in it. It knows nothing of rows of another kind, and \
          two intervals that overlap may still belong to arms that differ row by row: a metric of the difference shows that.",
     );
-    for ((bench_id, unit), rows) in groups {
+    let left_out = groups.len().saturating_sub(FIGURES_MAX);
+    for ((bench_id, unit), rows) in groups.into_iter().take(FIGURES_MAX) {
         markup.start("article", &[]);
-        markup.leaf("h3", &[], bench_id);
+        markup.leaf("h3", &[], &clipped(bench_id, TITLE_CHARS_MAX));
         markup.start("figure", &[]);
-        forest(markup, bench_id, unit, &rows);
+        forest(markup, &clipped(bench_id, TITLE_CHARS_MAX), unit, &rows);
         markup.end();
         markup.end();
         markup.line();
     }
+    if left_out > 0 {
+        markup.leaf("p", &[("class", "none")], &plural(left_out, "further benchmark", "left out."));
+    }
     markup.end();
+}
+
+/// Whether there is something to draw.
+pub(super) fn has_quality(data: &ReportData) -> bool {
+    !groups(data).is_empty()
+}
+
+/// Benchmarks and units with their rows.
+fn groups(data: &ReportData) -> BTreeMap<(&str, &str), Vec<ForestRow<'_>>> {
+    let mut groups: BTreeMap<(&str, &str), Vec<ForestRow<'_>>> = BTreeMap::new();
+    for series in &data.series {
+        if let Some(row) = row(series) {
+            groups.entry((series.bench_id.as_str(), series.unit.as_str())).or_default().push(row);
+        }
+    }
+    groups.retain(|_, rows| rows.len() >= ROWS_MIN);
+    groups.values_mut().for_each(|rows| rows.truncate(ROWS_MAX));
+    groups
 }
 
 /// The newest value of a series, if it has an interval.
