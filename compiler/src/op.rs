@@ -298,6 +298,18 @@ pub struct Embedder {
     pub encoder: Option<Encoder>,
 }
 
+impl Embedder {
+    /// Why an index over its vectors is much weaker than one over words, if it is: fused by ranks it would lower what these find.
+    #[must_use]
+    pub fn weakness(&self) -> Option<&'static str> {
+        match self.kind.as_str() {
+            "hashed_ngram" => Some("whose vectors no model made"),
+            "static" => Some("whose vectors know no order of words"),
+            _ => None,
+        }
+    }
+}
+
 /// The model of an embedder of kind `static` or `bert`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Encoder {

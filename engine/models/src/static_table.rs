@@ -68,6 +68,11 @@ pub enum StaticError {
         /// The scale.
         found: f32,
     },
+    /// The codes or their scale are not those that were written.
+    #[error(
+        "rows of the static table do not have the hash in its header; the file is damaged, fetch it again"
+    )]
+    Damaged,
     /// The tokenizer gives ids that have no row, or there are rows that no token has.
     #[error(
         "tokenizer has ids up to {largest}, the table has {rows} rows; take the vocabulary of this table"

@@ -225,6 +225,17 @@ fn is_text(column: &Column) -> bool {
 }
 
 impl Run<'_> {
+    /// W2302 for words and a much weaker index fused by ranks, as `check` says it of a `retrieve`.
+    fn warn_of_ranks(&self, method: &Fusion, names: &[String], nodes: &[&Node]) -> Option<String> {
+        let Fusion::Rrf(_) = method else { return None };
+        let mut named = names.iter().zip(nodes);
+        let (name, weakness) =
+            named.find_map(|(name, node)| Some((name, embedder_of(self.graph, node)?.0.weakness()?)))?;
+        Some(format!(
+            "W2302: `rrf` lets index `{name}`, {weakness}, decide as much as the words; `zscore` does not"
+        ))
+    }
+
     /// Asks indexes that are up to date.
     fn answer(self, request: &SearchRequest<'_>) -> Result<Found, EngineError> {
         let nodes: Vec<&Node> =
@@ -291,6 +302,7 @@ impl Run<'_> {
         });
         let mut warnings: Vec<String> = silent.collect();
         warnings.extend(arms.iter().filter_map(|arm| without_places(arm, request.query)));
+        warnings.extend(words.and_then(|_| self.warn_of_ranks(method, request.indexes, &nodes)));
         let key = stream.key.clone();
         let words = words.map(|(arm, _)| arm.name.clone());
         // What the program does not have yet as its last build, later commands would take for leftovers.

@@ -214,17 +214,14 @@ fn check_arms(
     Some((arms, tables))
 }
 
-/// W2302 for a fusion by ranks of words with vectors that no model made: a rank says nothing of how good a hit is, so the weaker index
-/// decides as much as the better one.
+/// W2302 for a fusion by ranks of words with vectors of an embedder that is much weaker than they are: a rank says nothing of how good
+/// a hit is, so the weaker index decides as much as the better one. Measured on SciFact and Vaswani, words alone 0.685 / 0.441 and with
+/// such vectors 0.63 / 0.41.
 fn warn_of_rank_fusion(ctx: &mut Context<'_>, fuse: &Fusion, arms: &[op::Arm], span: Option<Span>) {
     let (Fusion::Rrf(_), Some(span)) = (fuse, span) else { return };
-    let is_hashed =
-        |arm: &&op::Arm| arm.embed.as_ref().is_some_and(|embedder| embedder.kind == "hashed_ngram");
-    let (Some(weak), true) = (arms.iter().find(is_hashed), arms.iter().any(|arm| arm.kind == "bm25")) else {
-        return;
-    };
-    let message =
-        format!("`rrf` lets index `{}`, whose vectors no model made, decide as much as the words", weak.name);
+    let weak = arms.iter().find_map(|arm| Some((&arm.name, arm.embed.as_ref()?.weakness()?)));
+    let (Some((name, reason)), true) = (weak, arms.iter().any(|arm| arm.kind == "bm25")) else { return };
+    let message = format!("`rrf` lets index `{name}`, {reason}, decide as much as the words");
     let warning = Diagnostic::new(Code::W2302, message, span, "fusion by ranks");
     ctx.report(warning.help("leave `fuse` out: standardised scores keep the better index in front"));
 }

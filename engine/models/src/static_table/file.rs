@@ -13,7 +13,9 @@
 //! | `texts_blake3` | hash of the texts that the rows were fitted to; empty without |
 //! | `vocabulary_blake3` | hash of the tokenizer: pieces, ids and settings |
 //!
-//! Each of these has to be there, and nothing else may be: another reader could mean something by it.
+//! | `rows_blake3` | hash of the data behind the header, codes and scale; tables of the first releases have none |
+//!
+//! Each of these has to be there but the last, and nothing else may be: another reader could mean something by it.
 
 use std::collections::BTreeMap;
 
@@ -27,6 +29,8 @@ pub const FORMAT_VERSION: &str = "1";
 pub const DIM_MAX: usize = 4096;
 /// Value of the key `format`.
 const FORMAT: &str = "promptc static table";
+/// Key of the hash of the data.
+const ROWS_KEY: &str = "rows_blake3";
 /// Longest value of a key; names and hashes have less than 200.
 const VALUE_BYTES_MAX: usize = 4096;
 /// Codes are -127 to 127, so that a row and its negative are equally exact.
@@ -92,6 +96,8 @@ pub(super) fn parse<'a>(bytes: &'a [u8], tokenizer: &WordPiece) -> Result<Parsed
         return Err(StaticError::Vocabulary { found, expected });
     }
     header.expect_no_others()?;
+    let scale_bytes = scale.to_le_bytes();
+    header.check_rows(file.bytes_of(tensor), &scale_bytes)?;
     Ok(Parsed { codes: file.bytes_of(tensor), dim: *dim, scale, provenance })
 }
 
@@ -120,6 +126,8 @@ pub fn write(
     if scale == 0.0 {
         return Err(StaticError::NothingToWrite { row_idx: 0 });
     }
+    let code = |value: &f32| (value / scale).round().clamp(-CODE_MAX, CODE_MAX) as i8;
+    let codes: Vec<u8> = rows.iter().map(|value| code(value).cast_unsigned()).collect();
     let texts_blake3 = provenance.texts_blake3.map(hex).unwrap_or_default();
     let metadata = BTreeMap::from([
         ("format", FORMAT.to_owned()),
@@ -130,6 +138,7 @@ pub fn write(
         ("recipe", provenance.recipe.clone()),
         ("weighting", provenance.weighting.clone()),
         ("texts_blake3", texts_blake3),
+        (ROWS_KEY, hex(hash_of(&codes, &scale.to_le_bytes()))),
         ("vocabulary_blake3", hex(*tokenizer.identity())),
     ]);
     let header = serde_json::json!({
@@ -144,8 +153,7 @@ pub fn write(
     let mut bytes = Vec::with_capacity(8 + padded + rows.len() + size_of::<f32>());
     bytes.extend((padded as u64).to_le_bytes());
     bytes.extend(header.as_bytes());
-    let code = |value: &f32| (value / scale).round().clamp(-CODE_MAX, CODE_MAX) as i8;
-    bytes.extend(rows.iter().map(|value| code(value).cast_unsigned()));
+    bytes.extend(codes);
     bytes.extend(scale.to_le_bytes());
     Ok(bytes)
 }
@@ -156,10 +164,11 @@ struct Header<'a> {
 }
 
 impl Header<'_> {
-    const KEYS: [&'static str; 9] = [
+    const KEYS: [&'static str; 10] = [
         "dim",
         "format",
         "recipe",
+        ROWS_KEY,
         "source",
         "source_blake3",
         "texts_blake3",
@@ -214,12 +223,25 @@ impl Header<'_> {
         })
     }
 
+    /// Compares the data with its hash, if the header has one.
+    fn check_rows(&self, codes: &[u8], scale: &[u8]) -> Result<(), StaticError> {
+        if !self.metadata.contains_key(ROWS_KEY) || self.hash(ROWS_KEY)? == hash_of(codes, scale) {
+            return Ok(());
+        }
+        Err(StaticError::Damaged)
+    }
+
     fn expect_no_others(&self) -> Result<(), StaticError> {
         match self.metadata.keys().find(|key| !Self::KEYS.contains(&key.as_str())) {
             Some(key) => Err(StaticError::TensorUnexpected { name: format!("__metadata__.{key}") }),
             None => Ok(()),
         }
     }
+}
+
+/// Hash of the data behind the header.
+fn hash_of(codes: &[u8], scale: &[u8]) -> [u8; 32] {
+    *blake3::Hasher::new().update(codes).update(scale).finalize().as_bytes()
 }
 
 fn hex(hash: [u8; 32]) -> String {

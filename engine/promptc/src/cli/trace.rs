@@ -85,7 +85,7 @@ fn print_lineage(row: &RecordBatch, prompt: &str, args: &TraceArgs) -> Outcome {
             None => formal.as_ref().map_or_else(|| "fixed text".to_owned(), |formal| format!("`{formal}`")),
         };
         let part = text.get(start..end).unwrap_or("");
-        println!("[{start}, {end}) message {message} <- {origin}");
+        println!("[{start}, {end}) message {message} <- {}", shown(&origin));
         println!("    {}", part.escape_debug().to_string().replace("\\n", "\n    "));
     }
     Ok(Exit::Ok)
@@ -98,9 +98,22 @@ fn print_spans(row: &RecordBatch) -> Outcome {
             continue;
         }
         let value = arrow::util::display::array_value_to_string(values, 0)?;
-        println!("{}: {value}", field.name());
+        println!("{}: {}", field.name(), shown(&value));
     }
     Ok(Exit::Ok)
+}
+
+/// A value on a line of its own: what would steer the terminal is written as an escape.
+fn shown(value: &str) -> String {
+    let steers = |letter: char| {
+        let is_direction = matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        is_direction || letter.is_control()
+    };
+    let mut line = String::with_capacity(value.len());
+    for letter in value.chars() {
+        if steers(letter) { line.extend(letter.escape_default()) } else { line.push(letter) }
+    }
+    line
 }
 
 fn shape() -> EngineError {
@@ -126,4 +139,14 @@ fn number64(parts: &StructArray, name: &str, idx: usize) -> Result<u64, EngineEr
 fn optional(parts: &StructArray, name: &str, idx: usize) -> Result<Option<String>, EngineError> {
     let values = field::<StringArray>(parts, name)?;
     Ok(values.is_valid(idx).then(|| values.value(idx).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn a_value_cannot_steer_the_terminal() {
+        assert_eq!(shown("a\u{1b}[31mb\nc\u{202e}d é"), "a\\u{1b}[31mb\\nc\\u{202e}d é");
+    }
 }
