@@ -195,6 +195,8 @@ fn vector_tables() -> impl Iterator<Item = Kernels> {
     let has_bytes = is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni");
     // The first processors with 512-bit registers multiply no bytes: they keep the 256-bit ops on codes.
     let codes = if has_bytes { codes_avx512::OPS } else { codes_avx2::OPS };
+    let layer_of_avx2 = layer::AVX2;
+    let layer = if has_bytes { layer::AVX512_BYTES } else { layer::AVX512 };
     let avx2 = (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Kernels {
         level: Level::Avx2,
         // SAFETY: reached through this table alone, which is made only after AVX2 and FMA have been found.
@@ -208,7 +210,7 @@ fn vector_tables() -> impl Iterator<Item = Kernels> {
         // SAFETY: as above.
         l2_f32f64: |left, right| unsafe { avx2::l2_f32f64_avx2(left, right) },
         codes: codes_avx2::OPS,
-        layer: layer::AVX2,
+        layer: layer_of_avx2,
     });
     let has_avx512 = is_x86_feature_detected!("avx512f") && avx2.is_some();
     let avx512 = has_avx512.then_some(Kernels {
@@ -224,7 +226,7 @@ fn vector_tables() -> impl Iterator<Item = Kernels> {
         // SAFETY: as above.
         l2_f32f64: |left, right| unsafe { avx512::l2_f32f64_avx512(left, right) },
         codes,
-        layer: layer::AVX512,
+        layer,
     });
     avx2.into_iter().chain(avx512)
 }

@@ -6,16 +6,19 @@
 //! alone: it has the same bits however many rows are computed at once.
 
 pub(crate) mod body;
+pub(crate) mod bytes;
 pub(crate) mod simd;
 
 use crate::dispatch::Kernels;
 use crate::gemm::{Epilogue, MatrixF32, PackedF32, assert_fits};
+use crate::gemm_i8::{PackedI8, RowsU8};
 use crate::reference::layer as reference;
 
 /// The functions of one level.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LayerOps {
     pub(crate) gemm_f32: fn(MatrixF32<'_>, &PackedF32, Epilogue<'_>, &mut [f32], usize),
+    pub(crate) gemm_i8: fn(&RowsU8, &PackedI8, Epilogue<'_>, &mut [f32], usize),
     pub(crate) gelu_f32: fn(&mut [f32]),
     pub(crate) softmax_f32: fn(&mut [f32], f32),
     pub(crate) layer_norm_f32: fn(&mut [f32], &[f32], &[f32], f32),
@@ -24,6 +27,7 @@ pub(crate) struct LayerOps {
 impl LayerOps {
     pub(crate) const REFERENCE: LayerOps = LayerOps {
         gemm_f32: reference::gemm_f32_reference,
+        gemm_i8: reference::gemm_i8_reference,
         gelu_f32: reference::gelu_f32_reference,
         softmax_f32: reference::softmax_f32_reference,
         layer_norm_f32: reference::layer_norm_f32_reference,
@@ -32,6 +36,9 @@ impl LayerOps {
     pub(crate) const PORTABLE: LayerOps = LayerOps {
         gemm_f32: |left, right, epilogue, out, stride| {
             body::gemm(simd::Portable, left, right, epilogue, out, stride);
+        },
+        gemm_i8: |left, right, epilogue, out, stride| {
+            bytes::gemm(simd::Portable, bytes::multiply_plain, left, right, epilogue, out, stride);
         },
         gelu_f32: |values| body::gelu(simd::Portable, values),
         softmax_f32: |row, scale| body::softmax(simd::Portable, row, scale),
@@ -62,6 +69,28 @@ impl Kernels {
         let is_of_width = epilogue.bias().is_none_or(|bias| bias.len() == right.width());
         assert!(is_of_width, "a bias has one number per column");
         (self.layer.gemm_f32)(left, right, epilogue, out, out_stride);
+    }
+
+    /// The product of `left`, `[rows, depth]`, and `right`, `[depth, width]`, both of 8 bits, finished by `epilogue`; as
+    /// [`Self::gemm_f32`]. Sums are whole numbers, and the same at every level before the epilogue. No memory is allocated. Cost: 2 x
+    /// rows x depth x width operations, with the byte instructions of AVX-512 three to four times as many a second as in `f32`, with AVX2
+    /// about as many.
+    ///
+    /// # Panics
+    /// If the two sides differ in depth, rows leave `out`, or a bias is not as long as `right` is wide.
+    pub fn gemm_i8(
+        &self,
+        left: &RowsU8,
+        right: &PackedI8,
+        epilogue: Epilogue<'_>,
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
+        assert_eq!(left.depth(), right.depth(), "both sides have one depth");
+        assert_fits(out, out_stride, left.len(), right.width());
+        let is_of_width = epilogue.bias().is_none_or(|bias| bias.len() == right.width());
+        assert!(is_of_width, "a bias has one number per column");
+        (self.layer.gemm_i8)(left, right, epilogue, out, out_stride);
     }
 
     /// Replaces each `x` by `x * P(X <= x)` of a standard normal `X` (Hendrycks and Gimpel 2016: the form with `erf`). NaN

@@ -46,6 +46,7 @@
 mod codes;
 mod dispatch;
 mod gemm;
+mod gemm_i8;
 mod layer;
 mod portable;
 mod reference;
@@ -57,6 +58,7 @@ pub use codes::{
 };
 pub use dispatch::{Kernels, Level, LevelAbsent, available_levels};
 pub use gemm::{Epilogue, MatrixF32, PackedF32};
+pub use gemm_i8::{DEPTH_MAX, PackedI8, RowsU8};
 
 /// Sum of the products of `left` and `right` at the best level of this processor; 0 if they are empty. Cost: one pass,
 /// bound by memory from a few thousand elements on.

@@ -8,6 +8,7 @@ pub(crate) mod avx512;
 pub(crate) mod codes_avx2;
 pub(crate) mod codes_avx512;
 pub(crate) mod layer;
+mod layer_bytes;
 
 /// Bytes that one fetch brings.
 const CACHE_LINE_BYTES: usize = 64;

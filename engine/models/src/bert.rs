@@ -15,6 +15,7 @@
 
 mod config;
 mod forward;
+mod tokens;
 mod weights;
 
 use std::fmt;
@@ -36,7 +37,9 @@ const GROUP_TOKENS: usize = 512;
 pub struct BertFiles<'a> {
     /// `config.json`.
     pub config: &'a [u8],
-    /// `model.safetensors`, with F32, F16 or BF16.
+    /// `model.safetensors`, with F32, F16 or BF16. The matrices of the layers may be I8, `X.weight` with a `X.weight_scale` for each of its
+    /// rows; what is multiplied with them is rounded to 8 bits as well. The vectors of tokens may be U8 with two codes of 4 bits a byte,
+    /// the first in the low half, and a `weight_scale` `[vocabulary, groups]`: a number is `(code - 8) * scale`.
     pub weights: &'a [u8],
     /// The tokenizer, in one of its two forms.
     pub tokenizer: TokenizerFile<'a>,
@@ -102,6 +105,16 @@ pub enum BertError {
         largest: u32,
         /// `vocab_size` of the configuration.
         rows: usize,
+    },
+    /// The scales of coded vectors of tokens do not divide them evenly.
+    #[error(
+        "vectors of tokens of {width} numbers have {groups} scales each, expected a number that divides them into even parts"
+    )]
+    TokenGroups {
+        /// Scales of a row.
+        groups: usize,
+        /// Numbers of a row.
+        width: usize,
     },
     /// The longest sequence is shorter than `[CLS]`, one token and `[SEP]`, or longer than the model has positions.
     #[error("`max_tokens` is {found}, expected 3 to {positions}, the positions of the model")]

@@ -252,6 +252,11 @@ impl<'a> Safetensors<'a> {
         self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
+    /// The tensor with this name.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
     /// What the header says beside the tensors.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata

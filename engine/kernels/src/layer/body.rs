@@ -6,10 +6,10 @@ use super::simd::{LANES, Simd};
 use crate::gemm::{Epilogue, MatrixF32, PANEL, PackedF32, PanelRow};
 
 /// Rows of a tile at any level, at most.
-const TILE_ROWS_MAX: usize = 14;
+pub(crate) const TILE_ROWS_MAX: usize = 14;
 /// Bytes of the left side that are multiplied with all panels before the next are taken: half of a second cache of 1 MiB. At
 /// 33 to 512 rows anything from 512 KiB up is equally fast, 256 KiB loses 2 % (Zen 5).
-const BLOCK_BYTES: usize = 512 << 10;
+pub(super) const BLOCK_BYTES: usize = 512 << 10;
 
 /// Sums of a tile.
 pub(crate) type TileSums = [[[f32; LANES]; 2]; TILE_ROWS_MAX];
@@ -64,7 +64,7 @@ pub(crate) fn gemm<S: Simd>(
 
 /// Part `idx` of `count` nearly equal parts of `len`.
 #[inline(always)]
-fn part(len: usize, count: usize, idx: usize) -> (usize, usize) {
+pub(super) fn part(len: usize, count: usize, idx: usize) -> (usize, usize) {
     (len * idx / count, len * (idx + 1) / count)
 }
 
@@ -81,7 +81,7 @@ fn half(panel: &[PanelRow], tile_idx: usize) -> &[PanelRow] {
 }
 
 #[inline(always)]
-fn padded_bias(epilogue: Epilogue<'_>, column: usize, width: usize) -> [[f32; LANES]; 2] {
+pub(super) fn padded_bias(epilogue: Epilogue<'_>, column: usize, width: usize) -> [[f32; LANES]; 2] {
     let mut padded = [[0.0; LANES]; 2];
     if let Some(bias) = epilogue.bias() {
         padded.as_flattened_mut()[..width].copy_from_slice(&bias[column..column + width]);
@@ -140,7 +140,7 @@ pub(crate) fn multiply_tile<S: Simd, const VECTORS: usize, const ROWS: usize>(
 
 /// Finishes the sums of a tile and writes them. Not unrolled, since the code of an epilogue is long.
 #[inline(always)]
-fn finish<S: Simd>(
+pub(super) fn finish<S: Simd>(
     simd: S,
     tile: &[[[f32; LANES]; 2]],
     bias: &[[f32; LANES]; 2],

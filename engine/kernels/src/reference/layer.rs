@@ -3,6 +3,7 @@
 //! Sums and functions are computed in `f64`, in order, and rounded once. All sizes are right here; the table sees to it.
 
 use crate::gemm::{Epilogue, MatrixF32, PackedF32};
+use crate::gemm_i8::{CODE_ZERO, PackedI8, RowsU8};
 
 /// `sum(left[i][k] * right[k][j])`, finished by the epilogue.
 pub(crate) fn gemm_f32_reference(
@@ -18,15 +19,40 @@ pub(crate) fn gemm_f32_reference(
             for idx in 0..right.depth() {
                 sum += f64::from(left.values[row * left.stride + idx]) * f64::from(right.at(idx, column));
             }
-            sum += epilogue.bias().map_or(0.0, |bias| f64::from(bias[column]));
-            let out = &mut out[row * out_stride + column];
-            *out = match epilogue {
-                Epilogue::Store | Epilogue::Bias(_) => sum as f32,
-                Epilogue::BiasGelu(_) => gelu(sum) as f32,
-                Epilogue::BiasAdd(_) => (f64::from(*out) + sum) as f32,
-            };
+            finish(sum, column, epilogue, &mut out[row * out_stride + column]);
         }
     }
+}
+
+/// `sum((code[i][k] - 128) * weight[k][j])` times the scales of row and column, finished by the epilogue.
+pub(crate) fn gemm_i8_reference(
+    left: &RowsU8,
+    right: &PackedI8,
+    epilogue: Epilogue<'_>,
+    out: &mut [f32],
+    out_stride: usize,
+) {
+    for (row, row_scale) in left.scales().iter().enumerate() {
+        for column in 0..right.width() {
+            let (mut sum, mut scale) = (0_i64, 0.0);
+            for idx in 0..right.depth() {
+                let (weight, of_column) = right.at(idx, column);
+                sum += i64::from(i32::from(left.codes(row)[idx]) - CODE_ZERO) * i64::from(weight);
+                scale = of_column;
+            }
+            let product = sum as f64 * f64::from(scale) * f64::from(*row_scale);
+            finish(product, column, epilogue, &mut out[row * out_stride + column]);
+        }
+    }
+}
+
+fn finish(product: f64, column: usize, epilogue: Epilogue<'_>, out: &mut f32) {
+    let sum = product + epilogue.bias().map_or(0.0, |bias| f64::from(bias[column]));
+    *out = match epilogue {
+        Epilogue::Store | Epilogue::Bias(_) => sum as f32,
+        Epilogue::BiasGelu(_) => gelu(sum) as f32,
+        Epilogue::BiasAdd(_) => (f64::from(*out) + sum) as f32,
+    };
 }
 
 /// `x * P(X <= x)`.

@@ -11,6 +11,7 @@ use std::arch::x86_64::{
     _mm512_sub_ps,
 };
 
+use super::layer_bytes::{gemm_i8_avx2, gemm_i8_avx512};
 use crate::gemm::{Epilogue, MatrixF32, PackedF32, PanelRow};
 use crate::layer::LayerOps;
 use crate::layer::body::{self, TileInput, TileSums, multiply_tile};
@@ -28,6 +29,8 @@ pub(crate) const AVX2: LayerOps = LayerOps {
         gemm_f32_avx2(left, right, epilogue, out, stride)
     },
     // SAFETY: as above.
+    gemm_i8: |left, right, epilogue, out, stride| unsafe { gemm_i8_avx2(left, right, epilogue, out, stride) },
+    // SAFETY: as above.
     gelu_f32: |values| unsafe { gelu_f32_avx2(values) },
     // SAFETY: as above.
     softmax_f32: |row, scale| unsafe { softmax_f32_avx2(row, scale) },
@@ -41,6 +44,8 @@ pub(crate) const AVX512: LayerOps = LayerOps {
     gemm_f32: |left, right, epilogue, out, stride| unsafe {
         gemm_f32_avx512(left, right, epilogue, out, stride)
     },
+    // SAFETY: where AVX-512F is, AVX2 and FMA have been found as well.
+    gemm_i8: |left, right, epilogue, out, stride| unsafe { gemm_i8_avx2(left, right, epilogue, out, stride) },
     // SAFETY: as above.
     gelu_f32: |values| unsafe { gelu_f32_avx512(values) },
     // SAFETY: as above.
@@ -49,6 +54,15 @@ pub(crate) const AVX512: LayerOps = LayerOps {
     layer_norm_f32: |values, gain, bias, epsilon| unsafe {
         layer_norm_f32_avx512(values, gain, bias, epsilon)
     },
+};
+
+/// The same with instructions on bytes; the caller has found AVX-512F, BW and VNNI.
+pub(crate) const AVX512_BYTES: LayerOps = LayerOps {
+    // SAFETY: reached through the table alone, which holds it only after these have been found.
+    gemm_i8: |left, right, epilogue, out, stride| unsafe {
+        gemm_i8_avx512(left, right, epilogue, out, stride)
+    },
+    ..AVX512
 };
 
 macro_rules! entry_functions {
@@ -105,11 +119,11 @@ fn tile_avx512<const ROWS: usize>(input: TileInput<'_>, sums: &mut TileSums) {
 
 /// Two registers of eight lanes. Made only in functions that have AVX2 and FMA enabled.
 #[derive(Clone, Copy)]
-struct Avx2(());
+pub(super) struct Avx2(pub(super) ());
 
 /// One register of sixteen lanes. Made only in functions that have AVX-512F enabled.
 #[derive(Clone, Copy)]
-struct Avx512(());
+pub(super) struct Avx512(pub(super) ());
 
 /// The functions of one token: each is an unsafe expression, sound for one reason.
 macro_rules! functions {

@@ -3,6 +3,7 @@
 
 mod agree;
 mod budgets;
+mod bytes;
 mod codes;
 mod layer;
 mod levels;

@@ -12,9 +12,9 @@
 
 use std::ops::Range;
 
-use promptc_kernels::{Epilogue, Kernels, MatrixF32, PackedF32};
+use promptc_kernels::{Epilogue, Kernels, MatrixF32, PackedF32, RowsU8};
 
-use super::weights::{Layer, Linear, Norm, Weights};
+use super::weights::{Layer, Linear, Matrix, Norm, Weights};
 use super::{BertConfig, Pooling};
 
 /// Rows of scores that are held at once: with the longest sequence of 65,536 tokens they take 32 MiB.
@@ -32,6 +32,8 @@ pub(super) struct Activations {
     context: Vec<f32>,
     inner: Vec<f32>,
     scores: Vec<f32>,
+    /// Rows before a multiplication with weights of 8 bits.
+    codes: RowsU8,
     keys: PackedF32,
     values: PackedF32,
 }
@@ -65,43 +67,50 @@ impl Forward<'_> {
     fn embed(&self, ids: &[u32], out: &mut Vec<f32>) {
         let positions = self.weights.positions.chunks_exact(self.config.hidden);
         for (id, position) in ids.iter().zip(positions) {
-            let start = *id as usize * self.config.hidden;
-            let token = &self.weights.tokens[start..start + self.config.hidden];
-            out.extend(token.iter().zip(position).map(|(token, position)| token + position));
+            self.weights.tokens.push_sum(*id, position, out);
         }
     }
 
     fn layer(&self, layer: &Layer, sequences: &[Range<usize>], activations: &mut Activations) {
         let (hidden, inner) = (self.config.hidden, self.config.intermediate);
-        let bias = Epilogue::Bias;
-        self.linear(&activations.hidden, hidden, &layer.attention, bias, &mut activations.attention);
+        let Activations { hidden: rows, attention, codes, .. } = &mut *activations;
+        self.linear(rows, hidden, &layer.attention, Epilogue::Bias, codes, attention);
         for sequence in sequences {
             for head in 0..self.config.heads {
                 self.attend(sequence, head, activations);
             }
         }
+        let Activations { hidden: all, context, inner: inner_all, codes, .. } = activations;
         let sum = Epilogue::BiasAdd;
-        self.linear(&activations.context, hidden, &layer.attention_out, sum, &mut activations.hidden);
-        for rows in activations.hidden.chunks_mut(FEED_ROWS * hidden) {
-            let inner_rows = &mut activations.inner[..rows.len() / hidden * inner];
+        self.linear(context, hidden, &layer.attention_out, sum, codes, all);
+        for rows in all.chunks_mut(FEED_ROWS * hidden) {
+            let inner_rows = &mut inner_all[..rows.len() / hidden * inner];
             self.norm(&layer.attention_norm, rows);
-            self.linear(rows, hidden, &layer.inner, Epilogue::BiasGelu, inner_rows);
-            self.linear(inner_rows, inner, &layer.outer, sum, rows);
+            self.linear(rows, hidden, &layer.inner, Epilogue::BiasGelu, codes, inner_rows);
+            self.linear(inner_rows, inner, &layer.outer, sum, codes, rows);
             self.norm(&layer.norm, rows);
         }
     }
 
+    /// A multiplication with weights; `codes` is memory for rows of 8 bits.
     fn linear<'a>(
         &self,
         values: &[f32],
         width: usize,
         linear: &'a Linear,
         epilogue: fn(&'a [f32]) -> Epilogue<'a>,
+        codes: &mut RowsU8,
         out: &mut [f32],
     ) {
         let left = MatrixF32 { values, rows: values.len() / width, stride: width };
-        let out_width = linear.weights.width();
-        self.kernels.gemm_f32(left, &linear.weights, epilogue(&linear.bias), out, out_width);
+        let (out_width, epilogue) = (linear.weights.width(), epilogue(&linear.bias));
+        match &linear.weights {
+            Matrix::F32(weights) => self.kernels.gemm_f32(left, weights, epilogue, out, out_width),
+            Matrix::I8(weights) => {
+                codes.fill(left, width);
+                self.kernels.gemm_i8(codes, weights, epilogue, out, out_width);
+            }
+        }
     }
 
     fn norm(&self, norm: &Norm, values: &mut [f32]) {

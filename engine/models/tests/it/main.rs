@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bert;
+mod bert_coded;
 mod chunk;
 mod compress;
 mod data;

@@ -1,0 +1,199 @@
+//! Both sides of a multiplication in 8 bits: weights with a scale a column, rows with a scale a row.
+//!
+//! ```text
+//!  weights [width, depth] of i8           packed: panels of 32 columns, four steps of depth side by side
+//!  column j: w0 w1 w2 w3 │ w4 …    ──▶    group 0: 32 x (w0 w1 w2 w3)   group 1: 32 x (w4 w5 w6 w7)   …
+//!  row of f32: x0 x1 x2 …          ──▶    codes round(x / scale) + 128 of u8, scale = largest magnitude / 127
+//! ```
+//! A product is a whole number, `sum((code - 128) * weight)`, times both scales: whole numbers are the same at every level. It is
+//! what the byte instructions of AVX-512 (VNNI) take: unsigned from the left, signed from the right. Rounding rows as they come,
+//! each to its own scale, is dynamic quantisation (Zafrir et al. 2019, "Q8BERT").
+
+use crate::gemm::{MatrixF32, PANEL, assert_fits};
+use crate::layer::simd::LANES;
+
+/// Steps of depth that one byte instruction joins.
+pub(crate) const GROUP: usize = 4;
+/// Longest sum that cannot overflow: `255 * 127 * 65,536 < 2^31`.
+pub const DEPTH_MAX: usize = 65_536;
+/// What a code has more than the whole number that it stands for.
+pub(crate) const CODE_ZERO: i32 = 128;
+/// Largest magnitude of a code.
+const CODE_MAX: f32 = 127.0;
+/// Below, a row counts as zero: the inverse of its scale would overflow.
+const LARGEST_LEAST: f32 = 1e-30;
+/// Added, it leaves the nearest whole number in the low bits: 1.5 x 2^23.
+const TO_INTEGER: f32 = 12_582_912.0;
+
+/// Four steps of a panel, on a boundary of a cache line.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct PanelGroup(pub(crate) [[[i8; GROUP]; LANES]; 2]);
+
+/// Weights of 8 bits, packed.
+#[derive(Debug, Clone, Default)]
+pub struct PackedI8 {
+    groups: Vec<PanelGroup>,
+    scales: Vec<f32>,
+    /// Of each column `128 * sum(weights)`: what the codes' zero adds.
+    offsets: Vec<i32>,
+    depth: usize,
+    width: usize,
+}
+
+impl PackedI8 {
+    /// Packs weights `[width, depth]`, as a linear layer stores them: row `j` holds column `j` of the product, and has a scale. Cost: one
+    /// pass.
+    ///
+    /// # Panics
+    /// If there are not `width * depth` weights and `width` scales, or the depth is above [`DEPTH_MAX`].
+    #[must_use]
+    pub fn new(weights: &[i8], scales: &[f32], depth: usize, width: usize) -> Self {
+        assert!(depth <= DEPTH_MAX, "a sum of products does not overflow");
+        assert_eq!(weights.len(), depth * width, "one weight for each column and step of depth");
+        assert_eq!(scales.len(), width, "one scale for each column");
+        let depth_groups = depth.div_ceil(GROUP);
+        let panel_count = width.div_ceil(PANEL);
+        let mut groups = vec![PanelGroup([[[0; GROUP]; LANES]; 2]); depth_groups * panel_count];
+        let mut offsets = vec![0; panel_count * PANEL];
+        for column in 0..width {
+            let stored = &weights[column * depth..][..depth];
+            let panel = &mut groups[column / PANEL * depth_groups..][..depth_groups];
+            for (group, values) in panel.iter_mut().zip(stored.chunks(GROUP)) {
+                group.0.as_flattened_mut()[column % PANEL][..values.len()].copy_from_slice(values);
+            }
+            offsets[column] = CODE_ZERO * stored.iter().map(|weight| i32::from(*weight)).sum::<i32>();
+        }
+        let mut scales = scales.to_vec();
+        scales.resize(panel_count * PANEL, 0.0);
+        Self { groups, scales, offsets, depth, width }
+    }
+
+    /// Length of the sums.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Number of columns.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Memory in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.groups.len() * size_of::<PanelGroup>() + 4 * (self.scales.len() + self.offsets.len())
+    }
+
+    /// The groups of the panel that begins with this column, with scales and offsets of its columns.
+    pub(crate) fn panel(&self, column: usize) -> (&[PanelGroup], &[f32], &[i32]) {
+        let depth_groups = self.depth.div_ceil(GROUP);
+        let groups = &self.groups[column / PANEL * depth_groups..][..depth_groups];
+        (groups, &self.scales[column..column + PANEL], &self.offsets[column..column + PANEL])
+    }
+
+    /// One weight and its scale; for the reference.
+    pub(crate) fn at(&self, step: usize, column: usize) -> (i8, f32) {
+        let (groups, scales, _) = self.panel(column / PANEL * PANEL);
+        (groups[step / GROUP].0.as_flattened()[column % PANEL][step % GROUP], scales[column % PANEL])
+    }
+}
+
+/// Rows of 8 bits, each with its scale. Filling it again keeps its memory.
+#[derive(Debug, Clone, Default)]
+pub struct RowsU8 {
+    codes: Vec<u8>,
+    scales: Vec<f32>,
+    depth: usize,
+}
+
+impl RowsU8 {
+    /// Rounds rows of `depth` numbers, halves to even. A row of zeros, or of numbers below 1e-30, stays zero; one with a NaN or an
+    /// infinity gets a scale that is not finite, and with it the product. Cost: two passes.
+    ///
+    /// # Panics
+    /// If rows overlap or leave their slice.
+    pub fn fill(&mut self, rows: MatrixF32<'_>, depth: usize) {
+        assert_fits(rows.values, rows.stride, rows.rows, depth);
+        self.depth = depth;
+        let stride = self.stride();
+        self.scales.clear();
+        self.codes.resize(rows.rows * stride, 0);
+        for idx in 0..rows.rows {
+            let values = &rows.values[idx * rows.stride..][..depth];
+            let codes = &mut self.codes[idx * stride..][..stride];
+            self.scales.push(round_row(values, codes));
+        }
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.scales.len()
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.scales.is_empty()
+    }
+
+    /// Numbers of a row.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Distance of two rows: whole groups.
+    pub(crate) fn stride(&self) -> usize {
+        self.depth.next_multiple_of(GROUP)
+    }
+
+    /// Codes from this row on.
+    pub(crate) fn codes(&self, row: usize) -> &[u8] {
+        &self.codes[row * self.stride()..]
+    }
+
+    /// Scales of the rows.
+    pub(crate) fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+}
+
+/// Codes of one row, and its scale. The largest magnitude is looked for among the bits, where numbers are ordered as whole ones.
+fn round_row(values: &[f32], codes: &mut [u8]) -> f32 {
+    let magnitudes = values.iter().map(|value| (value.to_bits() & 0x7fff_ffff).cast_signed());
+    let largest = f32::from_bits(magnitudes.fold(0, i32::max).cast_unsigned());
+    let inverse = if largest < LARGEST_LEAST { 0.0 } else { CODE_MAX / largest };
+    for (code, value) in codes.iter_mut().zip(values) {
+        *code = ((value * inverse + TO_INTEGER).to_bits() as u8).wrapping_add(CODE_ZERO as u8);
+    }
+    codes[values.len()..].fill(CODE_ZERO as u8);
+    if largest < LARGEST_LEAST { 0.0 } else { largest / CODE_MAX }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_the_nearest_of_255_steps() {
+        let values = [0.0, 1.0, -1.0, 0.5, 0.003_9, 0.004_0, -0.25];
+        let mut rows = RowsU8::default();
+        rows.fill(MatrixF32 { values: &values, rows: 1, stride: 7 }, 7);
+        assert_eq!(rows.codes(0), [128, 255, 1, 192, 128, 129, 96, 128]);
+        assert!((rows.scales()[0] - 1.0 / 127.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn rows_of_nothing_stay_zero_and_broken_ones_are_seen() {
+        let values = [0.0, 0.0, 1e-40, -1e-38, f32::NAN, 1.0, 2.0, f32::INFINITY];
+        let mut rows = RowsU8::default();
+        rows.fill(MatrixF32 { values: &values, rows: 4, stride: 2 }, 2);
+        assert_eq!(rows.codes(0)[..8], [128; 8]);
+        assert_eq!(rows.scales()[..2], [0.0, 0.0]);
+        assert!(rows.scales()[2..].iter().all(|scale| !scale.is_finite()));
+    }
+}
