@@ -9,10 +9,10 @@
 //! | [`Structure::Lists`] | the same, 1 bit a number by list | the rows of the near lists by 1-bit sums, then as above |
 //! | [`Structure::Graph`] | 8 bits row by row, with links to near rows | the rows along the links by 8-bit sums, then exact scores |
 //!
-//! The vectors themselves stay with the caller ([`Originals`]): of 256 numbers and more, codes take less than a third of their bytes. Rows are added, replaced and
-//! removed in place, a [`RowMask`] filters within the scan, and a batch of queries shares it where all rows are scanned. A search is
-//! deterministic: sums are whole numbers, and what is not is added in one order on every processor. What [`VectorIndex::calibrate`]
-//! chose is a [`Tuning`], which an index that is built again takes over.
+//! The vectors themselves stay with the caller ([`Originals`]): of 256 numbers and more, codes take less than a third of their bytes. Rows
+//! are added, replaced and removed in place, a [`RowMask`] filters within the scan, and a batch of queries shares it where all rows are
+//! scanned. A search is deterministic: sums are whole numbers, and what is not is added in one order on every processor. What
+//! [`VectorIndex::calibrate`] chose is a [`Tuning`], which an index that is built again takes over.
 //!
 //! # Decisions
 //! *Cost.* The choice is made by a model of the cost and not by a clock, so that equal rows give equal answers on every machine.

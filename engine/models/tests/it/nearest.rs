@@ -50,6 +50,28 @@ fn calibration_reaches_its_target_on_other_queries_and_a_control_without_it_does
 }
 
 #[test]
+fn a_high_target_costs_more_effort_and_not_a_scan_of_all_rows() {
+    let (vectors, queries) = clustered(Metric::Cosine, 12_000, 256, 300);
+    let (sample, held_out) = queries.split_at(100);
+    let sample: Vec<&[f32]> = sample.iter().map(Vec::as_slice).collect();
+    let (ids, flat) = vectors.flat();
+    let chosen = NearestOptions { structure: None, ..options(Metric::Cosine, 256, Structure::Scan) };
+    let mut index = VectorIndex::build(chosen, &ids, &flat).unwrap();
+    for target in [0.98, 0.99, 0.995, 0.999] {
+        let found = index.calibrate(&sample, 10, target, &vectors).unwrap();
+        assert_eq!(index.structure(), Structure::Lists, "{found:?}");
+        assert_eq!(found.target, target);
+        // 1,000 neighbours cannot show more than 0.996: then none of them is missed, and the calibration claims no more.
+        let is_shown = found.recall_low >= target;
+        assert!(is_shown == (target <= 0.995) && (is_shown || found.recall == 1.0), "{found:?}");
+        let held_out = recall(&index, &vectors, held_out, 10);
+        assert!(held_out >= target - 0.003, "{held_out} for {target}");
+    }
+    let all = index.calibrate(&sample, 10, 1.0, &vectors).unwrap();
+    assert!(index.structure() == Structure::Scan && all.recall == 1.0, "{all:?}");
+}
+
+#[test]
 fn the_structure_is_chosen_by_cost_at_the_measured_recall() {
     let (few, queries) = clustered(Metric::Cosine, 500, 256, 100);
     let sample: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
