@@ -164,9 +164,9 @@ impl Kernels {
     }
 }
 
-/// Asks for the cache lines of a vector that is read soon. A hint: it changes nothing, and costs a few cycles.
+/// Asks for the cache lines of values that are read soon. A hint: it changes nothing, and costs a few cycles.
 #[inline]
-pub fn prefetch_f32(values: &[f32]) {
+pub fn prefetch<T>(values: &[T]) {
     #[cfg(target_arch = "x86_64")]
     crate::x86_64::prefetch(values);
     #[cfg(not(target_arch = "x86_64"))]

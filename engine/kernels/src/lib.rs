@@ -54,7 +54,7 @@ mod reference;
 mod x86_64;
 
 pub use codes::{
-    BIT_BYTES_MAX, BLOCK_ROWS, BYTE_BITS, GROUP_CODES, NibbleTables, Scoring, TABLE_ENTRY_MAX, prefetch_f32,
+    BIT_BYTES_MAX, BLOCK_ROWS, BYTE_BITS, GROUP_CODES, NibbleTables, Scoring, TABLE_ENTRY_MAX, prefetch,
 };
 pub use dispatch::{Kernels, Level, LevelAbsent, available_levels};
 pub use gemm::{Epilogue, MatrixF32, PackedF32};

@@ -20,6 +20,10 @@ const GRAPH_ROWS_MIN: usize = 200_000;
 const STEP: f64 = 1.25;
 const GAP_STEP: f32 = 0.02;
 
+/// Steps of more effort without more recall after which no more is tried: what is missed then is missed by the 8-bit codes, which all
+/// structures have.
+const IDLE_STEPS: usize = 3;
+
 /// A gap that no list is beyond.
 const GAP_MOST: f32 = 1e9;
 
@@ -58,8 +62,12 @@ struct Choice {
 impl VectorIndex {
     /// Measures recall at `k` on held-out `queries` and chooses the structure with the least modelled cost whose recall reaches
     /// `target` with the lower end of its interval. If none does, it is the scan by 8-bit codes, and the calibration says what
-    /// it reaches. A structure asked for by name is kept, and only its effort set. Cost: exact scores of all rows and
-    /// a scan of their codes for each query, and the codes, lists and graph of the structures that are tried.
+    /// it reaches.
+    ///
+    /// Of so few neighbours that not even all of them would show the target (2,000 show 0.998), none may be missed, and the effort
+    /// is one step above that; `recall_low` is below the target then. Only a target of 1 always takes the scan. A structure asked for
+    /// by name is kept, and only its effort set. Cost: exact scores of all rows and a scan of their codes for each query, and the codes,
+    /// lists and graph of the structures that are tried.
     ///
     /// # Errors
     /// [`NearestError::Sample`] without rows or queries, or with `k` 0; [`NearestError::Original`]; errors of a search.
@@ -92,9 +100,10 @@ impl VectorIndex {
         if tried.contains(&Structure::Graph) {
             self.lay_out(Structure::Graph);
         }
+        let aim = aim_of(target, &truths);
         let mut best: Option<Choice> = None;
         for structure in tried {
-            let choice = self.choice(structure, queries, &truths, k, target)?;
+            let choice = self.choice(structure, queries, &truths, k, aim)?;
             if best.as_ref().is_none_or(|best| choice.cost_ns < best.cost_ns) {
                 best = Some(choice);
             }
@@ -102,9 +111,21 @@ impl VectorIndex {
         let Some(Choice { finder, effort, .. }) = best else { return Err(NearestError::Sample) };
         self.effort = effort;
         self.find_by(finder);
-        let calibration = self.measured(queries, &truths, k, target, originals)?;
+        if aim < target {
+            self.raise();
+        }
+        let (recall, recall_low) = self.measured(queries, &truths, k, aim, originals)?;
+        let calibration =
+            Calibration { target, k, queries: queries.len(), recall, recall_low, rows: self.len() };
         (self.calibration, self.churn) = (Some(calibration), 0);
         Ok(calibration)
+    }
+
+    /// One step more effort.
+    fn raise(&mut self) {
+        self.effort.rerank = more(self.effort.rerank).min(self.len());
+        self.effort.beam = more(self.effort.beam).min(self.len());
+        self.effort.gap += GAP_STEP;
     }
 
     /// A structure with the effort that reaches the target, and its cost.
@@ -164,7 +185,7 @@ impl VectorIndex {
         Ok(Truth { rows: scored.into_iter().map(|(_, row)| row).collect(), least })
     }
 
-    /// Searches for the sample, with more effort while the recall is too low.
+    /// Searches for the sample, with more effort while the recall is too low and rises. Returns it with the lower end of its interval.
     fn measured(
         &mut self,
         queries: &[&[f32]],
@@ -172,8 +193,9 @@ impl VectorIndex {
         k: usize,
         target: f64,
         originals: &dyn Originals,
-    ) -> Result<Calibration, NearestError> {
+    ) -> Result<(f64, f64), NearestError> {
         let mut scratch = Scratch::default();
+        let (mut most, mut idle) = (0.0, 0);
         loop {
             let mut found = Vec::with_capacity(queries.len());
             for (query, truth) in queries.iter().zip(truths) {
@@ -185,15 +207,22 @@ impl VectorIndex {
             let effort =
                 if self.structure() == Structure::Graph { self.effort.beam } else { self.effort.rerank };
             let is_all = effort >= self.len();
-            if recall_low >= target || self.structure() == Structure::Scan || is_all {
-                let (queries, rows) = (queries.len(), self.len());
-                return Ok(Calibration { target, k, queries, recall, recall_low, rows });
+            idle = if recall > most { 0 } else { idle + 1 };
+            most = recall.max(most);
+            let is_done = recall_low >= target || is_all || idle == IDLE_STEPS;
+            if is_done || self.structure() == Structure::Scan {
+                return Ok((recall, recall_low));
             }
-            self.effort.rerank = more(self.effort.rerank).min(self.len());
-            self.effort.beam = more(self.effort.beam).min(self.len());
-            self.effort.gap += GAP_STEP;
+            self.raise();
         }
     }
+}
+
+/// What the lower end of the recall's interval has to reach: the target, or what it is if no neighbour of the sample is missed.
+fn aim_of(target: f64, truths: &[Truth]) -> f64 {
+    let all = truths.iter().map(|truth| (truth.rows.len(), truth.rows.len()));
+    let (_, most) = recall_of(all);
+    if target < 1.0 { target.min(most) } else { target }
 }
 
 /// The next greater effort.

@@ -8,10 +8,14 @@ use super::trial::Reaching;
 
 /// For a byte of 8-bit codes that fits the second cache: 1.1 ns a row.
 const BYTE_NS_NEAR: f64 = 0.004_3;
-/// The same from the third cache and beyond: 2.4 to 3.4 ns a row.
+/// The same from the third cache: 2.4 ns a row.
 const BYTE_NS_FAR: f64 = 0.009_5;
+/// The same from memory in part: 4.5 ns a row of 100,000.
+const BYTE_NS_FARTHEST: f64 = 0.017_5;
 /// Bytes of codes that count as near: a second cache of 1 MiB.
 const NEAR_BYTES: f64 = 1_048_576.0;
+/// Bytes of codes that a third cache holds beside others.
+const FAR_BYTES: f64 = 16_777_216.0;
 /// For a byte of 1-bit codes: 0.37 ns for a row of 32.
 const BIT_BYTE_NS: f64 = 0.012;
 /// For a row that is scored again: its place among the best, a random access, and for each number.
@@ -29,7 +33,12 @@ const CENTRE_NS: f64 = 1.5;
 /// The scan of all rows by 8-bit codes.
 pub(super) fn scan_ns(rows: usize, width: usize) -> f64 {
     let bytes = (rows * width) as f64;
-    bytes * if bytes <= NEAR_BYTES { BYTE_NS_NEAR } else { BYTE_NS_FAR }
+    bytes
+        * match bytes {
+            _ if bytes <= NEAR_BYTES => BYTE_NS_NEAR,
+            _ if bytes <= FAR_BYTES => BYTE_NS_FAR,
+            _ => BYTE_NS_FARTHEST,
+        }
 }
 
 /// A pass over blocks of 1-bit codes, then rows scored again; before it, the centres of so many lists are compared.

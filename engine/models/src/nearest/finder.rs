@@ -78,20 +78,32 @@ impl Finder {
                 bits.codes.resize(bytes.rows());
                 bits.write(row, bytes);
             }
-            Self::Lists(lists) => lists.set(row, bytes, offsets[row]),
+            Self::Lists(lists) => lists.add(row, bytes, offsets[row]),
             Self::Graph(graph) => graph.insert(id, Codes { bytes, offsets }),
         }
     }
 
-    /// Forgets a row; the last one, `last`, gets its number, except in a graph, where all keep theirs.
-    pub(super) fn remove(&mut self, row: usize, last: usize) {
+    /// Makes ready for other 8-bit codes of a row, which [`Self::set`] then takes.
+    pub(super) fn leave(&mut self, row: usize, bytes: &ByteCodes) {
+        if let Self::Lists(lists) = self {
+            lists.remove(row, bytes);
+        }
+    }
+
+    /// Forgets a row, whose 8-bit codes are still there; the last one, `last`, gets its number, except in a graph, where all keep theirs.
+    pub(super) fn remove(&mut self, row: usize, last: usize, bytes: &ByteCodes) {
         match self {
             Self::Scan => {}
             Self::Bits(bits) => {
                 bits.codes.copy(last, row);
                 bits.codes.resize(last);
             }
-            Self::Lists(lists) => lists.remove(row, last),
+            Self::Lists(lists) => {
+                lists.remove(row, bytes);
+                if row != last {
+                    lists.renumber(last, row, bytes);
+                }
+            }
             Self::Graph(graph) => graph.remove(row),
         }
     }

@@ -1,13 +1,12 @@
 //! The pass over the nearest lists of one query.
 
-use promptc_kernels::BLOCK_ROWS;
-
 use super::VectorIndex;
 use super::best::{self, Candidate};
-use super::lists::{List, Lists};
+use super::lists::Lists;
 use super::rows::RowMask;
-use super::scan::{CHUNK_BLOCKS, scan_chunk};
+use super::scan::scan_chunk;
 use super::search::{ListRoom, Query, Scratch};
+use super::slots::List;
 
 /// Share of a list's spread by which good rows are above its mean. Measured: 0.65 looks at half as many rows as 0 on clustered vectors
 /// and at a tenth fewer on those of an encoder, 1.0 at the same and at a tenth more.
@@ -23,7 +22,7 @@ impl VectorIndex {
         let query = &mut queries[idx];
         lists.rank(query, room);
         let near = lists.near(query, self.effort.gap, room);
-        let rows: usize = room.ranked[..near].iter().map(|list| lists.list(list.row() as usize).len).sum();
+        let rows: usize = room.ranked[..near].iter().map(|list| lists.list(list.row() as usize).len()).sum();
         let enough = rows.max(query.best.keep()).min(self.len());
         let codes = self.codes(&self.finder);
         let mut seen = 0;
@@ -36,12 +35,15 @@ impl VectorIndex {
             }
             let (list, lift) = lists.lifted(room.ranked[place].row() as usize, room);
             let rows = match mask {
-                Some(mask) => list.blocks.iter().map(|block| mask.count(*block as usize)).sum(),
-                None => list.len,
+                Some(mask) => list.allowed(mask),
+                None => list.len(),
             };
             seen += rows;
             for run in list.runs().filter(|_| rows > 0) {
-                scan_chunk(codes, query, run, lift, mask, chunk);
+                let allowed = |block: usize| {
+                    list.slots_in(block as u32) & mask.map_or(u64::MAX, |mask| mask.words[block])
+                };
+                scan_chunk(codes, query, run, lift, allowed, chunk);
             }
         }
     }
@@ -101,19 +103,9 @@ fn mean(best: &[Candidate]) -> f32 {
 }
 
 impl List {
-    /// Its blocks, those that follow each other together, at most as many as fit a chunk.
-    pub(super) fn runs(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
-        let follow = |left: &u32, right: &u32| *right == *left + 1;
-        self.blocks.chunk_by(follow).flat_map(|run| run.chunks(CHUNK_BLOCKS)).map(|run| {
-            let start = run[0] as usize;
-            start..start + run.len()
-        })
-    }
-}
-
-impl RowMask {
-    fn count(&self, block: usize) -> usize {
-        debug_assert!(block < self.words.len() && BLOCK_ROWS == u64::BITS as usize);
-        self.words[block].count_ones() as usize
+    /// Rows that a mask lets through.
+    fn allowed(&self, mask: &RowMask) -> usize {
+        let count = |(block, slots): (u32, u64)| (mask.words[block as usize] & slots).count_ones() as usize;
+        self.parts().map(count).sum()
     }
 }

@@ -6,16 +6,19 @@ use promptc_kernels::BLOCK_ROWS;
 use super::bits::mixed;
 
 /// Ids of the rows, without gaps: the last row takes the place of one that is removed.
+///
+/// While the ids ascend, as those of rows that come in the order of their keys do, they are their own table.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rows {
     ids: Vec<u64>,
-    by_id: HashTable<u32>,
+    /// Rows by id; `None` while the ids ascend and no row is buried.
+    by_id: Option<HashTable<u32>>,
 }
 
 impl Rows {
     /// Rows that have an id.
     pub(super) fn len(&self) -> usize {
-        self.by_id.len()
+        self.by_id.as_ref().map_or(self.ids.len(), HashTable::len)
     }
 
     /// Ids by row; those of buried rows too.
@@ -25,57 +28,75 @@ impl Rows {
 
     pub(super) fn reserve_exact(&mut self, rows: usize) {
         self.ids.reserve_exact(rows.saturating_sub(self.ids.len()));
-        let ids = &self.ids;
-        self.by_id.reserve(rows.saturating_sub(self.by_id.len()), |row| hash(ids[*row as usize]));
     }
 
+    /// Cost: one look into the table; without one, the logarithm of the number of rows.
     pub(super) fn find(&self, id: u64) -> Option<usize> {
-        self.by_id.find(hash(id), |row| self.ids[*row as usize] == id).map(|row| *row as usize)
+        match &self.by_id {
+            Some(by_id) => by_id.find(hash(id), |row| self.ids[*row as usize] == id).map(|row| *row as usize),
+            None if self.ids.last().is_none_or(|last| *last < id) => None,
+            None => self.ids.binary_search(&id).ok(),
+        }
     }
 
     /// Adds an id that is not there and returns its row.
     pub(super) fn push(&mut self, id: u64) -> usize {
         let row = self.ids.len();
+        if self.ids.last().is_some_and(|last| *last > id) {
+            self.table();
+        }
         self.ids.push(id);
         let ids = &self.ids;
-        self.by_id.insert_unique(hash(id), row as u32, |row| hash(ids[*row as usize]));
+        if let Some(by_id) = &mut self.by_id {
+            by_id.insert_unique(hash(id), row as u32, |row| hash(ids[*row as usize]));
+        }
         row
     }
 
     /// Removes the id at a row; the last row takes its place.
     pub(super) fn swap_remove(&mut self, row: usize) {
-        self.forget(row);
+        if self.by_id.is_none() && row + 1 == self.ids.len() {
+            self.ids.pop();
+            return;
+        }
+        self.bury(row);
         self.drop_buried(row);
     }
 
     /// Forgets the id of a row; the row stays.
     pub(super) fn bury(&mut self, row: usize) {
-        self.forget(row);
+        let hashed = hash(self.ids[row]);
+        let entry = self.table().find_entry(hashed, |found| *found as usize == row);
+        entry.expect("invariant: each row stands in the table").remove();
     }
 
     /// Removes a buried row; the last row, which is not buried unless it is this one, takes its place.
     pub(super) fn drop_buried(&mut self, row: usize) {
         let last = self.ids.len() - 1;
         if row != last {
-            self.renumber(last, row);
+            let hashed = hash(self.ids[last]);
+            let moved = self.table().find_mut(hashed, |found| *found as usize == last);
+            *moved.expect("invariant: each row stands in the table") = row as u32;
         }
         self.ids.swap_remove(row);
     }
 
-    fn renumber(&mut self, from: usize, to: usize) {
+    /// The table, which is made where the ids were their own so far: once, since it stays.
+    fn table(&mut self) -> &mut HashTable<u32> {
         let ids = &self.ids;
-        let moved = self.by_id.find_mut(hash(ids[from]), |row| *row as usize == from);
-        *moved.expect("invariant: each row stands in the table") = to as u32;
-    }
-
-    fn forget(&mut self, row: usize) {
-        let entry = self.by_id.find_entry(hash(self.ids[row]), |found| *found as usize == row);
-        entry.expect("invariant: each row stands in the table").remove();
+        self.by_id.get_or_insert_with(|| {
+            let mut by_id = HashTable::with_capacity(ids.capacity());
+            for (row, id) in ids.iter().enumerate() {
+                by_id.insert_unique(hash(*id), row as u32, |row| hash(ids[*row as usize]));
+            }
+            by_id
+        })
     }
 
     /// Bytes in memory.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.ids.capacity() * size_of::<u64>() + self.by_id.allocation_size()
+        let table = self.by_id.as_ref().map_or(0, HashTable::allocation_size);
+        self.ids.capacity() * size_of::<u64>() + table
     }
 }
 

@@ -140,7 +140,8 @@ fn pass(
         let end = (block + 1..most).find(|block| !is_wanted(*block)).unwrap_or(most);
         for idx in queries.clone() {
             let Scratch { queries, chunk, .. } = &mut *scratch;
-            scan_chunk(codes, &mut queries[idx], block..end, 0.0, mask, chunk);
+            let allowed = |block: usize| mask.map_or(u64::MAX, |mask| mask.words[block]);
+            scan_chunk(codes, &mut queries[idx], block..end, 0.0, allowed, chunk);
         }
         len = (2 * block.max(1)).clamp(1, CHUNK_BLOCKS);
         block = end;
@@ -192,20 +193,19 @@ fn take_head(codes: Blocks<'_>, idx: usize, scratch: &mut Scratch) -> usize {
     head
 }
 
-/// Takes the candidates of some blocks; all scores are raised by `lift`.
+/// Takes the candidates of some blocks, of each those rows that `allowed` has a bit for; all scores are raised by `lift`.
 #[inline]
 pub(super) fn scan_chunk(
     codes: Blocks<'_>,
     query: &mut Query,
     blocks: Range<usize>,
     lift: f32,
-    mask: Option<&RowMask>,
+    allowed: impl Fn(usize) -> u64,
     chunk: &mut Chunk,
 ) {
     codes.score(query, blocks.clone(), query.best.threshold() - lift, chunk);
     let words = chunk.masks[..blocks.len()].iter().zip(chunk.scores.as_chunks::<BLOCK_ROWS>().0);
     for ((word, scores), block) in words.zip(blocks) {
-        let allowed = mask.map_or(u64::MAX, |mask| mask.words[block]);
-        query.best.take(word & allowed, scores, lift, block * BLOCK_ROWS);
+        query.best.take(word & allowed(block), scores, lift, block * BLOCK_ROWS);
     }
 }

@@ -6,7 +6,7 @@
 //!                                   but for lists, of which each has its own)
 //! ```
 
-use promptc_kernels::prefetch_f32;
+use promptc_kernels::prefetch;
 
 use super::best::{Best, Candidate};
 use super::bits::BitQuery;
@@ -185,7 +185,7 @@ impl VectorIndex {
             if let Some(ahead) =
                 found.get(idx + FETCHED_AHEAD).and_then(|ahead| originals.vector(id_of(ahead)))
             {
-                prefetch_f32(ahead);
+                prefetch(ahead);
             }
             let vector = originals.vector(id).ok_or(NearestError::Original { id })?;
             neighbours.push(Neighbour { id, score: self.space.exact(query, query_norm, vector) });

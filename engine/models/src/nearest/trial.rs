@@ -1,9 +1,5 @@
 //! What a sample of queries says about 1-bit codes: where the true neighbours stand, for any number of lists and of rows.
 
-use std::ops::Range;
-
-use promptc_kernels::BLOCK_ROWS;
-
 use super::calibrate::{Truth, recall_of};
 use super::finder::Finder;
 use super::scan::Chunk;
@@ -30,6 +26,15 @@ struct NeighbourTrace {
     places: Vec<usize>,
 }
 
+/// Room for one query against all rows.
+#[derive(Default)]
+struct Room {
+    chunk: Chunk,
+    lists: ListRoom,
+    /// Slots of lists by row.
+    slots: Vec<u32>,
+}
+
 /// All queries of a sample.
 pub(super) struct Trial(Vec<Trace>);
 
@@ -52,10 +57,14 @@ impl Trial {
         queries: &[&[f32]],
         truths: &[Truth],
     ) -> Result<Self, NearestError> {
-        let (mut state, mut chunk, mut room) = (Query::default(), Chunk::default(), ListRoom::default());
+        let mut state = Query::default();
+        let mut room = Room::default();
+        if let Finder::Lists(lists) = finder {
+            room.slots = lists.slots();
+        }
         let traces = queries.iter().zip(truths).map(|(query, truth)| {
             index.prepare(finder, query, 1, &mut state)?;
-            Ok(Trace::new(index, finder, &state, truth, &mut chunk, &mut room))
+            Ok(Trace::new(index, finder, &state, truth, &mut room))
         });
         traces.collect::<Result<_, _>>().map(Self)
     }
@@ -85,45 +94,47 @@ impl Trial {
 }
 
 impl Trace {
-    fn new(
-        index: &VectorIndex,
-        finder: &Finder,
-        query: &Query,
-        truth: &Truth,
-        chunk: &mut Chunk,
-        room: &mut ListRoom,
-    ) -> Self {
+    fn new(index: &VectorIndex, finder: &Finder, query: &Query, truth: &Truth, room: &mut Room) -> Self {
+        let Room { chunk, lists: room, slots } = room;
         let codes = index.codes(finder);
         let block_count = codes.block_count();
         chunk.reserve(block_count);
         codes.score(query, 0..block_count, f32::INFINITY, chunk);
-        let scores = &mut chunk.scores;
-        let mut gaps = vec![0.0];
-        let mut runs: Vec<Vec<Range<usize>>> = vec![vec![0..block_count]];
-        if let Finder::Lists(lists) = finder {
-            lists.rank(query, room);
-            room.ranked.sort_unstable_by(|left, right| right.cmp(left));
-            gaps = room.gaps(query.bits.norm * lists.spread);
-            runs.clear();
-            for list in &room.ranked {
-                let (list, lift) = lists.lifted(list.row() as usize, room);
-                let own: Vec<Range<usize>> = list.runs().collect();
-                own.iter().flat_map(rows_of).for_each(|row| scores[row] += lift);
-                runs.push(own);
-            }
-        }
-        let blocks = runs.iter().scan(0, |sum, runs| {
-            *sum += runs.iter().map(Range::len).sum::<usize>();
-            Some(*sum)
-        });
-        let blocks = blocks.collect();
-        let slot = |row: &u32| match finder {
-            Finder::Lists(lists) => lists.slot_of(*row as usize),
-            _ => *row as usize,
+        let scores = &chunk.scores;
+        let Finder::Lists(lists) = finder else {
+            let places = truth.rows.iter().map(|row| (0, scores[*row as usize]));
+            return Self::of(vec![0.0], vec![block_count], scores, &[scores.len()], places);
         };
-        let neighbours = truth.rows.iter().map(slot).map(|slot| NeighbourTrace::new(slot, scores, &runs));
-        let neighbours = neighbours.collect();
-        Self { gaps, blocks, neighbours }
+        lists.rank(query, room);
+        room.ranked.sort_unstable_by(|left, right| right.cmp(left));
+        let gaps = room.gaps(query.bits.norm * lists.spread);
+        let (mut blocks, mut ends, mut ordered) = (vec![], vec![], Vec::with_capacity(scores.len()));
+        for list in &room.ranked {
+            let (list, lift) = lists.lifted(list.row() as usize, room);
+            ordered.extend(list.slots().map(|slot| scores[slot] + lift));
+            blocks.push(blocks.last().copied().unwrap_or(0) + list.block_count());
+            ends.push(ordered.len());
+        }
+        let place = |row: &u32| {
+            let slot = slots[*row as usize] as usize;
+            let near = room.ranked.iter().map(|list| lists.lifted(list.row() as usize, room));
+            let own = near.enumerate().find(|(_, (list, _))| list.has(slot));
+            let (place, (_, lift)) = own.expect("invariant: a row is in a list");
+            (place, scores[slot] + lift)
+        };
+        Self::of(gaps, blocks, &ordered, &ends, truth.rows.iter().map(place))
+    }
+
+    /// From the scores list by list, each up to its end, and the lists and scores of the neighbours.
+    fn of(
+        gaps: Vec<f32>,
+        blocks: Vec<usize>,
+        scores: &[f32],
+        ends: &[usize],
+        neighbours: impl Iterator<Item = (usize, f32)>,
+    ) -> Self {
+        let neighbours = neighbours.map(|(list, own)| NeighbourTrace::new(list, own, scores, ends));
+        Self { gaps, blocks, neighbours: neighbours.collect() }
     }
 
     /// Number of lists within a gap.
@@ -139,23 +150,15 @@ impl Trace {
 }
 
 impl NeighbourTrace {
-    fn new(slot: usize, scores: &[f32], runs: &[Vec<Range<usize>>]) -> Self {
-        let own = scores[slot];
-        let block = slot / BLOCK_ROWS;
-        let list =
-            runs.iter().position(|runs| runs.iter().any(|run| run.contains(&block))).unwrap_or(runs.len());
-        let places = runs.iter().scan(0, |above, runs| {
-            let rows =
-                |run: &Range<usize>| scores[rows_of(run)].iter().filter(|score| **score >= own).count();
-            *above += runs.iter().map(rows).sum::<usize>();
-            Some(*above)
+    fn new(list: usize, own: f32, scores: &[f32], ends: &[usize]) -> Self {
+        let (mut start, mut above) = (0, 0);
+        let places = ends.iter().map(|end| {
+            above += scores[start..*end].iter().filter(|score| **score >= own).count();
+            start = *end;
+            above
         });
         Self { list, places: places.collect() }
     }
-}
-
-fn rows_of(blocks: &Range<usize>) -> Range<usize> {
-    blocks.start * BLOCK_ROWS..blocks.end * BLOCK_ROWS
 }
 
 /// Rows that have to be scored again for the lower end of the recall's interval to reach the target; `None` if it cannot.

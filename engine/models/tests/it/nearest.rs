@@ -50,6 +50,28 @@ fn calibration_reaches_its_target_on_other_queries_and_a_control_without_it_does
 }
 
 #[test]
+fn a_high_target_costs_more_effort_and_not_a_scan_of_all_rows() {
+    let (vectors, queries) = clustered(Metric::Cosine, 12_000, 256, 300);
+    let (sample, held_out) = queries.split_at(100);
+    let sample: Vec<&[f32]> = sample.iter().map(Vec::as_slice).collect();
+    let (ids, flat) = vectors.flat();
+    let chosen = NearestOptions { structure: None, ..options(Metric::Cosine, 256, Structure::Scan) };
+    let mut index = VectorIndex::build(chosen, &ids, &flat).unwrap();
+    for target in [0.98, 0.99, 0.995, 0.999] {
+        let found = index.calibrate(&sample, 10, target, &vectors).unwrap();
+        assert_eq!(index.structure(), Structure::Lists, "{found:?}");
+        assert_eq!(found.target, target);
+        // 1,000 neighbours cannot show more than 0.996: then none of them is missed, and the calibration claims no more.
+        let is_shown = found.recall_low >= target;
+        assert!(is_shown == (target <= 0.995) && (is_shown || found.recall == 1.0), "{found:?}");
+        let held_out = recall(&index, &vectors, held_out, 10);
+        assert!(held_out >= target - 0.003, "{held_out} for {target}");
+    }
+    let all = index.calibrate(&sample, 10, 1.0, &vectors).unwrap();
+    assert!(index.structure() == Structure::Scan && all.recall == 1.0, "{all:?}");
+}
+
+#[test]
 fn the_structure_is_chosen_by_cost_at_the_measured_recall() {
     let (few, queries) = clustered(Metric::Cosine, 500, 256, 100);
     let sample: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
@@ -235,10 +257,33 @@ fn equal_rows_in_equal_order_give_equal_answers() {
 #[test]
 fn codes_are_small() {
     let (vectors, _) = clustered(Metric::Cosine, 10_000, 256, 1);
-    let index = build(&vectors, 256, Structure::Bits);
-    let row_bytes = index.stats().memory_bytes as f64 / 10_000.0;
-    // 256 + 32 bytes of codes, 12 of factors, 8 of id, 5 to 10 of the table.
-    assert!(row_bytes < 322.0, "{row_bytes}");
+    let row_bytes = |structure| build(&vectors, 256, structure).stats().memory_bytes as f64 / 10_000.0;
+    // 256 + 32 bytes of codes, 12 of factors, 8 of id.
+    let bits = row_bytes(Structure::Bits);
+    assert!(bits < 310.0, "{bits}");
+    // For each slot the row and an offset more, few slots being free, and the centres.
+    let lists = row_bytes(Structure::Lists);
+    assert!(lists < 322.0, "{lists}");
+}
+
+#[test]
+fn rows_in_any_order_of_ids_are_found_changed_and_removed() {
+    let (vectors, queries) = clustered(Metric::Dot, 2_500, 64, 5);
+    let (mut ids, _) = vectors.flat();
+    ids.sort_by_key(|id| id.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let flat: Vec<f32> = ids.iter().flat_map(|id| vectors.by_id[id].clone()).collect();
+    for structure in STRUCTURES {
+        let mut index = VectorIndex::build(options(Metric::Dot, 64, structure), &ids, &flat).unwrap();
+        assert_eq!(index.add(ids[7], &queries[0]), Err(NearestError::Duplicate { id: ids[7] }));
+        assert!(ids.iter().all(|id| index.contains(*id)) && !index.contains(0));
+        let mut left = vectors.clone();
+        for id in &ids[..300] {
+            index.update(*id, &queries[1]).unwrap();
+            index.remove(*id).unwrap();
+            left.by_id.remove(id);
+        }
+        assert!(recall(&index, &left, &queries, 10) >= 0.9, "{structure:?}");
+    }
 }
 
 proptest! {

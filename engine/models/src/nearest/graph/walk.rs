@@ -1,5 +1,7 @@
 //! The walk over one level of a graph: from the best rows so far to their links, until none of them is better.
 
+use promptc_kernels::prefetch;
+
 use super::super::best::Candidate;
 use super::super::bytes::ByteQuery;
 use super::{Codes, Graph};
@@ -10,9 +12,9 @@ const COMPARED: usize = 8;
 /// Where a walk has been; made once, used again.
 #[derive(Debug, Clone, Default)]
 pub(in super::super) struct Walk {
-    /// For each row the number of the walk that saw it last.
-    marks: Vec<u32>,
-    mark: u32,
+    /// For each row the number of the walk that saw it last: a byte, so that those of many rows stay in the second cache.
+    marks: Vec<u8>,
+    mark: u8,
     /// The best rows, best first.
     best: Vec<Found>,
     rows: Vec<u32>,
@@ -64,12 +66,11 @@ impl Walk {
                 next += 1;
                 continue;
             }
-            self.rows.clear();
-            for row in graph.links(found.candidate.row(), level) {
-                if std::mem::replace(&mut self.marks[*row as usize], self.mark) != self.mark {
-                    self.rows.push(*row);
-                }
+            let row = found.candidate.row();
+            if let Some(ahead) = self.best.get(next + 1) {
+                prefetch(graph.room(ahead.candidate.row(), level));
             }
+            self.unseen(graph.links(row, level));
             codes.bytes.score_rows(query, &self.rows, &mut self.sums, &mut self.scores);
             self.scored += self.rows.len();
             for (row, score) in self.rows.iter().zip(&self.scores) {
@@ -82,9 +83,26 @@ impl Walk {
                 }
                 let place = self.best.partition_point(|other| other.candidate > candidate);
                 self.best.insert(place, Found { candidate, is_followed: false });
-                next = next.min(place);
+                if place <= next {
+                    // Its links are the next that are followed, unless a better row comes.
+                    prefetch(graph.room(*row, level));
+                    next = place;
+                }
             }
         }
+    }
+
+    /// Leaves in `rows` those of the links that this walk has not seen. Without a branch: which they are cannot be foretold, and a wrong
+    /// guess would hold up the reads of the others.
+    fn unseen(&mut self, links: &[u32]) {
+        self.rows.resize(links.len(), 0);
+        let mut count = 0;
+        for row in links {
+            let mark = std::mem::replace(&mut self.marks[*row as usize], self.mark);
+            self.rows[count] = *row;
+            count += usize::from(mark != self.mark);
+        }
+        self.rows.truncate(count);
     }
 
     fn begin(&mut self, rows: usize) {
