@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bert;
+mod bpe;
 mod chunk;
 mod compress;
 mod data;
