@@ -7,6 +7,9 @@
 //! `embedding_generation/wordpiece`: texts into ids without special tokens, all of them one after the other, with the vocabulary of
 //! the shipped table. With `PROMPTC_TEXTS=<file>`, a JSON string a line, the texts are these, and their ids are left in `<file>.ids`,
 //! a line a text; with `PROMPTC_TOKENIZER=<file>` the tokenizer is that `tokenizer.json` (`peers/wordpiece.py`).
+//!
+//! `embedding_generation/bpe/<cold|warm>`: the same with a byte-level tokenizer, which is trained on the texts or is that
+//! `tokenizer.json`. Warm knows the words of the texts from a run before, cold begins without a word (`peers/bpe.py`).
 
 use std::hint::black_box;
 use std::path::Path;
@@ -15,6 +18,7 @@ use std::process::ExitCode;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use promptc_benches::{Clock, Recorder, encoder, fixtures};
 use promptc_models::bert::BertScratch;
+use promptc_models::bpe::{Bpe, BpeScratch, BpeTraining, Split};
 use promptc_models::embed::{HashedNgram, HashedNgramOptions};
 use promptc_models::static_table::StaticScratch;
 use promptc_models::wordpiece::WordPiece;
@@ -116,7 +120,7 @@ fn wordpiece(criterion: &mut Criterion<Clock>, texts: &[String]) {
         let tokenizer = tokenizer();
         let mut ids = Vec::new();
         if let Some((path, _)) = &given {
-            leave_ids(&tokenizer, texts, path);
+            leave_ids(texts, path, |text, ids| tokenizer.pieces(text, ids));
         }
         bencher.iter(|| {
             for text in texts {
@@ -129,11 +133,52 @@ fn wordpiece(criterion: &mut Criterion<Clock>, texts: &[String]) {
     group.finish();
 }
 
+/// The tokenizer of the file, or one of 8,192 tokens for the texts.
+fn byte_level_tokenizer(texts: &[String]) -> Bpe {
+    match std::env::var_os("PROMPTC_TOKENIZER") {
+        Some(path) => {
+            Bpe::from_json(&std::fs::read(path).expect("PROMPTC_TOKENIZER names a file that can be read"))
+                .expect("PROMPTC_TOKENIZER names a byte-level BPE tokenizer")
+        }
+        None => {
+            let training = BpeTraining { token_count: 8192, split: Split::Gpt2, special: Vec::new() };
+            Bpe::train(texts, &training).expect("invariant: there is room for the bytes")
+        }
+    }
+}
+
+fn bpe(criterion: &mut Criterion<Clock>, texts: &[String]) {
+    let given = fixtures::given_texts();
+    let texts = given.as_ref().map_or(texts, |(_, texts)| texts.as_slice());
+    let mut group = criterion.benchmark_group("embedding_generation");
+    group.sample_size(10).throughput(Throughput::Bytes(texts.iter().map(|text| text.len() as u64).sum()));
+    for (name, is_warm) in [("cold", false), ("warm", true)] {
+        group.bench_function(BenchmarkId::new("bpe", name), |bencher| {
+            let tokenizer = byte_level_tokenizer(texts);
+            let (mut scratch, mut ids) = (BpeScratch::default(), Vec::new());
+            if let Some((path, _)) = &given {
+                leave_ids(texts, path, |text, ids| tokenizer.encode(text, &mut scratch, ids));
+            }
+            bencher.iter(|| {
+                if !is_warm {
+                    scratch = BpeScratch::default();
+                }
+                for text in texts {
+                    ids.clear();
+                    tokenizer.encode(black_box(text), &mut scratch, &mut ids);
+                    black_box(&mut ids);
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
 /// Writes the ids of each text beside the file of texts.
-fn leave_ids(tokenizer: &WordPiece, texts: &[String], path: &Path) {
+fn leave_ids(texts: &[String], path: &Path, mut encode: impl FnMut(&str, &mut Vec<u32>)) {
     let lines = texts.iter().map(|text| {
         let mut ids = Vec::new();
-        tokenizer.pieces(text, &mut ids);
+        encode(text, &mut ids);
         format!("{ids:?}\n")
     });
     let lines: String = lines.collect();
@@ -153,6 +198,7 @@ fn main() -> ExitCode {
     table(&mut criterion, &texts);
     transformer(&mut criterion);
     wordpiece(&mut criterion, &texts);
+    bpe(&mut criterion, &texts);
     criterion.final_summary();
     recorder.finish()
 }

@@ -149,6 +149,7 @@ pub const BENCHES: &[Bench] = &[
             measured("embedding_generation/static/{1,32,100}"),
             measured("embedding_generation/static_128_tokens/32"),
             measured("embedding_generation/wordpiece"),
+            measured("embedding_generation/bpe/{cold,warm}"),
             absent("embedding_generation/{encoder_xs,encoder_s}/{1,32,100}", NO_ENCODER),
             absent("embedding_generation/service/100", NO_SERVICE),
             absent_metric(

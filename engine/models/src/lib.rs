@@ -12,6 +12,7 @@
 //! | [`chunk`] | where is a long text cut for an index? |
 //! | [`safetensors`] | which numbers does a file of tensors hold, and is it whole? |
 //! | [`wordpiece`] | which pieces of a BERT vocabulary is a text made of? |
+//! | [`bpe`] | which tokens of a byte-level vocabulary is a text made of, and which text do tokens make? |
 //! | [`bert`] | which vector stands for a text, by a trained encoder? |
 //! | [`static_table`] | which vector stands for a text, by one stored row for each of its pieces? |
 //! | [`embed`] | which vector stands for this text without a trained model? |
@@ -24,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bert;
+pub mod bpe;
 pub mod chunk;
 pub mod compress;
 pub mod dedup;

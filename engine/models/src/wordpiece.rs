@@ -9,7 +9,7 @@
 //! that takes two of some twenty musical and tone signs in the wrong order.
 
 mod characters;
-mod file;
+pub(crate) mod file;
 mod vocabulary;
 
 use std::fmt;

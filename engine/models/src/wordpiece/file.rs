@@ -196,7 +196,7 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "the fields are named so that others are refused")]
-struct Truncation {
+pub(crate) struct Truncation {
     #[serde(default)]
     direction: Option<String>,
     max_length: u64,
@@ -208,7 +208,7 @@ struct Truncation {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "the fields are named so that others are refused")]
-struct Padding {
+pub(crate) struct Padding {
     strategy: IgnoredAny,
     direction: String,
     pad_to_multiple_of: Option<u64>,
@@ -219,14 +219,14 @@ struct Padding {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AddedToken {
-    id: u32,
-    content: String,
-    single_word: bool,
-    lstrip: bool,
-    rstrip: bool,
-    normalized: bool,
-    special: bool,
+pub(crate) struct AddedToken {
+    pub(crate) id: u32,
+    pub(crate) content: String,
+    pub(crate) single_word: bool,
+    pub(crate) lstrip: bool,
+    pub(crate) rstrip: bool,
+    pub(crate) normalized: bool,
+    pub(crate) special: bool,
 }
 
 #[derive(Deserialize)]
@@ -358,7 +358,7 @@ impl Model {
 }
 
 /// Tokens with ids, as they stand: a token may repeat here.
-struct Tokens(Vec<(String, u32)>);
+pub(crate) struct Tokens(pub(crate) Vec<(String, u32)>);
 
 impl<'de> Deserialize<'de> for Tokens {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

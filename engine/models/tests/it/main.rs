@@ -3,6 +3,7 @@
 
 mod bert;
 mod bert_coded;
+mod bpe;
 mod chunk;
 mod compress;
 mod data;
