@@ -1,7 +1,8 @@
 //! How many texts a second does an embedder take? One thread.
 //!
 //! `embedding_generation/<embedder>/<batch>`: a batch of texts of about 200 characters into vectors, the embedder's memory of words
-//! warm, as in a build of many rows. No text repeats within a batch. `static` is the shipped table. `bert` has the shape of all-MiniLM-L6-v2, weights from a counter
+//! warm, as in a build of many rows. No text repeats within a batch. `static` is the shipped table, `encoder_xs` the
+//! shipped network with texts of 128 tokens, `encoder_33_tokens` with sentences of 33. `bert` has the shape of all-MiniLM-L6-v2, weights from a counter
 //! and sentences of 33 tokens; `peers/bert.py` compares it with ONNX Runtime.
 //!
 //! `embedding_generation/wordpiece`: texts into ids without special tokens, all of them one after the other, with the vocabulary of
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use promptc_benches::{Clock, Recorder, encoder, fixtures};
-use promptc_models::bert::BertScratch;
+use promptc_models::bert::{Bert, BertScratch};
 use promptc_models::bpe::{Bpe, BpeScratch, BpeTraining, Split};
 use promptc_models::embed::{HashedNgram, HashedNgramOptions};
 use promptc_models::static_table::StaticScratch;
@@ -29,6 +30,13 @@ const BATCHES: [usize; 3] = [1, 32, 100];
 const BERT_BATCHES: [usize; 3] = [1, 8, 32];
 /// Words of its sentences: with the tokens at both ends, 33.
 const BERT_WORDS: usize = 31;
+/// Words of longer texts: with the tokens at both ends, 128.
+const LONG_WORDS: usize = 126;
+/// Words that a vocabulary of English has whole.
+const COMMON: [&str; 16] = [
+    "the", "cell", "of", "a", "wave", "is", "measured", "by", "heat", "and", "its", "length", "in", "water",
+    "was", "found",
+];
 /// Length of a text in bytes.
 const TEXT_BYTES: usize = 200;
 /// Length of a text that has about 128 tokens in the vocabulary of the table, and how many there are.
@@ -80,25 +88,60 @@ fn table(criterion: &mut Criterion<Clock>, texts: &[String]) {
     group.finish();
 }
 
-fn transformer(criterion: &mut Criterion<Clock>) {
+/// An encoder, made for the first benchmark that runs, so that a run of the others does not wait for it.
+struct Transformer {
+    name: &'static str,
+    words: usize,
+    batches: [usize; 3],
+    make: fn() -> Bert,
+}
+
+/// The shape of MiniLM, and what is shipped.
+const TRANSFORMERS: [Transformer; 3] = [
+    Transformer { name: "bert", words: BERT_WORDS, batches: BERT_BATCHES, make: encoder::encoder },
+    Transformer {
+        name: "encoder_33_tokens",
+        words: BERT_WORDS,
+        batches: BERT_BATCHES,
+        make: encoder::shipped_network,
+    },
+    Transformer { name: "encoder_xs", words: LONG_WORDS, batches: BATCHES, make: encoder::shipped_network },
+];
+
+fn transformers(criterion: &mut Criterion<Clock>) {
     let mut group = criterion.benchmark_group("embedding_generation");
-    let mut encoder = None;
-    for batch in BERT_BATCHES {
-        group.throughput(Throughput::Elements(batch as u64));
-        group.bench_function(BenchmarkId::new("bert", batch), |bencher| {
-            // Made for the first that runs, so that a run of the others does not wait for it.
-            let encoder = encoder.get_or_insert_with(encoder::encoder);
-            let texts = encoder::sentences(batch, BERT_WORDS);
-            let mut vectors = vec![0.0; encoder.dim() * batch];
-            let mut scratch = BertScratch::default();
-            bencher.iter(|| {
-                let counts = encoder.embed(black_box(&texts), &mut scratch, &mut vectors);
-                assert_eq!(counts.expect("invariant: weights are small").tokens, batch * (BERT_WORDS + 2));
-                black_box(&mut vectors);
+    for Transformer { name, words, batches, make } in TRANSFORMERS {
+        let mut encoder = None;
+        for batch in batches {
+            group.throughput(Throughput::Elements(batch as u64));
+            group.bench_function(BenchmarkId::new(name, batch), |bencher| {
+                let encoder = encoder.get_or_insert_with(make);
+                let texts = texts_of(encoder, batch, words);
+                let mut vectors = vec![0.0; encoder.dim() * batch];
+                let mut scratch = BertScratch::default();
+                bencher.iter(|| {
+                    let counts = encoder.embed(black_box(&texts), &mut scratch, &mut vectors);
+                    assert_eq!(counts.expect("invariant: weights are small").tokens, batch * (words + 2));
+                    black_box(&mut vectors);
+                });
             });
-        });
+        }
     }
     group.finish();
+}
+
+/// Texts of so many words, each of which is one token of the encoder.
+fn texts_of(encoder: &Bert, count: usize, words: usize) -> Vec<String> {
+    let made = encoder::sentences(count, words);
+    let mut ids = Vec::new();
+    encoder.tokenizer().pieces(&made[0], &mut ids);
+    if ids.len() == words {
+        return made;
+    }
+    // The vocabulary is not the made one: words that it has, in turn.
+    (0..count)
+        .map(|text| (0..words).map(|idx| COMMON[(text + idx) % COMMON.len()]).collect::<Vec<_>>().join(" "))
+        .collect()
 }
 
 fn tokenizer() -> WordPiece {
@@ -196,7 +239,7 @@ fn main() -> ExitCode {
     let mut criterion = recorder.criterion();
     embeddings(&mut criterion, &texts);
     table(&mut criterion, &texts);
-    transformer(&mut criterion);
+    transformers(&mut criterion);
     wordpiece(&mut criterion, &texts);
     bpe(&mut criterion, &texts);
     criterion.final_summary();

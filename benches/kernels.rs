@@ -3,7 +3,7 @@
 //! `<op>_<level>/<dim>`: one pair of vectors, which stay in the first cache. `<op>_<level>/scan`: one query against a table
 //! that fits no second cache, as an exact search does. `scan_u8i8_<level>/<rows>`, `scan_bits_<level>/<rows>`: one query against
 //! the codes of so many rows of 256 numbers, in their blocks; `dot_u8i8_rows`: against rows in random order. `gemm_f32_<level>/<rows>x<depth>x<width>`
-//! counts multiplications with addition; the other ops of a transformer layer count elements of a row. Every level that this processor
+//! and `gemm_i8_…` count multiplications with addition, `gemm_i8_<level>/round_<rows>x<depth>` numbers that are rounded; the other ops of a transformer layer count elements of a row. Every level that this processor
 //! has; a kernel that is not faster than its reference has no place.
 
 use std::hint::black_box;
@@ -12,8 +12,8 @@ use std::process::ExitCode;
 use criterion::{Criterion, Throughput};
 use promptc_benches::{Clock, Recorder};
 use promptc_kernels::{
-    BLOCK_ROWS, BYTE_BITS, Epilogue, Kernels, Level, MatrixF32, NibbleTables, PackedF32, Scoring,
-    available_levels,
+    BLOCK_ROWS, BYTE_BITS, Epilogue, Kernels, Level, MatrixF32, NibbleTables, PackedF32, PackedI8, RowsU8,
+    Scoring, available_levels,
 };
 
 /// Lengths of a pair of vectors.
@@ -148,6 +148,31 @@ const ROW_OPS: [(&str, RowOp); 3] = [
     }),
 ];
 
+/// The same products in 8 bits, and the rounding of their rows.
+fn products_of_bytes(criterion: &mut Criterion<Clock>, level: Level, kernels: &Kernels) {
+    let mut group = criterion.benchmark_group(format!("gemm_i8_{}", level.name()));
+    for [rows, depth, width] in PRODUCTS {
+        if level == Level::Reference {
+            group.sample_size(10);
+        }
+        group.throughput(Throughput::Elements((rows * depth * width) as u64));
+        let weights: Vec<i8> = numbers(depth * width).iter().map(|value| (value * 1e4) as i8).collect();
+        let right = PackedI8::new(&weights, &vec![0.01; width], depth, width);
+        let (values, mut left) = (numbers(rows * depth), RowsU8::default());
+        let rows_of_numbers = MatrixF32 { values: &values, rows, stride: depth };
+        kernels.round_rows(rows_of_numbers, depth, &mut left);
+        let mut out = vec![0.0; rows * width];
+        group.bench_function(format!("{rows}x{depth}x{width}"), |bencher| {
+            bencher.iter(|| kernels.gemm_i8(&left, &right, Epilogue::Store, black_box(&mut out), width));
+        });
+        group.throughput(Throughput::Elements((rows * depth) as u64));
+        group.bench_function(format!("round_{rows}x{depth}"), |bencher| {
+            bencher.iter(|| kernels.round_rows(black_box(rows_of_numbers), depth, &mut left));
+        });
+    }
+    group.finish();
+}
+
 fn layer_ops(criterion: &mut Criterion<Clock>) {
     for level in available_levels() {
         let Ok(kernels) = Kernels::at(*level) else { continue };
@@ -166,6 +191,7 @@ fn layer_ops(criterion: &mut Criterion<Clock>) {
             });
         }
         group.finish();
+        products_of_bytes(criterion, *level, &kernels);
         for (name, op) in ROW_OPS {
             let mut group = criterion.benchmark_group(format!("{name}_{}", level.name()));
             for len in ROWS {

@@ -50,7 +50,7 @@ const NO_FEDERATION: &str = "federated averaging is not in this build";
 const NO_TRM: &str = "the recursive reasoning model is not in this build";
 const NO_RUNTIME: &str = "the runtime of language models is not in this build";
 const NO_WEIGHTS: &str = "weight dynamics are not in this build";
-const NO_ENCODER: &str = "a transformer encoder is not in this build";
+const NO_ENCODER: &str = "one shipped encoder is in this build, `encoder_xs`";
 const NO_SERVICE: &str = "an embedding service of others is not called";
 const NO_STRESS: &str = "the verb `stress compile` is not in this build";
 const NO_SERVE: &str = "the verb `serve` is not in this build";
@@ -145,12 +145,13 @@ pub const BENCHES: &[Bench] = &[
         suite: "embedding",
         groups: &[
             measured("embedding_generation/hashed_ngram/{1,32,100}"),
-            measured("embedding_generation/bert/{1,8,32}"),
+            measured("embedding_generation/{bert,encoder_33_tokens}/{1,8,32}"),
+            measured("embedding_generation/encoder_xs/{1,32,100}"),
             measured("embedding_generation/static/{1,32,100}"),
             measured("embedding_generation/static_128_tokens/32"),
             measured("embedding_generation/wordpiece"),
             measured("embedding_generation/bpe/{cold,warm}"),
-            absent("embedding_generation/{encoder_xs,encoder_s}/{1,32,100}", NO_ENCODER),
+            absent("embedding_generation/encoder_s/{1,32,100}", NO_ENCODER),
             absent("embedding_generation/service/100", NO_SERVICE),
             absent_metric(
                 "embedding_generation/cache/zipf",
@@ -206,6 +207,9 @@ pub const BENCHES: &[Bench] = &[
         groups: &[
             measured("{dot_f32,l2_f32,cosine_f32}_{reference,portable,avx2,avx512}/{64,512,2048,scan}"),
             measured("gemm_f32_{reference,portable,avx2,avx512}/{33x384x1536,512x384x1536}"),
+            measured(
+                "gemm_i8_{reference,portable,avx2,avx512}/{33x384x1536,512x384x1536,round_33x384,round_512x384}",
+            ),
             measured("{gelu_f32,softmax_f32,layer_norm_f32}_{reference,portable,avx2,avx512}/{33,384,1536}"),
         ],
     },
@@ -274,7 +278,8 @@ pub const BENCHES: &[Bench] = &[
         suite: "sona",
         groups: &[
             absent("pattern_extraction/{100,500,1000,5000}", NO_SONA),
-            measured("pattern_search/{1000,10000,100000,uniform_10000,hnsw_10000,hnsw_uniform_10000}"),
+            measured("pattern_search/{1000,10000,100000,uniform_10000}"),
+            measured("{pattern_search,pattern_index}/hnsw_{10000,100000,uniform_10000}"),
             measured("{pattern_search_batch,pattern_index}/100000"),
             measured("pattern_index/lists_100000"),
             absent("pattern_search/1000000", NO_MILLION),

@@ -1,4 +1,5 @@
-//! A sentence encoder with weights from a counter, of the shape of all-MiniLM-L6-v2 and without its files; and the shipped table.
+//! A sentence encoder with weights from a counter, of the shape of all-MiniLM-L6-v2 and without its files; and the models that come
+//! with promptc.
 
 use promptc_kernels::Kernels;
 use promptc_models::bert::{Bert, BertFiles, BertOptions, Pooling, TokenizerFile};
@@ -18,6 +19,9 @@ const POSITIONS: usize = 512;
 /// Tokens that stand before the words.
 const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 
+/// As many tokens as the model takes.
+const OPTIONS: BertOptions = BertOptions { max_tokens: None, pooling: Pooling::Mean, normalize: true };
+
 /// The encoder: 22.6 million weights in -0.05..0.05, pooled by the mean.
 ///
 /// # Panics
@@ -34,8 +38,7 @@ pub fn encoder() -> Bert {
     let (weights, vocabulary) = (weights(), vocabulary.join("\n"));
     let tokenizer = TokenizerFile::Vocabulary(vocabulary.as_bytes());
     let files = BertFiles { config: config.as_bytes(), weights: &weights, tokenizer };
-    let options = BertOptions { max_tokens: None, pooling: Pooling::Mean, normalize: true };
-    Bert::load_at(&files, options, Kernels::best()).expect("invariant: the files are those of an encoder")
+    Bert::load_at(&files, OPTIONS, Kernels::best()).expect("invariant: the files are those of an encoder")
 }
 
 /// The static table that comes with promptc.
@@ -48,6 +51,21 @@ pub fn shipped_table() -> StaticTable {
     let vocabulary = include_bytes!("../../engine/data/static-256/vocab.txt");
     let tokenizer = TokenizerFile::Vocabulary(vocabulary);
     StaticTable::load(table, tokenizer).expect("invariant: the shipped table is whole")
+}
+
+/// The network that comes with promptc.
+///
+/// # Panics
+/// Never, as long as the files in the repository are whole.
+#[must_use]
+pub fn shipped_network() -> Bert {
+    let tokenizer = TokenizerFile::Vocabulary(include_bytes!("../../engine/data/static-256/vocab.txt"));
+    let files = BertFiles {
+        config: include_bytes!("../../engine/data/encoder-384/config.json"),
+        weights: include_bytes!("../../engine/data/encoder-384/model.safetensors"),
+        tokenizer,
+    };
+    Bert::load(&files, OPTIONS).expect("invariant: the shipped network is whole")
 }
 
 /// The tokenizer of the shipped table.

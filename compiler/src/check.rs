@@ -91,22 +91,22 @@ pub struct EncoderFolder {
     pub max_tokens: Option<u32>,
 }
 
-/// For a caller without model folders: the table that comes with promptc is known by its name and length alone, so that a program that
-/// uses it can be checked, and not run.
+/// For a caller without model folders: what comes with promptc is known by its kind and length alone, so that a program that uses it can be
+/// checked, and not run.
 ///
 /// # Errors
 /// For every folder: there are none.
 pub fn no_encoders(place: EncoderPlace<'_>) -> Result<EncoderFolder, String> {
     match place {
         EncoderPlace { kind: "static", dir: None } => {
-            Ok(EncoderFolder { hash: "shipped".to_owned(), dim: SHIPPED_DIM, max_tokens: None })
+            Ok(EncoderFolder { hash: "shipped".to_owned(), dim: 256, max_tokens: None })
+        }
+        EncoderPlace { kind: "bert", dir: None } => {
+            Ok(EncoderFolder { hash: "shipped".to_owned(), dim: 384, max_tokens: Some(256) })
         }
         _ => Err("model folders are not looked at here".to_owned()),
     }
 }
-
-/// Numbers of a vector of the table that comes with promptc.
-const SHIPPED_DIM: u32 = 256;
 
 /// What `check` found.
 #[derive(Debug, Clone)]

@@ -16,6 +16,9 @@ mod self_test;
 
 pub use self_test::AUC_LEAST;
 
+/// As many tokens as the model takes, pooled as sentence transformers are.
+const WHOLE: BertOptions = BertOptions { max_tokens: None, pooling: Pooling::Mean, normalize: true };
+
 /// A model that is loaded.
 #[derive(Debug, Clone)]
 pub enum Encoder {
@@ -37,12 +40,32 @@ impl Encoder {
         Ok(Self::Bert(Arc::new(checked_bert(params, embedder.normalize)?)))
     }
 
-    /// The model of a folder, a table or a network by what it holds; without one the table that comes with promptc.
+    /// Kinds of which a model comes with promptc, the one that finds more first.
+    pub const SHIPPED: [&str; 2] = shipped::KINDS;
+
+    /// The model of a kind that comes with promptc.
+    ///
+    /// # Errors
+    /// E2202 for a kind that is none of [`Self::SHIPPED`].
+    pub fn shipped(kind: &str) -> Result<Self, EngineError> {
+        let model = match kind {
+            "static" => shipped::table().map(|table| Self::Table(Arc::new(table))),
+            "bert" => shipped::network(WHOLE).map(|model| Self::Bert(Arc::new(model))),
+            _ => shipped::folder(kind).map(|_| unreachable!("every shipped kind is named above")),
+        };
+        model.map_err(unusable)
+    }
+
+    /// The model of a folder, a table or a network by what it holds; without one the first of [`Self::SHIPPED`]. The name of one of these
+    /// stands for it where no such folder is.
     ///
     /// # Errors
     /// E2202 if the folder cannot be used.
     pub fn open(dir: Option<&Path>) -> Result<Self, EngineError> {
-        let Some(dir) = dir else { return Ok(Self::Table(Arc::new(shipped::table().map_err(unusable)?))) };
+        let Some(dir) = dir else { return Self::shipped(Self::SHIPPED[0]) };
+        if let Some(kind) = Self::SHIPPED.into_iter().find(|kind| dir == Path::new(kind) && !dir.exists()) {
+            return Self::shipped(kind);
+        }
         if !dir.join("config.json").exists() {
             let folder = model_folder::read_table(dir).map_err(|error| unusable(in_full(&error)))?;
             let table = static_table(&folder);
@@ -50,8 +73,7 @@ impl Encoder {
             return Ok(Self::Table(Arc::new(table.map_err(named)?)));
         }
         let folder = model_folder::read(dir).map_err(|error| unusable(in_full(&error)))?;
-        let options = BertOptions { max_tokens: None, pooling: Pooling::Mean, normalize: true };
-        Ok(Self::Bert(Arc::new(bert(&folder, options, &dir.display().to_string())?)))
+        Ok(Self::Bert(Arc::new(bert(&folder, WHOLE, &dir.display().to_string())?)))
     }
 
     /// Length of the vectors.
@@ -90,7 +112,10 @@ impl Encoder {
             Self::Table(table) => {
                 format!("static table of {}, {place}, {} numbers", table.provenance().source, table.dim())
             }
-            Self::Bert(model) => format!("encoder in {place}, {} numbers", model.dim()),
+            Self::Bert(model) => {
+                let layers = model.config().layers;
+                format!("encoder of {layers} layers, {place}, {} numbers", model.dim())
+            }
         }
     }
 
@@ -119,15 +144,18 @@ fn checked_table(params: &EncoderParams) -> Result<StaticTable, EngineError> {
 }
 
 fn checked_bert(params: &EncoderParams, normalize: bool) -> Result<Bert, EngineError> {
-    let folder = model_folder::read(Path::new(&params.dir)).map_err(|error| unusable(in_full(&error)))?;
-    if folder.hash != params.hash {
-        return Err(changed(&params.dir));
-    }
     let options = BertOptions {
         max_tokens: Some(params.max_tokens as usize),
         pooling: if params.pool == "cls" { Pooling::Cls } else { Pooling::Mean },
         normalize,
     };
+    if params.dir.is_empty() {
+        return shipped::network(options).map_err(unusable);
+    }
+    let folder = model_folder::read(Path::new(&params.dir)).map_err(|error| unusable(in_full(&error)))?;
+    if folder.hash != params.hash {
+        return Err(changed(&params.dir));
+    }
     bert(&folder, options, &params.dir)
 }
 

@@ -221,7 +221,7 @@ fn check_encoder(
                 }
                 _ => {
                     "give a folder with `config.json` of a BERT model, `model.safetensors`, and `tokenizer.json` or `vocab.txt`; with `dim` \
-                     the program can be checked without it"
+                     the program can be checked without it; without `dir` it is the encoder that comes with promptc"
                 }
             }));
             return None;
@@ -268,9 +268,6 @@ fn check_embedder_fields(
     let mut missing: Vec<(&str, &str)> = Vec::new();
     if kind == "hashed_ngram" && !fields.has("seed") {
         missing.push(("seed", "seed = 1"));
-    }
-    if kind == "bert" && !fields.has("dir") {
-        missing.push(("dir", "dir = \"...\""));
     }
     if kind == "model" && !fields.has("model") {
         missing.push(("model", "model = ..."));

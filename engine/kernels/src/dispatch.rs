@@ -196,7 +196,8 @@ fn vector_tables() -> impl Iterator<Item = Kernels> {
     // The first processors with 512-bit registers multiply no bytes: they keep the 256-bit ops on codes.
     let codes = if has_bytes { codes_avx512::OPS } else { codes_avx2::OPS };
     let layer_of_avx2 = layer::AVX2;
-    let layer = if has_bytes { layer::AVX512_BYTES } else { layer::AVX512 };
+    let layer =
+        if has_bytes && is_x86_feature_detected!("avx512vl") { layer::AVX512_BYTES } else { layer::AVX512 };
     let avx2 = (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Kernels {
         level: Level::Avx2,
         // SAFETY: reached through this table alone, which is made only after AVX2 and FMA have been found.

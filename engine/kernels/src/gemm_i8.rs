@@ -21,7 +21,7 @@ pub(crate) const CODE_ZERO: i32 = 128;
 /// Largest magnitude of a code.
 const CODE_MAX: f32 = 127.0;
 /// Below, a row counts as zero: the inverse of its scale would overflow.
-const LARGEST_LEAST: f32 = 1e-30;
+pub(crate) const LARGEST_LEAST: f32 = 1e-30;
 /// Added, it leaves the nearest whole number in the low bits: 1.5 x 2^23.
 const TO_INTEGER: f32 = 12_582_912.0;
 
@@ -101,8 +101,8 @@ impl PackedI8 {
     }
 }
 
-/// Rows of 8 bits, each with its scale. Filling it again keeps its memory.
-#[derive(Debug, Clone, Default)]
+/// Rows of 8 bits, each with its scale: what [`crate::Kernels::round_rows`] makes. Filling it again keeps its memory.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RowsU8 {
     codes: Vec<u8>,
     scales: Vec<f32>,
@@ -110,12 +110,8 @@ pub struct RowsU8 {
 }
 
 impl RowsU8 {
-    /// Rounds rows of `depth` numbers, halves to even. A row of zeros, or of numbers below 1e-30, stays zero; one with a NaN or an
-    /// infinity gets a scale that is not finite, and with it the product. Cost: two passes.
-    ///
-    /// # Panics
-    /// If rows overlap or leave their slice.
-    pub fn fill(&mut self, rows: MatrixF32<'_>, depth: usize) {
+    /// Takes the codes of `rows` rows of `depth` numbers from `round`, which gets each row and gives its scale.
+    pub(crate) fn fill(&mut self, rows: MatrixF32<'_>, depth: usize, round: fn(&[f32], &mut [u8]) -> f32) {
         assert_fits(rows.values, rows.stride, rows.rows, depth);
         self.depth = depth;
         let stride = self.stride();
@@ -123,8 +119,7 @@ impl RowsU8 {
         self.codes.resize(rows.rows * stride, 0);
         for idx in 0..rows.rows {
             let values = &rows.values[idx * rows.stride..][..depth];
-            let codes = &mut self.codes[idx * stride..][..stride];
-            self.scales.push(round_row(values, codes));
+            self.scales.push(round(values, &mut self.codes[idx * stride..][..stride]));
         }
     }
 
@@ -162,8 +157,10 @@ impl RowsU8 {
     }
 }
 
-/// Codes of one row, and its scale. The largest magnitude is looked for among the bits, where numbers are ordered as whole ones.
-fn round_row(values: &[f32], codes: &mut [u8]) -> f32 {
+/// Codes of one row, and its scale. The largest magnitude is looked for among the bits, where numbers are ordered as whole ones. Each level
+/// compiles this for its registers; the bits are the same.
+#[inline(always)]
+pub(crate) fn round_row(values: &[f32], codes: &mut [u8]) -> f32 {
     let magnitudes = values.iter().map(|value| (value.to_bits() & 0x7fff_ffff).cast_signed());
     let largest = f32::from_bits(magnitudes.fold(0, i32::max).cast_unsigned());
     let inverse = if largest < LARGEST_LEAST { 0.0 } else { CODE_MAX / largest };
@@ -182,7 +179,7 @@ mod tests {
     fn codes_are_the_nearest_of_255_steps() {
         let values = [0.0, 1.0, -1.0, 0.5, 0.003_9, 0.004_0, -0.25];
         let mut rows = RowsU8::default();
-        rows.fill(MatrixF32 { values: &values, rows: 1, stride: 7 }, 7);
+        rows.fill(MatrixF32 { values: &values, rows: 1, stride: 7 }, 7, round_row);
         assert_eq!(rows.codes(0), [128, 255, 1, 192, 128, 129, 96, 128]);
         assert!((rows.scales()[0] - 1.0 / 127.0).abs() < 1e-9);
     }
@@ -191,7 +188,7 @@ mod tests {
     fn rows_of_nothing_stay_zero_and_broken_ones_are_seen() {
         let values = [0.0, 0.0, 1e-40, -1e-38, f32::NAN, 1.0, 2.0, f32::INFINITY];
         let mut rows = RowsU8::default();
-        rows.fill(MatrixF32 { values: &values, rows: 4, stride: 2 }, 2);
+        rows.fill(MatrixF32 { values: &values, rows: 4, stride: 2 }, 2, round_row);
         assert_eq!(rows.codes(0)[..8], [128; 8]);
         assert_eq!(rows.scales()[..2], [0.0, 0.0]);
         assert!(rows.scales()[2..].iter().all(|scale| !scale.is_finite()));

@@ -11,7 +11,7 @@ pub(crate) mod simd;
 
 use crate::dispatch::Kernels;
 use crate::gemm::{Epilogue, MatrixF32, PackedF32, assert_fits};
-use crate::gemm_i8::{PackedI8, RowsU8};
+use crate::gemm_i8::{PackedI8, RowsU8, round_row};
 use crate::reference::layer as reference;
 
 /// The functions of one level.
@@ -19,6 +19,7 @@ use crate::reference::layer as reference;
 pub(crate) struct LayerOps {
     pub(crate) gemm_f32: fn(MatrixF32<'_>, &PackedF32, Epilogue<'_>, &mut [f32], usize),
     pub(crate) gemm_i8: fn(&RowsU8, &PackedI8, Epilogue<'_>, &mut [f32], usize),
+    pub(crate) round_row: fn(&[f32], &mut [u8]) -> f32,
     pub(crate) gelu_f32: fn(&mut [f32]),
     pub(crate) softmax_f32: fn(&mut [f32], f32),
     pub(crate) layer_norm_f32: fn(&mut [f32], &[f32], &[f32], f32),
@@ -28,6 +29,7 @@ impl LayerOps {
     pub(crate) const REFERENCE: LayerOps = LayerOps {
         gemm_f32: reference::gemm_f32_reference,
         gemm_i8: reference::gemm_i8_reference,
+        round_row: reference::round_row_reference,
         gelu_f32: reference::gelu_f32_reference,
         softmax_f32: reference::softmax_f32_reference,
         layer_norm_f32: reference::layer_norm_f32_reference,
@@ -40,6 +42,7 @@ impl LayerOps {
         gemm_i8: |left, right, epilogue, out, stride| {
             bytes::gemm(simd::Portable, bytes::multiply_plain, left, right, epilogue, out, stride);
         },
+        round_row: |values, codes| round_row(values, codes),
         gelu_f32: |values| body::gelu(simd::Portable, values),
         softmax_f32: |row, scale| body::softmax(simd::Portable, row, scale),
         layer_norm_f32: |values, gain, bias, epsilon| {
@@ -69,6 +72,16 @@ impl Kernels {
         let is_of_width = epilogue.bias().is_none_or(|bias| bias.len() == right.width());
         assert!(is_of_width, "a bias has one number per column");
         (self.layer.gemm_f32)(left, right, epilogue, out, out_stride);
+    }
+
+    /// Rounds rows of `depth` numbers to 8 bits, each with its scale, halves to even; the same bits at every level. A row of zeros, or of
+    /// numbers below 1e-30, stays zero; one with a NaN or an infinity gets a scale that is not finite, and with it the product. Cost:
+    /// two passes.
+    ///
+    /// # Panics
+    /// If rows overlap or leave their slice.
+    pub fn round_rows(&self, rows: MatrixF32<'_>, depth: usize, out: &mut RowsU8) {
+        out.fill(rows, depth, self.layer.round_row);
     }
 
     /// The product of `left`, `[rows, depth]`, and `right`, `[depth, width]`, both of 8 bits, finished by `epilogue`; as

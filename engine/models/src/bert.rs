@@ -230,7 +230,8 @@ impl Bert {
     }
 
     /// Hash of the files and of the options: encoders that agree in it stand for one space. The level of the kernels is not
-    /// part of it; it moves vectors by some 1e-7.
+    /// part of it; it moves vectors by some 1e-7, and by some 1e-3 where rows are rounded to 8 bits,
+    /// since a number between two codes may go to either.
     pub fn identity(&self) -> &[u8; 32] {
         &self.identity
     }

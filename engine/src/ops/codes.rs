@@ -32,7 +32,7 @@ const MEASURED_K: usize = 100;
 /// A search for a greater share of the rows than one of so many compares with every vector.
 const SHARE_MOST: usize = 10;
 /// Raised whenever codes or their choice change: what was measured before is then measured again.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A stored index with codes over its vectors.
 #[derive(Debug)]

@@ -548,9 +548,9 @@ fn every_bench_of_the_repository_is_ready_to_be_measured() {
         [
             "crate_hits",
             "survival",
-            "with_table",
+            "with_shipped",
             "with_encoder",
-            "vaswani_with_table",
+            "vaswani_with_shipped",
             "vaswani_with_encoder",
             "retention"
         ]

@@ -3,7 +3,7 @@
 //! Sums and functions are computed in `f64`, in order, and rounded once. All sizes are right here; the table sees to it.
 
 use crate::gemm::{Epilogue, MatrixF32, PackedF32};
-use crate::gemm_i8::{CODE_ZERO, PackedI8, RowsU8};
+use crate::gemm_i8::{CODE_ZERO, LARGEST_LEAST, PackedI8, RowsU8};
 
 /// `sum(left[i][k] * right[k][j])`, finished by the epilogue.
 pub(crate) fn gemm_f32_reference(
@@ -22,6 +22,22 @@ pub(crate) fn gemm_f32_reference(
             finish(sum, column, epilogue, &mut out[row * out_stride + column]);
         }
     }
+}
+
+/// `round(127 * x / largest) + 128`, and `largest / 127`.
+pub(crate) fn round_row_reference(values: &[f32], codes: &mut [u8]) -> f32 {
+    codes.fill(CODE_ZERO as u8);
+    if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+        return value.abs();
+    }
+    let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    if largest < LARGEST_LEAST {
+        return 0.0;
+    }
+    for (code, value) in codes.iter_mut().zip(values) {
+        *code = ((value * (127.0 / largest)).round_ties_even() as i32 + CODE_ZERO) as u8;
+    }
+    largest / 127.0
 }
 
 /// `sum((code[i][k] - 128) * weight[k][j])` times the scales of row and column, finished by the epilogue.

@@ -11,7 +11,7 @@ use std::arch::x86_64::{
     _mm512_sub_ps,
 };
 
-use super::layer_bytes::{gemm_i8_avx2, gemm_i8_avx512};
+use super::layer_bytes::{gemm_i8_avx2, gemm_i8_avx512, round_row_avx2, round_row_avx512};
 use crate::gemm::{Epilogue, MatrixF32, PackedF32, PanelRow};
 use crate::layer::LayerOps;
 use crate::layer::body::{self, TileInput, TileSums, multiply_tile};
@@ -31,6 +31,8 @@ pub(crate) const AVX2: LayerOps = LayerOps {
     // SAFETY: as above.
     gemm_i8: |left, right, epilogue, out, stride| unsafe { gemm_i8_avx2(left, right, epilogue, out, stride) },
     // SAFETY: as above.
+    round_row: |values, codes| unsafe { round_row_avx2(values, codes) },
+    // SAFETY: as above.
     gelu_f32: |values| unsafe { gelu_f32_avx2(values) },
     // SAFETY: as above.
     softmax_f32: |row, scale| unsafe { softmax_f32_avx2(row, scale) },
@@ -47,6 +49,8 @@ pub(crate) const AVX512: LayerOps = LayerOps {
     // SAFETY: where AVX-512F is, AVX2 and FMA have been found as well.
     gemm_i8: |left, right, epilogue, out, stride| unsafe { gemm_i8_avx2(left, right, epilogue, out, stride) },
     // SAFETY: as above.
+    round_row: |values, codes| unsafe { round_row_avx2(values, codes) },
+    // SAFETY: as above.
     gelu_f32: |values| unsafe { gelu_f32_avx512(values) },
     // SAFETY: as above.
     softmax_f32: |row, scale| unsafe { softmax_f32_avx512(row, scale) },
@@ -56,12 +60,14 @@ pub(crate) const AVX512: LayerOps = LayerOps {
     },
 };
 
-/// The same with instructions on bytes; the caller has found AVX-512F, BW and VNNI.
+/// The same with instructions on bytes; the caller has found AVX-512F, BW, VL and VNNI.
 pub(crate) const AVX512_BYTES: LayerOps = LayerOps {
     // SAFETY: reached through the table alone, which holds it only after these have been found.
     gemm_i8: |left, right, epilogue, out, stride| unsafe {
         gemm_i8_avx512(left, right, epilogue, out, stride)
     },
+    // SAFETY: as above.
+    round_row: |values, codes| unsafe { round_row_avx512(values, codes) },
     ..AVX512
 };
 

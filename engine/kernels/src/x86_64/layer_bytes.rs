@@ -7,7 +7,7 @@ use std::arch::x86_64::{
 
 use super::layer::{Avx2, Avx512};
 use crate::gemm::Epilogue;
-use crate::gemm_i8::{GROUP, PackedI8, RowsU8};
+use crate::gemm_i8::{GROUP, PackedI8, RowsU8, round_row};
 use crate::layer::bytes::{self, ByteSums, ByteTile, multiply_plain};
 
 /// Sums with AVX2 registers.
@@ -20,6 +20,18 @@ pub(super) fn gemm_i8_avx2(
     out_stride: usize,
 ) {
     bytes::gemm(Avx2(()), multiply_plain, left, right, epilogue, out, out_stride);
+}
+
+/// Rounds a row with AVX2 registers.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn round_row_avx2(values: &[f32], codes: &mut [u8]) -> f32 {
+    round_row(values, codes)
+}
+
+/// Rounds a row with 512-bit registers.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) fn round_row_avx512(values: &[f32], codes: &mut [u8]) -> f32 {
+    round_row(values, codes)
 }
 
 /// Sums with byte instructions on 512 bits.

@@ -22,7 +22,8 @@ fn whole_numbers(seed: u64, len: usize) -> Vec<i8> {
 impl Case {
     fn new(rows: usize, depth: usize, width: usize) -> Self {
         let mut left = RowsU8::default();
-        left.fill(MatrixF32 { values: &numbers(1, rows * depth), rows, stride: depth }, depth);
+        let values = numbers(1, rows * depth);
+        Kernels::best().round_rows(MatrixF32 { values: &values, rows, stride: depth }, depth, &mut left);
         let scales: Vec<f32> = numbers(3, width).iter().map(|value| value.abs() + 0.01).collect();
         Self {
             rows: left,
@@ -91,7 +92,8 @@ fn the_greatest_codes_and_weights_do_not_overflow() {
     for sign in [1, -1] {
         let weights = PackedI8::new(&vec![127 * sign; depth], &[1.0], depth, 1);
         let mut rows = RowsU8::default();
-        rows.fill(MatrixF32 { values: &vec![127.0; depth], rows: 1, stride: depth }, depth);
+        let values = vec![127.0; depth];
+        Kernels::best().round_rows(MatrixF32 { values: &values, rows: 1, stride: depth }, depth, &mut rows);
         for level in available_levels() {
             let mut out = [0.0];
             Kernels::at(*level).unwrap().gemm_i8(&rows, &weights, Epilogue::Store, &mut out, 1);
@@ -109,7 +111,7 @@ fn a_row_has_the_same_bits_alone() {
         let kernels = Kernels::at(*level).unwrap();
         let compute = |values: &[f32], rows: usize| {
             let (mut left, mut out) = (RowsU8::default(), vec![0.0; rows * width]);
-            left.fill(MatrixF32 { values, rows, stride: depth }, depth);
+            kernels.round_rows(MatrixF32 { values, rows, stride: depth }, depth, &mut left);
             kernels.gemm_i8(&left, &weights, Epilogue::Store, &mut out, width);
             out
         };
@@ -124,12 +126,36 @@ fn a_row_has_the_same_bits_alone() {
 fn a_number_that_is_not_finite_reaches_the_product() {
     let weights = PackedI8::new(&[1, 2], &[1.0], 2, 1);
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let mut rows = RowsU8::default();
-        rows.fill(MatrixF32 { values: &[1.0, value], rows: 1, stride: 2 }, 2);
         for level in available_levels() {
-            let mut out = [0.0];
+            let (mut rows, mut out) = (RowsU8::default(), [0.0]);
+            let values = MatrixF32 { values: &[1.0, value], rows: 1, stride: 2 };
+            Kernels::at(*level).unwrap().round_rows(values, 2, &mut rows);
             Kernels::at(*level).unwrap().gemm_i8(&rows, &weights, Epilogue::Store, &mut out, 1);
             assert!(!out[0].is_finite(), "{level:?} {value}");
+        }
+    }
+}
+
+#[test]
+fn rows_are_rounded_to_the_same_bits_at_every_level() {
+    let ones = PackedI8::new(&[1; 3], &[1.0; 3], 1, 3);
+    assert_eq!((ones.depth(), ones.width()), (1, 3));
+    for depth in [0, 1, 2, 3, 15, 16, 17, 31, 64, 100, 384, 1001] {
+        let mut values = numbers(9, 3 * depth);
+        // Halves between two codes, and a row of nothing.
+        for (idx, value) in values.iter_mut().take(depth).enumerate() {
+            *value = if idx == 0 { 127.0 } else { (idx % 100) as f32 + 0.5 };
+        }
+        values.iter_mut().skip(2 * depth).for_each(|value| *value *= 1e-33);
+        let rounded = |level: Level| {
+            let mut rows = RowsU8::default();
+            let matrix = MatrixF32 { values: &values, rows: 3, stride: depth };
+            Kernels::at(level).unwrap().round_rows(matrix, depth, &mut rows);
+            rows
+        };
+        let wanted = rounded(Level::Reference);
+        for level in available_levels() {
+            assert_eq!(rounded(*level), wanted, "{level:?} {depth}");
         }
     }
 }

@@ -107,7 +107,7 @@ impl Forward<'_> {
         match &linear.weights {
             Matrix::F32(weights) => self.kernels.gemm_f32(left, weights, epilogue, out, out_width),
             Matrix::I8(weights) => {
-                codes.fill(left, width);
+                self.kernels.round_rows(left, width, codes);
                 self.kernels.gemm_i8(codes, weights, epilogue, out, out_width);
             }
         }

@@ -51,15 +51,7 @@ fn system_and_history(args: &DoctorArgs, common: &Common) -> bool {
     println!("system       {} {}", std::env::consts::OS, std::env::consts::ARCH);
     println!("threads      {threads}");
     println!("embedder     hashed_ngram, static, bert (kind model: not in this build)");
-    let shipped =
-        Encoder::open(None).and_then(|shipped| Ok((shipped.describe(""), shipped.discrimination()?)));
-    match shipped {
-        Ok((name, area)) => {
-            let verdict = if area >= AUC_LEAST { "works" } else { "does not work" };
-            println!("             {name}: {verdict}, AUC {area:.3} of paraphrases against unrelated texts");
-        }
-        Err(error) => println!("Error[{}] shipped table: {error}", error.code()),
-    }
+    Encoder::SHIPPED.into_iter().for_each(shipped);
     println!("tokenizer    word_punct (file tokenizers: not in this build)");
     let dir = args.place.dir(&args.folder, common);
     println!("history      {}", dir.display());
@@ -74,6 +66,18 @@ fn system_and_history(args: &DoctorArgs, common: &Common) -> bool {
             println!("  = help: {}", error.help());
             false
         }
+    }
+}
+
+/// Whether a model that comes with promptc tells paraphrases from unrelated texts.
+fn shipped(kind: &str) {
+    let tested = Encoder::shipped(kind).and_then(|model| Ok((model.describe(""), model.discrimination()?)));
+    match tested {
+        Ok((name, area)) => {
+            let verdict = if area >= AUC_LEAST { "works" } else { "does not work" };
+            println!("             {name}: {verdict}, AUC {area:.3} of paraphrases against unrelated texts");
+        }
+        Err(error) => println!("Error[{}] shipped model of kind {kind}: {error}", error.code()),
     }
 }
 

@@ -25,7 +25,8 @@ const BYTES_MAX: u64 = 64 << 20;
 pub(super) struct EmbedArgs {
     /// Texts; without any, each line of standard input is one
     texts: Vec<String>,
-    /// Folder of an encoder or of a static table; default: the table that comes with promptc
+    /// Folder of an encoder or of a static table, or `bert` or `static` for those that come with
+    /// promptc; default: bert
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Cosines between the texts for people, or one object with the vector for each text
@@ -56,7 +57,8 @@ pub(super) fn embed(args: &EmbedArgs, common: &Common) -> Outcome {
         return Err(EngineError::Unknown(message));
     }
     let model = Encoder::open(args.model.as_deref())?;
-    let place = args.model.as_ref().map_or_else(String::new, |dir| dir.display().to_string());
+    let folder = args.model.as_ref().filter(|dir| dir.exists());
+    let place = folder.map_or_else(String::new, |dir| dir.display().to_string());
     let (vectors, cut) = model.vectors(&texts)?;
     if cut > 0 {
         eprintln!("warning[W2201]: {cut} texts were cut to the model's tokens");
