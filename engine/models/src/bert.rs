@@ -31,6 +31,8 @@ use weights::Weights;
 
 /// Tokens that are computed at once, if more than one text has room in them: their activations stay in the third cache.
 const GROUP_TOKENS: usize = 512;
+/// The same with layers of 8 bits, whose weights come from the caches: the activations then stay in the second one.
+const GROUP_TOKENS_CODED: usize = 128;
 
 /// The files of a model folder.
 #[derive(Debug, Clone, Copy)]
@@ -287,9 +289,10 @@ impl Bert {
         activations: &mut Activations,
         out: &mut [f32],
     ) -> Result<(), BertError> {
+        let group_tokens = if self.weights.has_codes() { GROUP_TOKENS_CODED } else { GROUP_TOKENS };
         let mut first = 0;
         while first < sequences.len() {
-            let end = group_end(sequences, first);
+            let end = group_end(sequences, first, group_tokens);
             let start = sequences[first].start;
             let group: Vec<Range<usize>> = sequences[first..end]
                 .iter()
@@ -340,9 +343,9 @@ impl Bert {
     }
 }
 
-/// End of the group that begins with sequence `first`: at least one, and as many as [`GROUP_TOKENS`] hold.
-fn group_end(sequences: &[Range<usize>], first: usize) -> usize {
-    let limit = sequences[first].start + GROUP_TOKENS;
+/// End of the group that begins with sequence `first`: at least one, and as many as `tokens` hold.
+fn group_end(sequences: &[Range<usize>], first: usize, tokens: usize) -> usize {
+    let limit = sequences[first].start + tokens;
     let fitting = sequences[first..].iter().take_while(|sequence| sequence.end <= limit).count();
     first + fitting.max(1)
 }

@@ -92,6 +92,11 @@ impl Weights {
         Ok(Self { tokens, positions, norm, layers })
     }
 
+    /// Whether the layers have matrices of 8 bits.
+    pub(super) fn has_codes(&self) -> bool {
+        self.layers.first().is_some_and(|layer| matches!(layer.attention.weights, Matrix::I8(_)))
+    }
+
     /// Memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         let linear = |linear: &Linear| linear.weights.bytes() + 4 * linear.bias.len();
