@@ -21,7 +21,7 @@ import faiss
 
 from search import DIM, EFFORTS, K, QUERIES, SAMPLE, SETS, clustered, ours, peers, recall, uniform, write_fvecs
 
-TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
+TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 LEAST = 0.8
 
 

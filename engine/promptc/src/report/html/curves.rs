@@ -104,8 +104,12 @@ fn parts(bench_id: &str) -> Option<(&str, &str, &str)> {
     Some((set, compared, point))
 }
 
+/// What this run measured, the median; else the newest of the past.
 fn newest(series: &Series) -> Option<f64> {
-    series.history.last()?.value.filter(|value| value.is_finite())
+    let mut values = series.cand.clone();
+    values.sort_by(f64::total_cmp);
+    let measured = values.get(values.len() / 2).copied();
+    measured.or_else(|| series.history.last()?.value).filter(|value| value.is_finite())
 }
 
 #[cfg(test)]
@@ -114,11 +118,14 @@ mod tests {
     use super::*;
 
     fn series(bench_id: &str, metric: &str, value: f64) -> Series {
-        let point = HistoryPoint { value: Some(value), ..HistoryPoint::default() };
+        // A run outside a repository has no history, one that only reports another has no values.
+        let history = [HistoryPoint { value: Some(value), ..HistoryPoint::default() }];
+        let is_past = metric == "recall";
         Series {
             bench_id: bench_id.to_owned(),
             metric: metric.to_owned(),
-            history: vec![point],
+            history: if is_past { history.to_vec() } else { Vec::new() },
+            cand: if is_past { Vec::new() } else { vec![value, value * 2.0, value / 2.0] },
             ..Series::default()
         }
     }
