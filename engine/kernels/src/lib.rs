@@ -12,7 +12,7 @@
 //! | [`Kernels::hadamard_f32`] | Walsh-Hadamard transform | butterflies | the same | the same | the same |
 //! | [`Kernels::gemm_f32`] | matrix product, finished | `f64` sum in order | one sum in order | the same, FMA | the same, FMA |
 //! | [`Kernels::round_rows`] | rows of 8 bits with scales | row by row | the same | the same | the same |
-//! | [`Kernels::gemm_i8`] | matrix product in 8 bits, finished | whole sums, scaled in `f64` | whole sums | the same | VNNI |
+//! | [`Kernels::gemm_i8`] | matrix product in 8 bits, finished | whole sums, scaled in `f64` | whole sums | 16-bit products | VNNI |
 //! | [`Kernels::gelu_f32`] | GELU with `erf` | `f64` series | rational | the same, FMA | the same, FMA |
 //! | [`Kernels::softmax_f32`] | shares of a row | `f64` | polynomial, 16 sums | the same, FMA | the same, FMA |
 //! | [`Kernels::layer_norm_f32`] | normalised rows | `f64` | 64 sums | the same, FMA | the same, FMA |

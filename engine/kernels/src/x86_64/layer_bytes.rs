@@ -1,14 +1,17 @@
-//! Multiplication in 8 bits: with the byte instructions of AVX-512, and the plain loops compiled for AVX2.
+//! Multiplication in 8 bits: with the byte instructions of AVX-512, and with 16-bit products of AVX2.
 
 use std::arch::x86_64::{
-    __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512,
-    _mm512_storeu_si512,
+    __m256i, __m512i, _mm_loadu_si128, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_cvtepi8_epi16,
+    _mm256_cvtepu8_epi16, _mm256_hadd_epi32, _mm256_madd_epi16, _mm256_permute4x64_epi64, _mm256_set1_epi32,
+    _mm256_setzero_si256, _mm256_storeu_si256, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32,
+    _mm512_setzero_si512, _mm512_storeu_si512,
 };
 
 use super::layer::{Avx2, Avx512};
 use crate::gemm::Epilogue;
-use crate::gemm_i8::{GROUP, PackedI8, RowsU8, round_row};
-use crate::layer::bytes::{self, ByteSums, ByteTile, multiply_plain};
+use crate::gemm_i8::{GROUP, PackedI8, PanelGroup, RowsU8, round_row};
+use crate::layer::bytes::{self, ByteSums, ByteTile};
+use crate::layer::simd::LANES;
 
 /// Sums with AVX2 registers.
 #[target_feature(enable = "avx2,fma")]
@@ -19,7 +22,65 @@ pub(super) fn gemm_i8_avx2(
     out: &mut [f32],
     out_stride: usize,
 ) {
-    bytes::gemm(Avx2(()), multiply_plain, left, right, epilogue, out, out_stride);
+    let multiply = |tile: ByteTile<'_>, sums: &mut ByteSums| multiply_avx2(tile, sums);
+    bytes::gemm(Avx2(()), multiply, left, right, epilogue, out, out_stride);
+}
+
+/// Two rows with half a panel at a time: eight registers of sums, four of weights, one for codes.
+#[target_feature(enable = "avx2,fma")]
+fn multiply_avx2(tile: ByteTile<'_>, sums: &mut ByteSums) {
+    let ByteTile { left, stride, rows, panel } = tile;
+    for first in (0..rows).step_by(2) {
+        let (left, sums) = (&left[first * stride..], &mut sums[first..]);
+        for half in 0..2 {
+            match rows - first {
+                1 => half_panel_avx2::<1>(left, stride, panel, half, sums),
+                _ => half_panel_avx2::<2>(left, stride, panel, half, sums),
+            }
+        }
+    }
+}
+
+/// Sixteen columns: four to a register, whose 16-bit products are added in pairs; the two sums of a column are joined at the end.
+#[target_feature(enable = "avx2,fma")]
+fn half_panel_avx2<const ROWS: usize>(
+    left: &[u8],
+    stride: usize,
+    panel: &[PanelGroup],
+    half: usize,
+    out: &mut [[[i32; LANES]; 2]],
+) {
+    assert!(panel.is_empty() || (ROWS - 1) * stride + panel.len() * GROUP <= left.len());
+    let mut sums = [[_mm256_setzero_si256(); 4]; ROWS];
+    for (step, group) in panel.iter().enumerate() {
+        let parts = group.0[half].as_chunks::<4>().0;
+        // SAFETY: four columns of four weights are 16 bytes.
+        let load = |idx: usize| unsafe { _mm_loadu_si128(parts[idx].as_ptr().cast()) };
+        let weights = [0, 1, 2, 3].map(|idx| _mm256_cvtepi8_epi16(load(idx)));
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: `row < ROWS` and `step < panel.len()`; that all of these groups lie within `left` is asserted above.
+            let codes =
+                unsafe { left.as_ptr().add(row * stride + step * GROUP).cast::<i32>().read_unaligned() };
+            let codes = _mm256_cvtepu8_epi16(_mm256_castsi256_si128(_mm256_set1_epi32(codes)));
+            for (sum, weights) in sums.iter_mut().zip(weights) {
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(codes, weights));
+            }
+        }
+    }
+    for (sums, out) in sums.iter().zip(out) {
+        let (low, high) = out[half].split_at_mut(LANES / 2);
+        store_joined(sums[0], sums[1], low);
+        store_joined(sums[2], sums[3], high);
+    }
+}
+
+/// The sums of eight columns, from pairs.
+#[target_feature(enable = "avx2")]
+fn store_joined(first: __m256i, second: __m256i, out: &mut [i32]) {
+    let joined = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(first, second));
+    assert!(out.len() == 8);
+    // SAFETY: eight lanes of 32 bits.
+    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), joined) }
 }
 
 /// Rounds a row with AVX2 registers.
