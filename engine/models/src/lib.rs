@@ -26,6 +26,7 @@
 
 pub mod bert;
 pub mod bpe;
+mod characters;
 pub mod chunk;
 pub mod compress;
 pub mod dedup;

@@ -7,6 +7,8 @@ mod tables;
 
 use std::sync::LazyLock;
 
+use crate::characters::CharacterTable;
+
 /// A known expression, by the model that brought it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -284,45 +286,13 @@ const fn bytes() -> [Class; 256] {
     classes
 }
 
-/// Characters of a page.
-const PAGE: usize = 256;
-
-/// Classes by character: pages, of which many are equal.
-struct Classes {
-    /// Of each page of code points, where it stands in `pages`.
-    page_idx: Vec<u16>,
-    pages: Vec<[Class; PAGE]>,
-}
-
-impl Classes {
-    #[inline]
-    fn of(&self, code: usize) -> Class {
-        self.pages[usize::from(self.page_idx[code / PAGE])][code % PAGE]
-    }
-}
-
-static CLASSES: LazyLock<Classes> = LazyLock::new(|| {
-    let mut flat = vec![Class::Sign; char::MAX as usize + 1];
+static CLASSES: LazyLock<CharacterTable<Class>> = LazyLock::new(|| {
     let lists: [(&[u32], Class); 3] = [
         (&tables::LETTERS, Class::Letter),
         (&tables::NUMBERS, Class::Number),
         (&tables::BLANKS, Class::Blank),
     ];
-    for (borders, class) in lists {
-        for [begin, end] in borders.as_chunks::<2>().0 {
-            flat[*begin as usize..*end as usize].fill(class);
-        }
-    }
-    let mut classes = Classes { page_idx: Vec::new(), pages: Vec::new() };
-    for page in flat.as_chunks::<PAGE>().0 {
-        let known = classes.pages.iter().position(|known| known == page);
-        let idx = known.unwrap_or_else(|| {
-            classes.pages.push(*page);
-            classes.pages.len() - 1
-        });
-        classes.page_idx.push(idx as u16);
-    }
-    classes
+    CharacterTable::new(Class::Sign, &lists, |class, of_list| *class = *of_list)
 });
 
 #[cfg(test)]
