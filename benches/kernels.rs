@@ -9,7 +9,7 @@
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use criterion::{Criterion, Throughput};
+use criterion::{BenchmarkGroup, Criterion, Throughput};
 use promptc_benches::{Clock, Recorder};
 use promptc_kernels::{
     BLOCK_ROWS, BYTE_BITS, Epilogue, Kernels, Level, MatrixF32, NibbleTables, PackedF32, PackedI8, RowsU8,
@@ -170,7 +170,29 @@ fn products_of_bytes(criterion: &mut Criterion<Clock>, level: Level, kernels: &K
             bencher.iter(|| kernels.round_rows(black_box(rows_of_numbers), depth, &mut left));
         });
     }
+    attention_of_bytes(&mut group, kernels);
     group.finish();
+}
+
+/// What an attention of 128 tokens rounds: keys, values and shares of a head.
+fn attention_of_bytes(group: &mut BenchmarkGroup<'_, Clock>, kernels: &Kernels) {
+    const TOKENS: usize = 128;
+    const WIDTH: usize = 32;
+    let (values, scores) = (numbers(TOKENS * WIDTH), numbers(TOKENS * TOKENS));
+    let rows = MatrixF32 { values: &values, rows: TOKENS, stride: WIDTH };
+    let scores = MatrixF32 { values: &scores, rows: TOKENS, stride: TOKENS };
+    let (mut packed, mut shares) = (PackedI8::default(), RowsU8::default());
+    group.throughput(Throughput::Elements((TOKENS * WIDTH) as u64));
+    group.bench_function("keys_128x32", |bencher| {
+        bencher.iter(|| kernels.round_columns(black_box(rows), WIDTH, &mut packed));
+    });
+    group.bench_function("values_128x32", |bencher| {
+        bencher.iter(|| kernels.round_steps(black_box(rows), WIDTH, &mut packed));
+    });
+    group.throughput(Throughput::Elements((TOKENS * TOKENS) as u64));
+    group.bench_function("shares_128x128", |bencher| {
+        bencher.iter(|| kernels.softmax_rows(black_box(scores), TOKENS, 0.2, &mut shares));
+    });
 }
 
 fn layer_ops(criterion: &mut Criterion<Clock>) {

@@ -205,12 +205,14 @@ pub const BENCHES: &[Bench] = &[
         name: "kernels",
         suite: "kernels",
         groups: &[
-            measured("{dot_f32,l2_f32,cosine_f32}_{reference,portable,avx2,avx512}/{64,512,2048,scan}"),
-            measured("gemm_f32_{reference,portable,avx2,avx512}/{33x384x1536,512x384x1536}"),
+            measured("{dot_f32,l2_f32,cosine_f32}_{reference,portable,avx2,avx512,amx}/{64,512,2048,scan}"),
+            measured("gemm_f32_{reference,portable,avx2,avx512,amx}/{33x384x1536,512x384x1536}"),
             measured(
-                "gemm_i8_{reference,portable,avx2,avx512}/{33x384x1536,512x384x1536,round_33x384,round_512x384}",
+                "gemm_i8_{reference,portable,avx2,avx512,amx}/{33x384x1536,512x384x1536,round_33x384,round_512x384,keys_128x32,values_128x32,shares_128x128}",
             ),
-            measured("{gelu_f32,softmax_f32,layer_norm_f32}_{reference,portable,avx2,avx512}/{33,384,1536}"),
+            measured(
+                "{gelu_f32,softmax_f32,layer_norm_f32}_{reference,portable,avx2,avx512,amx}/{33,384,1536}",
+            ),
         ],
     },
     Bench {

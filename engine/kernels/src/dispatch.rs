@@ -25,11 +25,13 @@ pub enum Level {
     Avx2,
     /// 512-bit registers: AVX-512F of x86-64.
     Avx512,
+    /// The same, with the tiles of AMX for products in 8 bits.
+    Amx,
 }
 
 impl Level {
     /// All levels, in ascending order.
-    pub const ALL: [Level; 4] = [Level::Reference, Level::Portable, Level::Avx2, Level::Avx512];
+    pub const ALL: [Level; 5] = [Level::Reference, Level::Portable, Level::Avx2, Level::Avx512, Level::Amx];
 
     /// Name in bench ids and in results: `avx2`.
     pub fn name(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Level {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Amx => "amx",
         }
     }
 }
@@ -191,13 +194,13 @@ fn tables() -> &'static [Kernels] {
 
 #[cfg(target_arch = "x86_64")]
 fn vector_tables() -> impl Iterator<Item = Kernels> {
-    use crate::x86_64::{avx2, avx512, codes_avx2, codes_avx512, layer};
+    use crate::x86_64::{avx2, avx512, codes_avx2, codes_avx512, layer, tiles};
     let has_bytes = is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni");
+    let has_all_bytes = has_bytes && is_x86_feature_detected!("avx512vl");
     // The first processors with 512-bit registers multiply no bytes: they keep the 256-bit ops on codes.
     let codes = if has_bytes { codes_avx512::OPS } else { codes_avx2::OPS };
     let layer_of_avx2 = layer::AVX2;
-    let layer =
-        if has_bytes && is_x86_feature_detected!("avx512vl") { layer::AVX512_BYTES } else { layer::AVX512 };
+    let layer = if has_all_bytes { layer::AVX512_BYTES } else { layer::AVX512 };
     let avx2 = (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Kernels {
         level: Level::Avx2,
         // SAFETY: reached through this table alone, which is made only after AVX2 and FMA have been found.
@@ -229,7 +232,12 @@ fn vector_tables() -> impl Iterator<Item = Kernels> {
         codes,
         layer,
     });
-    avx2.into_iter().chain(avx512)
+    let amx = avx512.filter(|_| has_all_bytes && tiles::may_be_used()).map(|table| Kernels {
+        level: Level::Amx,
+        layer: layer::AMX,
+        ..table
+    });
+    avx2.into_iter().chain(avx512).chain(amx)
 }
 
 #[cfg(not(target_arch = "x86_64"))]

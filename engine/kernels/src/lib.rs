@@ -12,10 +12,14 @@
 //! | [`Kernels::hadamard_f32`] | Walsh-Hadamard transform | butterflies | the same | the same | the same |
 //! | [`Kernels::gemm_f32`] | matrix product, finished | `f64` sum in order | one sum in order | the same, FMA | the same, FMA |
 //! | [`Kernels::round_rows`] | rows of 8 bits with scales | row by row | the same | the same | the same |
+//! | [`Kernels::round_columns`], [`Kernels::round_steps`] | weights of 8 bits with scales | column by column | the same | the same | the same |
 //! | [`Kernels::gemm_i8`] | matrix product in 8 bits, finished | whole sums, scaled in `f64` | whole sums | 16-bit products | VNNI |
 //! | [`Kernels::gelu_f32`] | GELU with `erf` | `f64` series | rational | the same, FMA | the same, FMA |
 //! | [`Kernels::softmax_f32`] | shares of a row | `f64` | polynomial, 16 sums | the same, FMA | the same, FMA |
+//! | [`Kernels::softmax_rows`] | shares of rows in 8 bits | `f64` | polynomial | the same, FMA | the same, FMA |
 //! | [`Kernels::layer_norm_f32`] | normalised rows | `f64` | 64 sums | the same, FMA | the same, FMA |
+//!
+//! [`Level::Amx`] is [`Level::Avx512`] but for [`Kernels::gemm_i8`], which multiplies tiles of AMX.
 //!
 //! The ops on codes give the same bits at every level: `codes.rs` draws their layout.
 //!

@@ -9,6 +9,7 @@ pub(crate) mod codes_avx2;
 pub(crate) mod codes_avx512;
 pub(crate) mod layer;
 mod layer_bytes;
+pub(crate) mod tiles;
 
 /// Bytes that one fetch brings.
 const CACHE_LINE_BYTES: usize = 64;

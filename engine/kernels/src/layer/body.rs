@@ -4,6 +4,7 @@
 
 use super::simd::{LANES, Simd};
 use crate::gemm::{Epilogue, MatrixF32, PANEL, PackedF32, PanelRow};
+use crate::gemm_i8::{CODE_MAX, CODE_ZERO};
 
 /// Rows of a tile at any level, at most.
 pub(crate) const TILE_ROWS_MAX: usize = 14;
@@ -41,7 +42,7 @@ pub(crate) fn gemm<S: Simd>(
     let block_count = left.rows.div_ceil(block_rows);
     let mut sums = [[[0.0; LANES]; 2]; TILE_ROWS_MAX];
     for block_idx in 0..block_count {
-        let (first, end) = part(left.rows, block_count, block_idx);
+        let (first, end) = part(left.rows, block_count, block_idx, 1);
         let tile_count = (end - first).div_ceil(S::TILE_ROWS);
         let mut panels = right.panels().peekable();
         for column in (0..right.width()).step_by(PANEL) {
@@ -50,22 +51,23 @@ pub(crate) fn gemm<S: Simd>(
             let width = PANEL.min(right.width() - column);
             let bias = padded_bias(epilogue, column, width);
             for tile_idx in 0..tile_count {
-                let (start, tile_end) = part(end - first, tile_count, tile_idx);
+                let (start, tile_end) = part(end - first, tile_count, tile_idx, 1);
                 let (row, rows) = (first + start, tile_end - start);
                 let ahead = if block_idx == 0 { half(next, tile_idx) } else { &[] };
                 let (left_values, stride) = (&left.values[row * left.stride..], left.stride);
                 multiply(simd, rows, TileInput { left: left_values, stride, panel, ahead }, &mut sums);
                 let out = &mut out[row * out_stride + column..];
-                finish(simd, &sums[..rows], &bias, epilogue, out, (out_stride, width));
+                finish(simd, rows, &sums[..rows], &bias, epilogue, out, (out_stride, width));
             }
         }
     }
 }
 
-/// Part `idx` of `count` nearly equal parts of `len`.
+/// Part `idx` of `count` nearly equal parts of `len`, all but the last of a multiple of `step`.
 #[inline(always)]
-pub(super) fn part(len: usize, count: usize, idx: usize) -> (usize, usize) {
-    (len * idx / count, len * (idx + 1) / count)
+pub(super) fn part(len: usize, count: usize, idx: usize, step: usize) -> (usize, usize) {
+    let end = |idx: usize| (len * idx / count).next_multiple_of(step).min(len);
+    (end(idx), end(idx + 1))
 }
 
 /// The half of the next panel that the first or second tile of this one asks for: weights that come from memory arrive while
@@ -138,27 +140,75 @@ pub(crate) fn multiply_tile<S: Simd, const VECTORS: usize, const ROWS: usize>(
     }
 }
 
-/// Finishes the sums of a tile and writes them. Not unrolled, since the code of an epilogue is long.
+/// Sums of a tile, as numbers. A trait and no closure: what is not inlined would be compiled without the level's instructions.
+pub(super) trait Sums<S: Simd> {
+    /// Sixteen of a row's 32.
+    fn half(&self, simd: S, row: usize, half: usize) -> S::Vector;
+}
+
+impl<S: Simd> Sums<S> for &[[[f32; LANES]; 2]] {
+    #[inline(always)]
+    fn half(&self, simd: S, row: usize, half: usize) -> S::Vector {
+        simd.load(&self[row][half])
+    }
+}
+
+/// Kinds of [`Epilogue`] that differ in what is done after the bias.
+const STORE: u8 = 0;
+const GELU: u8 = 1;
+const ADD: u8 = 2;
+
+/// Finishes the sums of `rows` rows of a tile and writes them.
 #[inline(always)]
 pub(super) fn finish<S: Simd>(
     simd: S,
-    tile: &[[[f32; LANES]; 2]],
+    rows: usize,
+    sums: impl Sums<S>,
     bias: &[[f32; LANES]; 2],
     epilogue: Epilogue<'_>,
     out: &mut [f32],
+    sizes: (usize, usize),
+) {
+    let bias = [simd.load(&bias[0]), simd.load(&bias[1])];
+    match epilogue {
+        Epilogue::Store | Epilogue::Bias(_) => finish_rows::<S, STORE>(simd, rows, sums, bias, out, sizes),
+        Epilogue::BiasGelu(_) => finish_rows::<S, GELU>(simd, rows, sums, bias, out, sizes),
+        Epilogue::BiasAdd(_) => finish_rows::<S, ADD>(simd, rows, sums, bias, out, sizes),
+    }
+}
+
+/// Writes each row of a tile. Whole panels need no look at their width.
+#[inline(always)]
+fn finish_rows<S: Simd, const KIND: u8>(
+    simd: S,
+    rows: usize,
+    sums: impl Sums<S>,
+    bias: [S::Vector; 2],
+    out: &mut [f32],
     (out_stride, width): (usize, usize),
 ) {
-    for (row_idx, sums) in tile.iter().enumerate() {
-        let out = &mut out[row_idx * out_stride..][..width];
-        for ((out, sum), bias) in out.chunks_mut(LANES).zip(sums).zip(bias) {
-            let sum = simd.add(simd.load(sum), simd.load(bias));
-            let result = match epilogue {
-                Epilogue::Store | Epilogue::Bias(_) => sum,
-                Epilogue::BiasGelu(_) => gelu_of(simd, sum),
-                Epilogue::BiasAdd(_) => simd.add(load_padded(simd, out, 0.0), sum),
-            };
-            store_some(simd, result, out);
+    for row in 0..rows {
+        let out = &mut out[row * out_stride..][..width];
+        if let ([low, high], []) = out.as_chunks_mut::<LANES>() {
+            for (half, out) in [low, high].into_iter().enumerate() {
+                let sum = simd.add(sums.half(simd, row, half), bias[half]);
+                simd.store(finished::<S, KIND>(simd, sum, simd.load(out)), out);
+            }
+            continue;
         }
+        for (half, out) in out.chunks_mut(LANES).enumerate() {
+            let sum = simd.add(sums.half(simd, row, half), bias[half]);
+            store_some(simd, finished::<S, KIND>(simd, sum, load_padded(simd, out, 0.0)), out);
+        }
+    }
+}
+
+#[inline(always)]
+fn finished<S: Simd, const KIND: u8>(simd: S, sum: S::Vector, old: S::Vector) -> S::Vector {
+    match KIND {
+        GELU => gelu_of(simd, sum),
+        ADD => simd.add(old, sum),
+        _ => sum,
     }
 }
 
@@ -178,19 +228,6 @@ fn load_padded<S: Simd>(simd: S, values: &[f32], padding: f32) -> S::Vector {
         Some(full) => simd.load(full),
         None => simd.load_first(values, padding),
     }
-}
-
-/// Lanes at distance 8, 4, 2 and 1, joined.
-#[inline(always)]
-fn reduce<S: Simd>(simd: S, vector: S::Vector, join: fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = [0.0; LANES];
-    simd.store(vector, &mut lanes);
-    for distance in [8, 4, 2, 1] {
-        for idx in 0..distance {
-            lanes[idx] = join(lanes[idx], lanes[idx + distance]);
-        }
-    }
-    lanes[0]
 }
 
 /// A polynomial by Horner's rule, highest coefficient first.
@@ -259,8 +296,8 @@ pub(crate) fn softmax<S: Simd>(simd: S, row: &mut [f32], scale: f32) {
     for block in row.chunks(LANES) {
         largest = simd.max(largest, load_padded(simd, block, f32::NEG_INFINITY));
     }
-    // Not `f32::max`, which looks for NaN: one that is lost here comes back with its own element.
-    let largest = simd.splat(reduce(simd, largest, |left, right| if left > right { left } else { right }));
+    // A NaN that is lost here comes back with its own element.
+    let largest = simd.splat(simd.largest(largest));
     let scale = simd.splat(scale);
     let mut sum = simd.splat(0.0);
     for block in row.chunks_mut(LANES) {
@@ -269,11 +306,44 @@ pub(crate) fn softmax<S: Simd>(simd: S, row: &mut [f32], scale: f32) {
         sum = simd.add(sum, term);
         store_some(simd, term, block);
     }
-    let share = simd.splat(1.0 / reduce(simd, sum, |left, right| left + right));
+    let share = simd.splat(1.0 / simd.sum(sum));
     for block in row.chunks_mut(LANES) {
         let term = load_padded(simd, block, 0.0);
         store_some(simd, simd.mul(term, share), block);
     }
+}
+
+/// Coefficients of `2^x` on -1/2 to 1/2, minimax in relative error: off by at most 8e-5, a fiftieth of half a step of 8 bits.
+const EXP2_COARSE: [f32; 4] = [0.055_170_752, 0.242_609_14, 0.693_260_97, 0.999_928_2];
+/// Below, a share is no step of 8 bits.
+const EXP2_COARSE_START: f32 = -30.0;
+
+/// See [`crate::Kernels::softmax_rows`]. The sum is that of the rounded terms, so that the shares add up to 1.
+#[inline(always)]
+pub(crate) fn softmax_codes<S: Simd>(simd: S, row: &[f32], scale: f32, codes: &mut [u8]) -> f32 {
+    let mut largest = simd.splat(f32::NEG_INFINITY);
+    for block in row.chunks(LANES) {
+        largest = simd.max(largest, load_padded(simd, block, f32::NEG_INFINITY));
+    }
+    let largest = simd.splat(simd.largest(largest));
+    let scale = simd.splat(scale * std::f32::consts::LOG2_E);
+    let mut sum = simd.splat(0.0);
+    for (block, codes) in row.chunks(LANES).zip(codes.chunks_mut(LANES)) {
+        let x = simd.mul(simd.sub(load_padded(simd, block, f32::NEG_INFINITY), largest), scale);
+        let shifted = simd.add(simd.max(simd.splat(EXP2_COARSE_START), x), simd.splat(TO_INTEGER));
+        let rest = simd.sub(x, simd.sub(shifted, simd.splat(TO_INTEGER)));
+        let term = simd.mul(polynomial(simd, rest, EXP2_COARSE), simd.exponent(shifted));
+        let term = simd.zero_below(x, EXP2_COARSE_START, term);
+        let code = simd.mul_add(term, simd.splat(CODE_MAX), simd.splat(TO_INTEGER));
+        sum = simd.add(sum, simd.sub(code, simd.splat(TO_INTEGER)));
+        let bytes = simd.low_bytes(code).map(|byte| byte.wrapping_add(CODE_ZERO as u8));
+        match codes.first_chunk_mut() {
+            Some(full) => *full = bytes,
+            None => codes.copy_from_slice(&bytes[..codes.len()]),
+        }
+    }
+    codes[row.len()..].fill(CODE_ZERO as u8);
+    1.0 / simd.sum(sum)
 }
 
 /// See [`crate::Kernels::layer_norm_f32`]. The variance is taken from the differences to the mean, so that rows far from 0
@@ -322,5 +392,5 @@ fn row_sum_of_squares<S: Simd>(simd: S, row: &[f32], mean: f32) -> f32 {
 #[inline(always)]
 fn total<S: Simd>(simd: S, sums: [S::Vector; 4]) -> f32 {
     let sum = simd.add(simd.add(sums[0], sums[1]), simd.add(sums[2], sums[3]));
-    reduce(simd, sum, |left, right| left + right)
+    simd.sum(sum)
 }

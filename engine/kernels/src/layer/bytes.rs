@@ -1,12 +1,25 @@
 //! The body of the multiplication in 8 bits, over any level.
 
-use super::body::{BLOCK_BYTES, TILE_ROWS_MAX, finish, padded_bias, part};
+use super::body::{BLOCK_BYTES, Sums, finish, padded_bias, part};
 use super::simd::{LANES, Simd};
 use crate::gemm::{Epilogue, PANEL};
-use crate::gemm_i8::{PackedI8, PanelGroup, RowsU8};
+use crate::gemm_i8::{PackedI8, Panel, PanelGroup, RowsU8};
 
-/// Whole-number sums of a tile.
-pub(crate) type ByteSums = [[[i32; LANES]; 2]; TILE_ROWS_MAX];
+/// Rows of a tile at any level, at most.
+pub(crate) const BYTE_ROWS_MAX: usize = 32;
+
+/// Whole-number sums of a tile, on a boundary of a cache line.
+#[repr(align(64))]
+pub(crate) struct ByteSums(pub(crate) [[[i32; LANES]; 2]; BYTE_ROWS_MAX]);
+
+/// How a level cuts rows into tiles.
+#[derive(Clone, Copy)]
+pub(crate) struct ByteShape {
+    /// Rows of a tile, at most.
+    pub(crate) most: usize,
+    /// Tiles but the last hold a multiple of these.
+    pub(crate) step: usize,
+}
 
 /// What a tile is computed from.
 #[derive(Clone, Copy)]
@@ -15,8 +28,10 @@ pub(crate) struct ByteTile<'a> {
     pub(crate) left: &'a [u8],
     /// Distance of two of these.
     pub(crate) stride: usize,
-    /// Number of rows, 1 to [`TILE_ROWS_MAX`].
+    /// Number of rows, at least one.
     pub(crate) rows: usize,
+    /// The panel, with groups of zeros behind it up to a multiple of 16.
+    pub(crate) padded: &'a [PanelGroup],
     /// The panel.
     pub(crate) panel: &'a [PanelGroup],
 }
@@ -25,6 +40,7 @@ pub(crate) struct ByteTile<'a> {
 #[inline(always)]
 pub(crate) fn gemm<S: Simd>(
     simd: S,
+    shape: ByteShape,
     multiply: impl Fn(ByteTile<'_>, &mut ByteSums),
     left: &RowsU8,
     right: &PackedI8,
@@ -32,45 +48,51 @@ pub(crate) fn gemm<S: Simd>(
     out: &mut [f32],
     out_stride: usize,
 ) {
-    let block_rows = (BLOCK_BYTES / left.stride().max(1)).max(TILE_ROWS_MAX);
+    let block_rows = (BLOCK_BYTES / left.stride().max(1)).max(shape.most).next_multiple_of(shape.step);
     let block_count = left.len().div_ceil(block_rows);
-    let mut sums = [[[0; LANES]; 2]; TILE_ROWS_MAX];
-    let mut scaled = [[[0.0; LANES]; 2]; TILE_ROWS_MAX];
+    let mut sums = ByteSums([[[0; LANES]; 2]; BYTE_ROWS_MAX]);
     for block_idx in 0..block_count {
-        let (first, end) = part(left.len(), block_count, block_idx);
-        let tile_count = (end - first).div_ceil(TILE_ROWS_MAX);
+        let (first, end) = part(left.len(), block_count, block_idx, shape.step);
+        let tile_count = (end - first).div_ceil(shape.most);
         for column in (0..right.width()).step_by(PANEL) {
-            let (panel, scales, offsets) = right.panel(column);
+            let Panel { groups: panel, padded, scales, offsets } = right.panel(column);
+            let scales = [simd.load(&scales[0]), simd.load(&scales[1])];
             let width = PANEL.min(right.width() - column);
             let bias = padded_bias(epilogue, column, width);
             for tile_idx in 0..tile_count {
-                let (start, tile_end) = part(end - first, tile_count, tile_idx);
+                let (start, tile_end) = part(end - first, tile_count, tile_idx, shape.step);
                 let (row, rows) = (first + start, tile_end - start);
-                multiply(ByteTile { left: left.codes(row), stride: left.stride(), rows, panel }, &mut sums);
-                for ((scaled, sums), row_scale) in
-                    scaled.iter_mut().zip(&sums).zip(&left.scales()[row..row + rows])
-                {
-                    scale(scaled.as_flattened_mut(), sums.as_flattened(), (scales, offsets), *row_scale);
-                }
+                let tile = ByteTile { left: left.codes(row), stride: left.stride(), rows, padded, panel };
+                multiply(tile, &mut sums);
                 let out = &mut out[row * out_stride + column..];
-                finish(simd, &scaled[..rows], &bias, epilogue, out, (out_stride, width));
+                let row_scales = &left.scales()[row..row + rows];
+                let products = Products { sums: &sums, row_scales, scales, offsets };
+                finish(simd, rows, products, &bias, epilogue, out, (out_stride, width));
             }
         }
     }
 }
 
-/// Takes the codes' zero from the sums of a row, and multiplies by the scales.
-#[inline(always)]
-fn scale(scaled: &mut [f32], sums: &[i32], (scales, offsets): (&[f32], &[i32]), row_scale: f32) {
-    for (((scaled, sum), scale), offset) in scaled.iter_mut().zip(sums).zip(scales).zip(offsets) {
-        *scaled = (sum - offset) as f32 * scale * row_scale;
+/// Whole sums without the codes' zero, times the scales of row and column.
+struct Products<'a, S: Simd> {
+    sums: &'a ByteSums,
+    row_scales: &'a [f32],
+    scales: [S::Vector; 2],
+    offsets: &'a [[i32; LANES]],
+}
+
+impl<S: Simd> Sums<S> for Products<'_, S> {
+    #[inline(always)]
+    fn half(&self, simd: S, row: usize, half: usize) -> S::Vector {
+        let whole = simd.difference(&self.sums.0[row][half], &self.offsets[half]);
+        simd.mul(simd.mul(whole, self.scales[half]), simd.splat(self.row_scales[row]))
     }
 }
 
 /// Sums without instructions on bytes.
 #[inline(always)]
 pub(crate) fn multiply_plain(tile: ByteTile<'_>, out: &mut ByteSums) {
-    for (row, out) in out.iter_mut().enumerate().take(tile.rows) {
+    for (row, out) in out.0.iter_mut().enumerate().take(tile.rows) {
         let mut sums = [0_i32; PANEL];
         let codes = tile.left[row * tile.stride..].as_chunks::<4>().0;
         for (group, codes) in tile.panel.iter().zip(codes) {

@@ -50,6 +50,14 @@ pub(crate) trait Simd: Copy {
     fn zero_below(self, value: Self::Vector, threshold: f32, result: Self::Vector) -> Self::Vector;
     /// Two to the power of the integer in the low nine bits of each lane: -126 to 127.
     fn exponent(self, shifted: Self::Vector) -> Self::Vector;
+    /// The differences of whole numbers, as numbers.
+    fn difference(self, left: &[i32; LANES], right: &[i32; LANES]) -> Self::Vector;
+    /// The sum of the lanes: added at distance 8, 4, 2 and 1.
+    fn sum(self, vector: Self::Vector) -> f32;
+    /// The largest lane, found in the same order. One that is NaN may be lost.
+    fn largest(self, vector: Self::Vector) -> f32;
+    /// The low eight bits of each lane.
+    fn low_bytes(self, vector: Self::Vector) -> [u8; LANES];
     /// Asks for a row that is needed soon.
     fn prefetch(self, row: &PanelRow);
     /// [`multiply_tile`] as a function of its own: each number of rows has its own use of registers.
@@ -63,6 +71,16 @@ pub(crate) struct Portable;
 #[inline(always)]
 fn lanes(each: impl FnMut(usize) -> f32) -> [f32; LANES] {
     std::array::from_fn(each)
+}
+
+#[inline(always)]
+fn joined(mut lanes: [f32; LANES], join: fn(f32, f32) -> f32) -> f32 {
+    for distance in [8, 4, 2, 1] {
+        for idx in 0..distance {
+            lanes[idx] = join(lanes[idx], lanes[idx + distance]);
+        }
+    }
+    lanes[0]
 }
 
 impl Simd for Portable {
@@ -127,6 +145,27 @@ impl Simd for Portable {
     #[inline(always)]
     fn exponent(self, shifted: Self::Vector) -> Self::Vector {
         lanes(|idx| f32::from_bits((shifted[idx].to_bits() << 23).wrapping_add(0x3f80_0000)))
+    }
+
+    #[inline(always)]
+    fn difference(self, left: &[i32; LANES], right: &[i32; LANES]) -> Self::Vector {
+        lanes(|idx| (left[idx] - right[idx]) as f32)
+    }
+
+    #[inline(always)]
+    fn sum(self, vector: Self::Vector) -> f32 {
+        joined(vector, |left, right| left + right)
+    }
+
+    #[inline(always)]
+    fn largest(self, vector: Self::Vector) -> f32 {
+        // Not `f32::max`, which looks for NaN.
+        joined(vector, |left, right| if left > right { left } else { right })
+    }
+
+    #[inline(always)]
+    fn low_bytes(self, vector: Self::Vector) -> [u8; LANES] {
+        vector.map(|lane| lane.to_bits() as u8)
     }
 
     #[inline(always)]

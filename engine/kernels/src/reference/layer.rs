@@ -40,6 +40,46 @@ pub(crate) fn round_row_reference(values: &[f32], codes: &mut [u8]) -> f32 {
     largest / 127.0
 }
 
+/// Each row rounded as [`round_row_reference`] does, then packed as a column.
+pub(crate) fn round_columns_reference(rows: MatrixF32<'_>, depth: usize, out: &mut PackedI8) {
+    let columns: Vec<&[f32]> = (0..rows.rows).map(|row| &rows.values[row * rows.stride..][..depth]).collect();
+    *out = packed(&columns, depth);
+}
+
+/// Each column rounded as [`round_row_reference`] does.
+pub(crate) fn round_steps_reference(rows: MatrixF32<'_>, width: usize, out: &mut PackedI8) {
+    let columns: Vec<Vec<f32>> = (0..width)
+        .map(|column| (0..rows.rows).map(|row| rows.values[row * rows.stride + column]).collect())
+        .collect();
+    *out = packed(&columns, rows.rows);
+}
+
+fn packed(columns: &[impl AsRef<[f32]>], depth: usize) -> PackedI8 {
+    let (mut weights, mut scales, mut codes) = (Vec::new(), Vec::new(), vec![0; depth]);
+    for column in columns {
+        scales.push(round_row_reference(column.as_ref(), &mut codes));
+        weights.extend(codes.iter().map(|code| (i32::from(*code) - CODE_ZERO) as i8));
+    }
+    PackedI8::new(&weights, &scales, depth, columns.len())
+}
+
+/// `round(127 * exp(scale * (x - largest))) + 128`, and the inverse of the sum of what was rounded.
+pub(crate) fn softmax_codes_reference(row: &[f32], scale: f32, codes: &mut [u8]) -> f32 {
+    codes.fill(CODE_ZERO as u8);
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if !largest.is_finite() || row.iter().any(|value| value.is_nan()) {
+        return f32::NAN;
+    }
+    let mut sum = 0.0;
+    for (code, value) in codes.iter_mut().zip(row) {
+        let share = (f64::from(scale) * (f64::from(*value) - f64::from(largest))).exp();
+        let rounded = (127.0 * share).round_ties_even();
+        *code = (rounded as i32 + CODE_ZERO) as u8;
+        sum += rounded;
+    }
+    (1.0 / sum) as f32
+}
+
 /// `sum((code[i][k] - 128) * weight[k][j])` times the scales of row and column, finished by the epilogue.
 pub(crate) fn gemm_i8_reference(
     left: &RowsU8,

@@ -1,17 +1,26 @@
 //! The tokens of AVX2 and AVX-512 for the bodies of `layer`, and the entry functions of both levels.
 
 use std::arch::x86_64::{
-    __m256, __m512, _CMP_LT_OQ, _MM_HINT_T1, _mm_prefetch, _mm256_add_epi32, _mm256_add_ps, _mm256_andnot_ps,
-    _mm256_castps_si256, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_div_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32,
-    _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_castps_si512,
-    _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_mask_loadu_ps, _mm512_mask_mov_ps, _mm512_mask_storeu_ps, _mm512_max_ps, _mm512_min_ps,
-    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps,
-    _mm512_sub_ps,
+    __m256, __m512, _CMP_LT_OQ, _MM_HINT_T1, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_max_ps, _mm_max_ss,
+    _mm_movehdup_ps, _mm_movehl_ps, _mm_packus_epi16, _mm_prefetch, _mm_storeu_si128, _mm256_add_epi32,
+    _mm256_add_ps, _mm256_and_si256, _mm256_andnot_ps, _mm256_castpd_ps, _mm256_castps_si256,
+    _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cvtepi32_ps,
+    _mm256_div_ps, _mm256_extractf128_ps, _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_packus_epi32,
+    _mm256_permute4x64_epi64, _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps,
+    _mm256_sub_epi32, _mm256_sub_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_castps_pd, _mm512_castps_si512,
+    _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8,
+    _mm512_cvtepi32_ps, _mm512_div_ps, _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_mask_loadu_ps, _mm512_mask_mov_ps, _mm512_mask_storeu_ps, _mm512_max_ps,
+    _mm512_min_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32,
+    _mm512_storeu_ps, _mm512_sub_epi32, _mm512_sub_ps,
 };
 
-use super::layer_bytes::{gemm_i8_avx2, gemm_i8_avx512, round_row_avx2, round_row_avx512};
+use super::layer_bytes::{
+    gemm_i8_avx2, gemm_i8_avx512, round_columns_avx2, round_columns_avx512, round_row_avx2, round_row_avx512,
+    round_steps_avx2, round_steps_avx512, softmax_codes_avx2, softmax_codes_avx512,
+};
+use super::tiles::gemm_i8_amx;
 use crate::gemm::{Epilogue, MatrixF32, PackedF32, PanelRow};
 use crate::layer::LayerOps;
 use crate::layer::body::{self, TileInput, TileSums, multiply_tile};
@@ -33,6 +42,12 @@ pub(crate) const AVX2: LayerOps = LayerOps {
     // SAFETY: as above.
     round_row: |values, codes| unsafe { round_row_avx2(values, codes) },
     // SAFETY: as above.
+    round_columns: |rows, depth, out| unsafe { round_columns_avx2(rows, depth, out) },
+    // SAFETY: as above.
+    round_steps: |rows, width, out| unsafe { round_steps_avx2(rows, width, out) },
+    // SAFETY: as above.
+    softmax_codes: |row, scale, codes| unsafe { softmax_codes_avx2(row, scale, codes) },
+    // SAFETY: as above.
     gelu_f32: |values| unsafe { gelu_f32_avx2(values) },
     // SAFETY: as above.
     softmax_f32: |row, scale| unsafe { softmax_f32_avx2(row, scale) },
@@ -51,6 +66,12 @@ pub(crate) const AVX512: LayerOps = LayerOps {
     // SAFETY: as above.
     round_row: |values, codes| unsafe { round_row_avx2(values, codes) },
     // SAFETY: as above.
+    round_columns: |rows, depth, out| unsafe { round_columns_avx2(rows, depth, out) },
+    // SAFETY: as above.
+    round_steps: |rows, width, out| unsafe { round_steps_avx2(rows, width, out) },
+    // SAFETY: as above.
+    softmax_codes: |row, scale, codes| unsafe { softmax_codes_avx2(row, scale, codes) },
+    // SAFETY: as above.
     gelu_f32: |values| unsafe { gelu_f32_avx512(values) },
     // SAFETY: as above.
     softmax_f32: |row, scale| unsafe { softmax_f32_avx512(row, scale) },
@@ -68,7 +89,20 @@ pub(crate) const AVX512_BYTES: LayerOps = LayerOps {
     },
     // SAFETY: as above.
     round_row: |values, codes| unsafe { round_row_avx512(values, codes) },
+    // SAFETY: as above.
+    round_columns: |rows, depth, out| unsafe { round_columns_avx512(rows, depth, out) },
+    // SAFETY: as above.
+    round_steps: |rows, width, out| unsafe { round_steps_avx512(rows, width, out) },
+    // SAFETY: as above.
+    softmax_codes: |row, scale, codes| unsafe { softmax_codes_avx512(row, scale, codes) },
     ..AVX512
+};
+
+/// The same with tiles; the caller has found AMX for bytes, and may use it.
+pub(crate) const AMX: LayerOps = LayerOps {
+    // SAFETY: reached through the table alone, which holds it only after these have been found and allowed.
+    gemm_i8: |left, right, epilogue, out, stride| unsafe { gemm_i8_amx(left, right, epilogue, out, stride) },
+    ..AVX512_BYTES
 };
 
 macro_rules! entry_functions {
@@ -185,6 +219,24 @@ impl Simd for Avx2 {
                 _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32::<23>(_mm256_castps_si256(shifted[1])), one)),
             ]
         };
+        difference(left: &[i32; LANES], right: &[i32; LANES]) -> [__m256; 2] = {
+            let load = |values: &[i32]| _mm256_loadu_si256(values.as_ptr().cast());
+            [
+                _mm256_cvtepi32_ps(_mm256_sub_epi32(load(left), load(right))),
+                _mm256_cvtepi32_ps(_mm256_sub_epi32(load(&left[HALF..]), load(&right[HALF..]))),
+            ]
+        };
+        sum(vector: [__m256; 2]) -> f32 = sum_of(_mm256_add_ps(vector[0], vector[1]));
+        largest(vector: [__m256; 2]) -> f32 = largest_of(_mm256_max_ps(vector[0], vector[1]));
+        low_bytes(vector: [__m256; 2]) -> [u8; LANES] = {
+            let low = vector.map(|half| _mm256_and_si256(_mm256_castps_si256(half), _mm256_set1_epi32(255)));
+            // Packing joins the halves of both registers alternately.
+            let pairs = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low[0], low[1]));
+            let bytes = _mm_packus_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
+            let mut out = [0; LANES];
+            _mm_storeu_si128(out.as_mut_ptr().cast(), bytes);
+            out
+        };
     }
 
     #[inline(always)]
@@ -223,6 +275,23 @@ impl Simd for Avx512 {
             _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted)),
             _mm512_set1_epi32(ONE_BITS),
         ));
+        difference(left: &[i32; LANES], right: &[i32; LANES]) -> __m512 = _mm512_cvtepi32_ps(_mm512_sub_epi32(
+            _mm512_loadu_si512(left.as_ptr().cast()),
+            _mm512_loadu_si512(right.as_ptr().cast())
+        ));
+        sum(vector: __m512) -> f32 = {
+            let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(vector)));
+            sum_of(_mm256_add_ps(_mm512_castps512_ps256(vector), upper))
+        };
+        largest(vector: __m512) -> f32 = {
+            let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(vector)));
+            largest_of(_mm256_max_ps(_mm512_castps512_ps256(vector), upper))
+        };
+        low_bytes(vector: __m512) -> [u8; LANES] = {
+            let mut out = [0; LANES];
+            _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(_mm512_castps_si512(vector)));
+            out
+        };
     }
 
     #[inline(always)]
@@ -254,6 +323,24 @@ impl Simd for Avx512 {
 #[inline(always)]
 fn mask_of(len: usize) -> u16 {
     ((1_u32 << len.min(LANES)) - 1) as u16
+}
+
+/// Eight lanes, added at distance 4, 2 and 1.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn sum_of(lanes: __m256) -> f32 {
+    let four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+}
+
+/// The largest of eight lanes, in the same order.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn largest_of(lanes: __m256) -> f32 {
+    let four = _mm_max_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
+    let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
 }
 
 /// Both lines of a row, to the second cache.

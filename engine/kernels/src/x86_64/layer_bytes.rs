@@ -8,10 +8,13 @@ use std::arch::x86_64::{
 };
 
 use super::layer::{Avx2, Avx512};
-use crate::gemm::Epilogue;
-use crate::gemm_i8::{GROUP, PackedI8, PanelGroup, RowsU8, round_row};
-use crate::layer::bytes::{self, ByteSums, ByteTile};
+use crate::gemm::{Epilogue, MatrixF32};
+use crate::gemm_i8::{GROUP, PackedI8, PanelGroup, RowsU8, round_columns, round_row, round_steps};
+use crate::layer::body::{TILE_ROWS_MAX, softmax_codes};
+use crate::layer::bytes::{self, ByteShape, ByteSums, ByteTile};
 use crate::layer::simd::LANES;
+
+const SHAPE: ByteShape = ByteShape { most: TILE_ROWS_MAX, step: 1 };
 
 /// Sums with AVX2 registers.
 #[target_feature(enable = "avx2,fma")]
@@ -23,15 +26,15 @@ pub(super) fn gemm_i8_avx2(
     out_stride: usize,
 ) {
     let multiply = |tile: ByteTile<'_>, sums: &mut ByteSums| multiply_avx2(tile, sums);
-    bytes::gemm(Avx2(()), multiply, left, right, epilogue, out, out_stride);
+    bytes::gemm(Avx2(()), SHAPE, multiply, left, right, epilogue, out, out_stride);
 }
 
 /// Two rows with half a panel at a time: eight registers of sums, four of weights, one for codes.
 #[target_feature(enable = "avx2,fma")]
 fn multiply_avx2(tile: ByteTile<'_>, sums: &mut ByteSums) {
-    let ByteTile { left, stride, rows, panel } = tile;
+    let ByteTile { left, stride, rows, panel, .. } = tile;
     for first in (0..rows).step_by(2) {
-        let (left, sums) = (&left[first * stride..], &mut sums[first..]);
+        let (left, sums) = (&left[first * stride..], &mut sums.0[first..]);
         for half in 0..2 {
             match rows - first {
                 1 => half_panel_avx2::<1>(left, stride, panel, half, sums),
@@ -83,17 +86,39 @@ fn store_joined(first: __m256i, second: __m256i, out: &mut [i32]) {
     unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), joined) }
 }
 
-/// Rounds a row with AVX2 registers.
-#[target_feature(enable = "avx2,fma")]
-pub(super) fn round_row_avx2(values: &[f32], codes: &mut [u8]) -> f32 {
-    round_row(values, codes)
-}
+/// The ops that round, for the registers of a level.
+macro_rules! roundings {
+    ($features:literal, $token:ident, $row:ident, $columns:ident, $steps:ident, $softmax:ident) => {
+        #[target_feature(enable = $features)]
+        pub(super) fn $row(values: &[f32], codes: &mut [u8]) -> f32 {
+            round_row(values, codes)
+        }
 
-/// Rounds a row with 512-bit registers.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) fn round_row_avx512(values: &[f32], codes: &mut [u8]) -> f32 {
-    round_row(values, codes)
+        #[target_feature(enable = $features)]
+        pub(super) fn $columns(rows: MatrixF32<'_>, depth: usize, out: &mut PackedI8) {
+            round_columns(rows, depth, out);
+        }
+
+        #[target_feature(enable = $features)]
+        pub(super) fn $steps(rows: MatrixF32<'_>, width: usize, out: &mut PackedI8) {
+            round_steps(rows, width, out);
+        }
+
+        #[target_feature(enable = $features)]
+        pub(super) fn $softmax(row: &[f32], scale: f32, codes: &mut [u8]) -> f32 {
+            softmax_codes($token(()), row, scale, codes)
+        }
+    };
 }
+roundings!("avx2,fma", Avx2, round_row_avx2, round_columns_avx2, round_steps_avx2, softmax_codes_avx2);
+roundings!(
+    "avx512f,avx512bw,avx512vl",
+    Avx512,
+    round_row_avx512,
+    round_columns_avx512,
+    round_steps_avx512,
+    softmax_codes_avx512
+);
 
 /// Sums with byte instructions on 512 bits.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
@@ -105,7 +130,7 @@ pub(super) fn gemm_i8_avx512(
     out_stride: usize,
 ) {
     let multiply = |tile: ByteTile<'_>, sums: &mut ByteSums| multiply_vnni(tile, sums);
-    bytes::gemm(Avx512(()), multiply, left, right, epilogue, out, out_stride);
+    bytes::gemm(Avx512(()), SHAPE, multiply, left, right, epilogue, out, out_stride);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
@@ -141,7 +166,7 @@ fn tile_vnni<const ROWS: usize>(tile: ByteTile<'_>, out: &mut ByteSums) {
             sums[1] = _mm512_dpbusd_epi32(sums[1], codes, high);
         }
     }
-    for (sums, out) in sums.iter().zip(out) {
+    for (sums, out) in sums.iter().zip(&mut out.0) {
         for (sum, out) in sums.iter().zip(out) {
             store(*sum, out);
         }

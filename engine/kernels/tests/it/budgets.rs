@@ -23,7 +23,7 @@ pub(crate) fn sum_f32(level: Level, len: usize, magnitude: f64) -> f64 {
         Level::Reference => return 0.0,
         Level::Portable => (8.0, PORTABLE_ROUNDINGS),
         Level::Avx2 => (32.0, VECTOR_ROUNDINGS),
-        Level::Avx512 => (64.0, VECTOR_ROUNDINGS),
+        Level::Avx512 | Level::Amx => (64.0, VECTOR_ROUNDINGS),
     };
     let additions = len as f64 / sums + roundings;
     1.01 * additions * F32_ROUNDOFF * magnitude + 2.0 * len as f64 * SUBNORMAL_LOSS
@@ -80,7 +80,7 @@ pub(crate) fn layer_norm_f32(len: usize, largest: f64, gain_by_deviation: f64, b
 #[test]
 fn budgets_are_tight_enough_to_notice_a_lost_term() {
     // 1,000 equal terms: one that is missing is a thousandth, 100 times the loosest budget.
-    for level in [Level::Portable, Level::Avx2, Level::Avx512] {
+    for level in [Level::Portable, Level::Avx2, Level::Avx512, Level::Amx] {
         assert!(sum_f32(level, 1_000, 1_000.0) < 0.01, "{level:?}");
     }
     assert!(cosine_f32(1_000) < 1e-12);

@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use promptc_kernels::{Epilogue, Kernels, MatrixF32, PackedF32, RowsU8};
+use promptc_kernels::{Epilogue, Kernels, MatrixF32, PackedF32, PackedI8, RowsU8};
 
 use super::weights::{Layer, Linear, Matrix, Norm, Weights};
 use super::{BertConfig, Pooling};
@@ -36,6 +36,8 @@ pub(super) struct Activations {
     codes: RowsU8,
     keys: PackedF32,
     values: PackedF32,
+    coded_keys: PackedI8,
+    coded_values: PackedI8,
 }
 
 /// An encoder's parts for one pass.
@@ -75,9 +77,13 @@ impl Forward<'_> {
         let (hidden, inner) = (self.config.hidden, self.config.intermediate);
         let Activations { hidden: rows, attention, codes, .. } = &mut *activations;
         self.linear(rows, hidden, &layer.attention, Epilogue::Bias, codes, attention);
+        let attend = match layer.attention.weights {
+            Matrix::F32(_) => Self::attend,
+            Matrix::I8(_) => Self::attend_in_codes,
+        };
         for sequence in sequences {
             for head in 0..self.config.heads {
-                self.attend(sequence, head, activations);
+                attend(self, sequence, head, activations);
             }
         }
         let Activations { hidden: all, context, inner: inner_all, codes, .. } = activations;
@@ -138,6 +144,30 @@ impl Forward<'_> {
             let shares = MatrixF32 { values: scores, rows, stride: len };
             let out = &mut context[(sequence.start + first) * hidden + column..];
             self.kernels.gemm_f32(shares, values, Epilogue::Store, out, hidden);
+        }
+    }
+}
+
+impl Forward<'_> {
+    /// The same where weights have 8 bits: queries, keys, shares and values are rounded to 8 bits as well (Zafrir et al. 2019).
+    fn attend_in_codes(&self, sequence: &Range<usize>, head: usize, activations: &mut Activations) {
+        let Activations { attention, context, scores, codes, coded_keys, coded_values, .. } = activations;
+        let hidden = self.config.hidden;
+        let width = hidden / self.config.heads;
+        let (stride, column, len) = (3 * hidden, head * width, sequence.len());
+        let start = sequence.start * stride + column;
+        let rows_from = |start: usize, rows: usize| MatrixF32 { values: &attention[start..], rows, stride };
+        self.kernels.round_columns(rows_from(start + hidden, len), width, coded_keys);
+        self.kernels.round_steps(rows_from(start + 2 * hidden, len), width, coded_values);
+        let scale = 1.0 / (width as f32).sqrt();
+        for first in (0..len).step_by(QUERY_ROWS) {
+            let rows = QUERY_ROWS.min(len - first);
+            scores.resize(rows * len, 0.0);
+            self.kernels.round_rows(rows_from(start + first * stride, rows), width, codes);
+            self.kernels.gemm_i8(codes, coded_keys, Epilogue::Store, scores, len);
+            self.kernels.softmax_rows(MatrixF32 { values: scores, rows, stride: len }, len, scale, codes);
+            let out = &mut context[(sequence.start + first) * hidden + column..];
+            self.kernels.gemm_i8(codes, coded_values, Epilogue::Store, out, hidden);
         }
     }
 }
