@@ -18,7 +18,9 @@ use std::time::Instant;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use promptc_benches::fixtures::vectors::VectorSet;
 use promptc_benches::{Clock, Measurement, Recorder};
-use promptc_models::nearest::{Metric, NearestOptions, Originals, Scratch, Structure, VectorIndex};
+use promptc_models::nearest::{
+    GraphShape, Metric, NearestOptions, Originals, Scratch, Structure, VectorIndex,
+};
 
 /// Sets that a graph is measured on as well: two sizes, and the one on which graphs fail.
 const GRAPH_SETS: [&str; 3] = ["10000", "100000", "uniform_10000"];
@@ -72,7 +74,13 @@ fn set(title: &str, rows: usize, is_clustered: bool) -> Result<VectorSet, String
 }
 
 fn build(set: &VectorSet, ids: &[u64], structure: Option<Structure>) -> VectorIndex {
-    let options = NearestOptions { metric: set.metric, dim: set.dim, seed: SEED, structure };
+    let options = NearestOptions {
+        metric: set.metric,
+        dim: set.dim,
+        seed: SEED,
+        structure,
+        graph: GraphShape::default(),
+    };
     VectorIndex::build(options, ids, &set.rows).expect("invariant: vectors of a set can be compared")
 }
 

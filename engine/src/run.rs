@@ -298,9 +298,10 @@ fn forget_unused(ledger: &Ledger) -> Result<(), EngineError> {
         used.extend(record.nodes.iter().map(|node| node.fp.to_string()));
     }
     let mut unused = Vec::new();
-    for prefix in ["quarantine/", "idf/", "scorer/", "tuning/"] {
-        let names = ledger.entries(prefix)?.into_iter().map(|(name, _)| name);
-        unused.extend(names.filter(|name| !used.contains(&name[prefix.len()..])));
+    for prefix in ["quarantine/", "idf/", "scorer/", "tuning/", artifacts::GRAPH] {
+        // What has several parts has their number behind the fingerprint.
+        let fp = |name: &str| name[prefix.len()..].split('/').next().unwrap_or_default().to_owned();
+        unused.extend(ledger.names(prefix)?.into_iter().filter(|name| !used.contains(&fp(name))));
     }
     let unused: Vec<&str> = unused.iter().map(String::as_str).collect();
     Ok(ledger.remove_all(&unused)?)

@@ -1,7 +1,7 @@
 //! Vector indexes: which vectors are nearest.
 //!
 //! ```text
-//!  rows (~row, key, vector) --update--> Lance dataset: row, key, vec [+ inverted lists, codes or graph], state in its config
+//!  rows (~row, key, vector) --update--> Lance dataset: row, key, vec [+ inverted lists, codes], state in its config
 //!                                          |  load: verified against a digest
 //!                                          v
 //!  query --> candidates (all rows, or those that Lance's index names) --> exact scores from memory --> best k, ties by key
@@ -17,9 +17,8 @@
 //! the version that this commit makes. A version whose number differs was made by an interrupted update and has no state.
 //!
 //! *Training.* Lance's k-means starts from the operating system's randomness and cannot be given a seed through the dataset;
-//! it does accept centroids and codebooks, so they are trained here ([`train`]). The HNSW graph is built by Lance in parallel
-//! with fixed levels but in an order of insertion that depends on the threads: two builds may name different candidates at
-//! the margin. Scores and the order of what is found are the same.
+//! it does accept centroids and codebooks, so they are trained here ([`train`]). Its HNSW graph is built in an order of insertion that
+//! depends on the threads, so that two builds may name different candidates: a graph is made by whoever searches, over these vectors.
 //!
 //! *Filters.* A search with a filter compares with every allowed row exactly: an index asked for k candidates could return
 //! none that is allowed.
@@ -59,8 +58,6 @@ pub enum VectorKind {
     IvfFlat,
     /// Inverted lists of product codes.
     IvfPq,
-    /// A navigable small-world graph.
-    Hnsw,
 }
 
 impl VectorKind {
@@ -70,7 +67,6 @@ impl VectorKind {
             Self::Flat => "flat",
             Self::IvfFlat => "ivf_flat",
             Self::IvfPq => "ivf_pq",
-            Self::Hnsw => "hnsw",
         }
     }
 }
@@ -94,12 +90,6 @@ pub struct VectorParams {
     pub bits: usize,
     /// `ivf_pq`: candidates scored exactly per result asked for.
     pub refine: usize,
-    /// `hnsw`: edges per node and level.
-    pub m: usize,
-    /// `hnsw`: candidates kept while building.
-    pub ef_build: usize,
-    /// `hnsw`: candidates kept while searching.
-    pub ef: usize,
     /// Seed of the training.
     pub seed: u64,
 }
@@ -116,9 +106,6 @@ impl VectorParams {
             sub: (dim / 8).max(1),
             bits: 8,
             refine: 4,
-            m: 16,
-            ef_build: 200,
-            ef: 64,
             seed: 0,
         }
     }
@@ -133,7 +120,6 @@ impl VectorParams {
             VectorKind::IvfPq => {
                 format!("{head} lists {lists} sub {} bits {} seed {}", self.sub, self.bits, self.seed)
             }
-            VectorKind::Hnsw => format!("{head} m {} ef_build {} seed {}", self.m, self.ef_build, self.seed),
         }
     }
 
@@ -144,9 +130,6 @@ impl VectorParams {
             ("probes", self.probes),
             ("sub", self.sub),
             ("refine", self.refine),
-            ("m", self.m),
-            ("ef_build", self.ef_build),
-            ("ef", self.ef),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("{name} = 0"));
@@ -175,7 +158,6 @@ impl VectorParams {
             VectorKind::Flat => 0,
             VectorKind::IvfFlat => lists(),
             VectorKind::IvfPq => lists().max(1 << self.bits),
-            VectorKind::Hnsw => 1,
         }
     }
 }

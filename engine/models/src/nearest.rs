@@ -55,6 +55,8 @@ use bytes::ByteCodes;
 pub use calibrate::Calibration;
 pub use error::NearestError;
 use finder::{Effort, Finder};
+use graph::Graph;
+pub use graph::GraphShape;
 pub use rows::RowMask;
 use rows::Rows;
 pub use search::Scratch;
@@ -116,6 +118,8 @@ pub struct NearestOptions {
     pub seed: u64,
     /// The structure, if it is asked for by name; else the index chooses.
     pub structure: Option<Structure>,
+    /// Of a graph, if one is made.
+    pub graph: GraphShape,
 }
 
 /// A row that was found.
@@ -180,12 +184,57 @@ pub struct NearestStats {
 }
 
 impl VectorIndex {
-    /// An index over `vectors`, `[ids, dim]` row by row. Cost: two passes over the vectors.
+    /// An index over `vectors`, `[ids, dim]` row by row. Cost: two passes over the vectors; a graph, if it is asked for by name.
     ///
     /// # Errors
     /// [`NearestError::Unsupported`], [`NearestError::Short`], [`NearestError::Dim`] if `vectors` is not as long as said, [`NearestError::Number`],
     /// [`NearestError::Duplicate`], [`NearestError::Full`].
     pub fn build(options: NearestOptions, ids: &[u64], vectors: &[f32]) -> Result<Self, NearestError> {
+        let is_small = ids.len() <= SCAN_ROWS_MAX || options.dim < BITS_DIM_MIN;
+        let structure = options.structure.unwrap_or(if is_small { Structure::Scan } else { Structure::Bits });
+        let mut index = Self::of_codes(options, structure, ids, vectors)?;
+        index.finder = index.finder_of(structure);
+        Ok(index)
+    }
+
+    /// The same with the graph that [`Self::graph_bytes`] gave for equal rows in equal order and equal options. Cost: one pass over the
+    /// vectors and the bytes.
+    ///
+    /// # Errors
+    /// [`NearestError::Graph`] if the bytes are not of a graph over so many rows with these ids; the others of [`Self::build`].
+    pub fn build_with_graph(
+        options: NearestOptions,
+        ids: &[u64],
+        vectors: &[f32],
+        graph: &[u8],
+    ) -> Result<Self, NearestError> {
+        if options.structure.is_some_and(|structure| structure != Structure::Graph) {
+            return Err(NearestError::Graph);
+        }
+        let mut index = Self::of_codes(options, Structure::Graph, ids, vectors)?;
+        let Self { rows, options, .. } = &index;
+        let graph =
+            Graph::from_bytes(graph, rows.ids(), options.seed, options.graph).ok_or(NearestError::Graph)?;
+        index.finder = Finder::Graph(Box::new(graph));
+        Ok(index)
+    }
+
+    /// The links of the graph; `None` for another structure, and where rows were removed since it was made. About 100 bytes a row.
+    #[must_use]
+    pub fn graph_bytes(&self) -> Option<Vec<u8>> {
+        match &self.finder {
+            Finder::Graph(graph) => graph.to_bytes(),
+            _ => None,
+        }
+    }
+
+    /// The codes that a structure needs, without what finds candidates among them.
+    fn of_codes(
+        options: NearestOptions,
+        structure: Structure,
+        ids: &[u64],
+        vectors: &[f32],
+    ) -> Result<Self, NearestError> {
         let dim = options.dim;
         if !(1..=DIM_MAX).contains(&dim) {
             return Err(NearestError::Unsupported { dim });
@@ -197,8 +246,6 @@ impl VectorIndex {
             return Err(NearestError::Dim { found: vectors.len(), expected: ids.len() * dim });
         }
         vectors.chunks_exact(dim).try_for_each(|vector| space::check(vector, dim))?;
-        let is_small = ids.len() <= SCAN_ROWS_MAX || dim < BITS_DIM_MIN;
-        let structure = options.structure.unwrap_or(if is_small { Structure::Scan } else { Structure::Bits });
         if structure.has_bits() && dim < BITS_DIM_MIN {
             return Err(NearestError::Short { dim });
         }
@@ -219,7 +266,6 @@ impl VectorIndex {
         for (id, vector) in ids.iter().zip(vectors.chunks_exact(dim)) {
             index.insert(*id, vector, &mut placed)?;
         }
-        index.finder = index.finder_of(structure);
         index.churn = 0;
         Ok(index)
     }

@@ -1,10 +1,12 @@
-//! Index kind `auto`: codes in memory over the vectors of a stored index, and how they were chosen.
+//! Index kinds `auto` and `hnsw`: codes in memory over the vectors of a stored index, and how they are searched.
 //!
 //! ```text
 //! stored vectors --key order--> codes --recall measured on rows of the index--> structure --query--> places --exact scores--> rows
+//!                                 \--asked for by name--> graph, recall measured --/
 //! ```
 //! The codes are made anew from the stored vectors whenever a program runs (a second for a million rows), in the order of the keys: the
-//! same rows give the same answers, whatever came and went before. What was measured is kept, and measured again for other rows.
+//! same rows give the same answers, whatever came and went before. What was measured is kept, as are the links of a graph, and both are
+//! found again for other rows.
 //!
 //! # Decisions
 //! *Queries of the measurement.* Rows of the index stand for queries. Each is its own nearest row, which every structure finds; so one
@@ -18,7 +20,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use promptc_models::nearest::{
-    self, NearestError, NearestOptions, Originals, RowMask, Scratch, Tuning, VectorIndex as Codes,
+    self, GraphShape, NearestError, NearestOptions, Originals, RowMask, Scratch, Structure, Tuning,
+    VectorIndex as Codes,
 };
 use promptc_store::flows::RowId;
 use promptc_store::vectors::{ExactVectors, Metric, VectorIndex};
@@ -29,6 +32,8 @@ const ROWS_MIN: usize = 1_000;
 const QUERIES: usize = 200;
 /// Neighbours of a query for which recall is measured.
 const MEASURED_K: usize = 100;
+/// The same of a graph whose beam is given, which is meant for few.
+const MEASURED_K_BY_NAME: usize = 10;
 /// A search for a greater share of the rows than one of so many compares with every vector.
 const SHARE_MOST: usize = 10;
 /// Raised whenever codes or their choice change: what was measured before is then measured again.
@@ -42,11 +47,33 @@ pub struct CodeIndex {
     codes: Option<Codes>,
     /// Place of a row among the stored vectors, by its rank in key order.
     places: Vec<u32>,
-    target: f64,
+    wanted: Wanted,
 }
 
-/// What was measured, in its stored form.
-pub type StoredTuning = Vec<u8>;
+/// What is asked of the codes of an index.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted {
+    /// The structure with the least cost at this recall.
+    Recall(f64),
+    /// A graph.
+    Graph {
+        /// How it is made.
+        shape: GraphShape,
+        /// Rows that a search keeps (`ef`).
+        beam: usize,
+        /// Of its levels.
+        seed: u64,
+    },
+}
+
+/// What was found out of the codes of an index, in its stored form.
+#[derive(Debug, Clone, Default)]
+pub struct Kept {
+    /// The structure, and what was measured.
+    pub tuning: Option<Vec<u8>>,
+    /// The links of a graph.
+    pub graph: Option<Vec<u8>>,
+}
 
 struct ByRank<'a> {
     vectors: &'a ExactVectors,
@@ -66,69 +93,88 @@ thread_local! {
 
 impl CodeIndex {
     /// Makes the codes of `stored`, whose rows in key order are those that `rank` counts, and chooses their structure: by what was
-    /// measured before (`known`), or by measuring, which the second result then holds. The third is what the user should know.
+    /// found out before (`known`), or by measuring. The second result is what is new, the third what the user should know.
     pub fn new(
         stored: VectorIndex,
         rank: impl Fn(&RowId) -> Option<u32>,
-        target: f64,
-        known: Option<&[u8]>,
-    ) -> (Self, Option<StoredTuning>, Option<String>) {
+        wanted: Wanted,
+        known: &Kept,
+    ) -> (Self, Kept, Option<String>) {
         let vectors = stored.vectors().clone();
         let mut ranked: Vec<(u32, u32)> =
             vectors.rows().iter().zip(0..).filter_map(|(row, place)| Some((rank(row)?, place))).collect();
         ranked.sort_unstable();
         let places: Vec<u32> = ranked.into_iter().map(|(_, place)| place).collect();
-        let mut index = Self { stored, codes: None, places, target };
+        let mut index = Self { stored, codes: None, places, wanted };
         if index.places.len() < ROWS_MIN {
-            return (index, None, None);
+            return (index, Kept::default(), None);
         }
         match index.choose(&vectors, known) {
-            Ok((codes, tuning)) => {
+            Ok((codes, new)) => {
                 index.codes = Some(codes);
-                (index, tuning, None)
+                (index, new, None)
             }
-            Err(error) => (index, None, Some(format!("W2301: {error}: searched exactly"))),
+            Err(error) => (index, Kept::default(), Some(format!("W2301: {error}: searched exactly"))),
         }
     }
 
-    fn choose(
-        &self,
-        vectors: &ExactVectors,
-        known: Option<&[u8]>,
-    ) -> Result<(Codes, Option<StoredTuning>), NearestError> {
-        let options = NearestOptions {
-            metric: match self.stored.metric() {
-                Metric::Cosine => nearest::Metric::Cosine,
-                Metric::Dot => nearest::Metric::Dot,
-                Metric::L2 => nearest::Metric::L2,
-            },
-            dim: vectors.dim(),
-            seed: 0,
-            structure: None,
+    fn choose(&self, vectors: &ExactVectors, known: &Kept) -> Result<(Codes, Kept), NearestError> {
+        let (structure, graph, seed) = match self.wanted {
+            Wanted::Recall(_) => (None, GraphShape::default(), 0),
+            Wanted::Graph { shape, seed, .. } => (Some(Structure::Graph), shape, seed),
         };
+        let metric = match self.stored.metric() {
+            Metric::Cosine => nearest::Metric::Cosine,
+            Metric::Dot => nearest::Metric::Dot,
+            Metric::L2 => nearest::Metric::L2,
+        };
+        let options = NearestOptions { metric, dim: vectors.dim(), seed, structure, graph };
         let ids: Vec<u64> = (0..self.places.len() as u64).collect();
         let mut ordered = Vec::with_capacity(self.places.len() * vectors.dim());
         self.places.iter().for_each(|place| ordered.extend_from_slice(vectors.vector(*place as usize)));
-        let mut codes = Codes::build(options, &ids, &ordered)?;
+        let tuning = known.tuning.as_ref().and_then(|bytes| self.parse(bytes));
+        let is_graph = tuning.is_some_and(|tuning| tuning.structure == Structure::Graph);
+        let known_graph = known.graph.as_ref().filter(|_| is_graph);
+        // Links that are not those of these rows are found again.
+        let linked = known_graph
+            .and_then(|graph| Codes::build_with_graph(options.clone(), &ids, &ordered, graph).ok());
+        let is_linked = linked.is_some();
+        let mut codes = match linked {
+            Some(codes) => codes,
+            None => Codes::build(options, &ids, &ordered)?,
+        };
         drop(ordered);
-        let known = known.and_then(|bytes| self.parse(bytes));
-        if known.is_some_and(|known| codes.apply(&known).is_ok()) {
-            return Ok((codes, None));
+        let new_graph = |codes: &Codes| if is_linked { None } else { codes.graph_bytes() };
+        if tuning.is_some_and(|tuning| codes.apply(&tuning).is_ok()) {
+            let graph = new_graph(&codes);
+            return Ok((codes, Kept { tuning: None, graph }));
         }
         let originals = ByRank { vectors, places: &self.places };
         let step = self.places.len().div_ceil(QUERIES);
         let queries = self.places.iter().step_by(step).map(|place| vectors.vector(*place as usize));
         let queries: Vec<&[f32]> = queries.collect();
-        let k = MEASURED_K as f64;
-        codes.calibrate(&queries, MEASURED_K + 1, (k * self.target + 1.0) / (k + 1.0), &originals)?;
+        match self.wanted {
+            Wanted::Recall(target) => {
+                let k = MEASURED_K as f64;
+                codes.calibrate(&queries, MEASURED_K + 1, (k * target + 1.0) / (k + 1.0), &originals)?;
+            }
+            Wanted::Graph { beam, .. } => {
+                codes.measure(beam, &queries, MEASURED_K_BY_NAME + 1, &originals)?;
+            }
+        }
         let tuning = codes.tuning().and_then(|tuning| serde_json::to_vec(&(FORMAT, tuning)).ok());
-        Ok((codes, tuning))
+        let graph = new_graph(&codes);
+        Ok((codes, Kept { tuning, graph }))
     }
 
     /// What was measured, if it is for these rows.
     fn parse(&self, bytes: &[u8]) -> Option<Tuning> {
         let (format, tuning): (u32, Tuning) = serde_json::from_slice(bytes).ok()?;
-        (format == FORMAT && tuning.calibration.rows == self.places.len()).then_some(tuning)
+        let is_wanted = match self.wanted {
+            Wanted::Recall(_) => true,
+            Wanted::Graph { beam, .. } => tuning.beam == beam,
+        };
+        (format == FORMAT && is_wanted && tuning.calibration.rows == self.places.len()).then_some(tuning)
     }
 
     /// The stored index.
@@ -179,13 +225,18 @@ impl CodeIndex {
         let Some(codes) = &self.codes else { return self.stored.describe() };
         let (stats, vectors) = (codes.stats(), self.stored.vectors());
         let Some(found) = stats.calibration else { return self.stored.describe() };
-        let lists = if stats.lists > 0 { format!(" in {} lists", stats.lists) } else { String::new() };
+        let how = match stats.structure {
+            Structure::Lists => format!(" in {} lists", stats.lists),
+            Structure::Graph => format!(" (ef {})", stats.beam),
+            Structure::Scan | Structure::Bits => String::new(),
+        };
         format!(
-            "{}{lists}, {} vectors of {}, {}; recall@{MEASURED_K} {:.3} (at least {:.3}) on {} rows as queries, {:.1} MB of codes",
+            "{}{how}, {} vectors of {}, {}; recall@{} {:.3} (at least {:.3}) on {} rows as queries, {:.1} MB of codes",
             stats.structure.name(),
             vectors.len(),
             vectors.dim(),
             self.stored.metric().name(),
+            found.k - 1,
             without_self(found.recall, found.k),
             without_self(found.recall_low, found.k),
             found.queries,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, ArrayRef, FixedSizeListArray, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
 use promptc_compiler::op::Index;
+use promptc_models::nearest::GraphShape;
 use promptc_store::failpoint::Site;
 use promptc_store::flows::{self, Flow, RowId};
 use promptc_store::text::{TextIndex, TextParams, TextRow};
@@ -17,7 +18,7 @@ use crate::arrays;
 use crate::artifacts::{IndexArtifact, Searcher};
 use crate::error::EngineError;
 use crate::functions::rendered_keys;
-use crate::ops::codes::{CodeIndex, StoredTuning};
+use crate::ops::codes::{CodeIndex, Kept, Wanted};
 use crate::store_errors;
 
 const PLACE: &str = "index";
@@ -41,8 +42,8 @@ pub struct Target<'a> {
     pub key: &'a [String],
     /// Folder of this index.
     pub dir: PathBuf,
-    /// What was measured of an index of kind `auto` with these parameters and rows.
-    pub known_tuning: Option<StoredTuning>,
+    /// What was found out of an index over codes with these parameters and rows.
+    pub known: Kept,
 }
 
 /// An index that is up to date.
@@ -53,8 +54,8 @@ pub struct BuiltIndex {
     pub change: IndexChange,
     /// What the user should know.
     pub notices: Vec<String>,
-    /// What was measured now.
-    pub tuning: Option<StoredTuning>,
+    /// What was found out now.
+    pub found: Kept,
 }
 
 /// What bringing an index up to date took.
@@ -87,19 +88,30 @@ pub async fn build(target: &Target<'_>) -> Result<BuiltIndex, EngineError> {
     };
     let mut hasher = blake3::Hasher::new();
     hasher.update(state.as_bytes());
-    let mut tuning = None;
-    let with_codes = |rank: &dyn Fn(&RowId) -> Option<u32>| match (searcher, target.params.recall) {
-        (Searcher::Vector(stored), Some(recall)) => {
-            let (codes, measured, notice) =
-                CodeIndex::new(*stored, rank, recall, target.known_tuning.as_deref());
-            tuning = measured;
+    let mut found = Kept::default();
+    let with_codes = |rank: &dyn Fn(&RowId) -> Option<u32>| match (searcher, wanted(target.params)) {
+        (Searcher::Vector(stored), Some(wanted)) => {
+            let (codes, new, notice) = CodeIndex::new(*stored, rank, wanted, &target.known);
+            found = new;
             notices.extend(notice);
             Searcher::Codes(Box::new(codes))
         }
         (searcher, _) => searcher,
     };
     let index = IndexArtifact::new(with_codes, flow, target.key, *hasher.finalize().as_bytes())?;
-    Ok(BuiltIndex { index, change, notices, tuning })
+    Ok(BuiltIndex { index, change, notices, found })
+}
+
+/// What is asked of the codes of an index; `None` for kinds without.
+fn wanted(params: &Index) -> Option<Wanted> {
+    match params.kind.as_str() {
+        "hnsw" => Some(Wanted::Graph {
+            shape: GraphShape { links: params.m as usize, beam_build: params.ef_build as usize },
+            beam: params.ef as usize,
+            seed: params.seed.unwrap_or(0),
+        }),
+        _ => params.recall.map(Wanted::Recall),
+    }
 }
 
 /// The difference between what an index holds and the flow; `None` if it must be built anew.
@@ -246,7 +258,6 @@ fn vector_params(params: &Index, flow: &Flow) -> Result<VectorParams, EngineErro
     found.kind = match params.kind.as_str() {
         "ivf_flat" => VectorKind::IvfFlat,
         "ivf_pq" => VectorKind::IvfPq,
-        "hnsw" => VectorKind::Hnsw,
         _ => VectorKind::Flat,
     };
     found.lists = params.lists.map(|lists| lists as usize);
@@ -254,7 +265,6 @@ fn vector_params(params: &Index, flow: &Flow) -> Result<VectorParams, EngineErro
     found.sub = params.sub.map_or((dim / 8).max(1), |sub| sub as usize);
     found.bits = params.bits as usize;
     found.refine = params.refine as usize;
-    (found.m, found.ef_build, found.ef) = (params.m as usize, params.ef_build as usize, params.ef as usize);
     found.seed = params.seed.unwrap_or(0);
     Ok(found)
 }

@@ -17,10 +17,52 @@ use crate::context::Event;
 use crate::error::EngineError;
 use crate::expressions::lower;
 use crate::ops;
+use crate::ops::codes::Kept;
 use crate::ops::fit_scorer::{self, FittedScorer};
 use crate::report::{NodeReport, NodeState};
 
+/// Prefix of the ledger's names for parts of the graph of an index.
+pub(super) const GRAPH: &str = "graph/";
+/// Bytes of a part.
+const GRAPH_PART_BYTES: usize = 4 << 20;
+/// Longest graph that is kept: about ten million rows.
+const GRAPH_BYTES_MAX: usize = 1 << 30;
+
 impl Run<'_> {
+    /// What is known of the choices of an index from an earlier run.
+    fn kept(&self, fp: &str) -> Result<Kept, EngineError> {
+        let ledger = self.ctx.store.ledger();
+        let tuning = ledger.get(&format!("tuning/{fp}"))?;
+        let names = ledger.names(&format!("{GRAPH}{fp}/"))?;
+        let parts: Option<Vec<Vec<u8>>> = ledger.get_memos(&names).into_iter().collect();
+        let graph = parts.filter(|parts| !parts.is_empty()).map(|parts| parts.concat());
+        Ok(Kept { tuning, graph })
+    }
+
+    /// Keeps what was found out of an index for later runs: the tuning last, so that there is a graph where it names one.
+    fn keep(&self, fp: &str, name: &str, new: &Kept) -> Result<Option<String>, EngineError> {
+        let ledger = self.ctx.store.ledger();
+        let mut notice = None;
+        if let Some(graph) = &new.graph {
+            let old = ledger.names(&format!("{GRAPH}{fp}/"))?;
+            ledger.remove_all(&old.iter().map(String::as_str).collect::<Vec<_>>())?;
+            if graph.len() > GRAPH_BYTES_MAX {
+                let size = graph.len() >> 20;
+                let text =
+                    format!("the graph of index `{name}` takes {size} MiB, which is too much to be kept");
+                notice = Some(format!("{text}: it is made again by every run"));
+            } else {
+                for (part, bytes) in graph.chunks(GRAPH_PART_BYTES).enumerate() {
+                    ledger.put_memos(&[(format!("{GRAPH}{fp}/{part:06}").as_str(), bytes)])?;
+                }
+            }
+        }
+        if let Some(tuning) = &new.tuning {
+            ledger.put_all(&[(format!("tuning/{fp}").as_str(), tuning.as_slice())])?;
+        }
+        Ok(notice)
+    }
+
     /// Brings an index up to date.
     pub(super) async fn index(&mut self, id: NodeId, params: &op::Index) -> Result<(), EngineError> {
         let name = self.stage_name(id);
@@ -28,7 +70,7 @@ impl Run<'_> {
         let input = node.inputs[0];
         let store = &self.ctx.store;
         let flow_path = self.stream_path(input);
-        let tuning_key = format!("tuning/{}", self.plan.fps[id.0 as usize]);
+        let fp = self.plan.fps[id.0 as usize].to_string();
         let target = ops::index::Target {
             params,
             params_fp: &self.plan.params_fps[id.0 as usize].short(32),
@@ -37,12 +79,14 @@ impl Run<'_> {
             flows_dir: &store.flows_dir(),
             key: &self.graph.node(input).key,
             dir: store.dir().join(self.index_folder(id, params)),
-            known_tuning: if params.kind == "auto" { store.ledger().get(&tuning_key)? } else { None },
+            known: if matches!(params.kind.as_str(), "auto" | "hnsw") {
+                self.kept(&fp)?
+            } else {
+                Kept::default()
+            },
         };
-        let ops::index::BuiltIndex { index, change, notices, tuning } = ops::index::build(&target).await?;
-        if let Some(tuning) = tuning {
-            store.ledger().put_all(&[(tuning_key.as_str(), tuning.as_slice())])?;
-        }
+        let ops::index::BuiltIndex { index, change, mut notices, found } = ops::index::build(&target).await?;
+        notices.extend(self.keep(&fp, &name, &found)?);
         for notice in notices {
             let (code, message) = notice.split_once(": ").unwrap_or(("W2301", &notice));
             self.warn(code, format!("index `{name}`: {message}"));

@@ -100,6 +100,16 @@ impl Ledger {
             .collect()
     }
 
+    /// All names that start with `prefix`, in byte order; their bytes are not looked at. Error: E1003 if one is not text.
+    pub fn names(&self, prefix: &str) -> Result<Vec<String>, KvError> {
+        let mut names = Vec::new();
+        self.for_each(prefix, |name, _| names.push(name.into_vec()))?;
+        let text = |name| {
+            String::from_utf8(name).map_err(|error| self.damaged(error.as_bytes(), "name is not text"))
+        };
+        names.into_iter().map(text).collect()
+    }
+
     /// Names of damaged entries, shown as text. For the doctor: one damaged entry does not hide the next.
     pub fn damaged_names(&self) -> Result<Vec<String>, KvError> {
         let damaged = self
@@ -142,18 +152,23 @@ impl Ledger {
     }
 
     fn raw_entries(&self, prefix: &str) -> Result<Vec<RawEntry>, KvError> {
-        let start = IteratorMode::From(prefix.as_bytes(), Direction::Forward);
         let mut entries = Vec::new();
+        self.for_each(prefix, |name, value| entries.push((name.into_vec(), value.into_vec())))?;
+        Ok(entries)
+    }
+
+    fn for_each(&self, prefix: &str, mut take: impl FnMut(Box<[u8]>, Box<[u8]>)) -> Result<(), KvError> {
+        let start = IteratorMode::From(prefix.as_bytes(), Direction::Forward);
         let opened = self.kv.now();
-        let Some(family) = opened.family_if_held(LEDGER) else { return Ok(entries) };
+        let Some(family) = opened.family_if_held(LEDGER) else { return Ok(()) };
         for entry in opened.db.iterator_cf(family, start) {
             let (name, value) = entry.map_err(|source| self.kv.error(source))?;
             if !name.starts_with(prefix.as_bytes()) {
                 break;
             }
-            entries.push((name.into_vec(), value.into_vec()));
+            take(name, value);
         }
-        Ok(entries)
+        Ok(())
     }
 
     fn decode(&self, name: &[u8], value: &[u8]) -> Result<Vec<u8>, KvError> {

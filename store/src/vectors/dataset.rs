@@ -15,7 +15,6 @@ use lance::index::DatasetIndexExt;
 use lance::index::vector::VectorIndexParams;
 use lance::session::Session;
 use lance_index::IndexType;
-use lance_index::vector::hnsw::builder::HnswBuildParams;
 use lance_index::vector::ivf::IvfBuildParams;
 use lance_index::vector::pq::PQBuildParams;
 use lance_linalg::distance::DistanceType;
@@ -294,10 +293,7 @@ impl VectorDataset {
         let mut scanner = dataset.scan();
         scanner.empty_project().map_err(lance)?.with_row_id();
         scanner.nearest("vec", &query, wanted.clamp(1, self.vectors.len())).map_err(lance)?;
-        scanner
-            .nprobes(params.probes)
-            .ef(params.ef.max(wanted))
-            .distance_metric(distance_type(params.metric));
+        scanner.nprobes(params.probes).distance_metric(distance_type(params.metric));
         scanner.disable_scoring_autoprojection();
         let batch = scanner.try_into_batch().await.map_err(lance)?;
         let numbers =
@@ -487,7 +483,7 @@ async fn train_index(
     if rows.row_count() == 0 {
         return Ok(None);
     }
-    let list_count = if params.kind == VectorKind::Hnsw { 1 } else { params.list_count(vectors.len()) };
+    let list_count = params.list_count(vectors.len());
     let trained = tokio::task::spawn_blocking(move || index_params(&params, rows, list_count)).await;
     let trained = trained
         .map_err(|error| match error.try_into_panic() {
@@ -549,10 +545,6 @@ fn index_params(params: &VectorParams, rows: Matrix, list_count: usize) -> lance
             let codebook = Arc::new(Float32Array::from(codebook));
             let pq = PQBuildParams::with_codebook(params.sub, params.bits, codebook);
             VectorIndexParams::with_ivf_pq_params(metric, ivf, pq)
-        }
-        VectorKind::Hnsw => {
-            let hnsw = HnswBuildParams::default().num_edges(params.m).ef_construction(params.ef_build);
-            VectorIndexParams::ivf_hnsw(metric, ivf, hnsw)
         }
     })
 }

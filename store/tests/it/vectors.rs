@@ -173,7 +173,6 @@ async fn approximate_kinds_find_what_is_near() {
         (VectorKind::IvfFlat, Metric::Dot, 0.95),
         (VectorKind::IvfPq, Metric::Cosine, 0.90),
         (VectorKind::IvfPq, Metric::L2, 0.90),
-        (VectorKind::Hnsw, Metric::Cosine, 0.95),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("v.lance");

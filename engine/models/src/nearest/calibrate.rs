@@ -121,6 +121,30 @@ impl VectorIndex {
         Ok(calibration)
     }
 
+    /// Measures recall at `k` as [`Self::calibrate`] does, for a graph that is walked with `beam` rows (`ef`), and keeps to that.
+    ///
+    /// # Errors
+    /// [`NearestError::Sample`] without rows or queries, or with `k` or `beam` 0; [`NearestError::Original`]; errors of a search.
+    pub fn measure(
+        &mut self,
+        beam: usize,
+        queries: &[&[f32]],
+        k: usize,
+        originals: &dyn Originals,
+    ) -> Result<Calibration, NearestError> {
+        if self.is_empty() || queries.is_empty() || k == 0 || beam == 0 {
+            return Err(NearestError::Sample);
+        }
+        let truths: Vec<Truth> =
+            queries.iter().map(|query| self.truth(query, k, originals)).collect::<Result<_, _>>()?;
+        self.effort = Effort { rerank: self.effort.rerank.max(k), k, beam, ..self.effort };
+        let (recall, recall_low) = self.measured(queries, &truths, k, 0.0, originals)?;
+        let calibration =
+            Calibration { target: 0.0, k, queries: queries.len(), recall, recall_low, rows: self.len() };
+        (self.calibration, self.churn) = (Some(calibration), 0);
+        Ok(calibration)
+    }
+
     /// One step more effort.
     fn raise(&mut self) {
         self.effort.rerank = more(self.effort.rerank).min(self.len());

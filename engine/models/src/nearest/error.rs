@@ -50,6 +50,8 @@ pub enum NearestError {
     Mask,
     /// The tuning is of an index with another structure by name, or holds a number that no calibration gives.
     Tuning,
+    /// The bytes are not those of a graph over these rows.
+    Graph,
     /// There are as many rows as fit.
     Full,
     /// Recall cannot be measured without rows and queries.
@@ -88,6 +90,7 @@ impl fmt::Display for NearestError {
             Self::Original { id } => write!(out, "row {id} of the index has no vector"),
             Self::Mask => write!(out, "the index has changed since the mask was made"),
             Self::Tuning => write!(out, "the tuning does not belong to this index; calibrate it"),
+            Self::Graph => write!(out, "the graph does not belong to these rows; build the index without it"),
             Self::Full => write!(out, "{ROWS_MAX} rows found, which is the most an index takes"),
             Self::Sample => write!(out, "recall cannot be measured without rows and queries"),
         }

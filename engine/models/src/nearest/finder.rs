@@ -140,7 +140,10 @@ impl VectorIndex {
             Structure::Lists => {
                 Finder::Lists(Box::new(Lists::new(&self.bytes, &self.offsets, rows, dim, seed)))
             }
-            Structure::Graph => Finder::Graph(Box::new(Graph::new(self.rowwise(), self.rows.ids(), seed))),
+            Structure::Graph => {
+                let graph = Graph::new(self.rowwise(), self.rows.ids(), seed, self.options.graph);
+                Finder::Graph(Box::new(graph))
+            }
         }
     }
 

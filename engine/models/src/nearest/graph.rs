@@ -16,15 +16,37 @@ use super::bytes::{ByteCodes, ByteQuery};
 use walk::Walk;
 
 mod find;
+mod stored;
 pub(super) mod walk;
 
-/// Links that a new row chooses on each level, and most links of a row above level 0: `M`.
-const LINKS: usize = 16;
-/// Most links of a row on level 0.
-const LINKS_BASE: usize = 2 * LINKS;
-/// Candidates among which a new row chooses: `efConstruction`.
-const BEAM_BUILD: usize = 200;
-/// Levels above 0 at most: one row in `LINKS^4` would be higher.
+/// How many links rows have, and among how many rows they are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GraphShape {
+    /// Links that a new row chooses on each level, at least 2; twice as many are the most on the lowest level: `M`.
+    pub links: usize,
+    /// Candidates among which a new row chooses: `efConstruction`.
+    pub beam_build: usize,
+}
+
+impl Default for GraphShape {
+    fn default() -> Self {
+        Self { links: 16, beam_build: 200 }
+    }
+}
+
+impl GraphShape {
+    /// Most links of a row on a level.
+    fn most(self, level: usize) -> usize {
+        if level == 0 { 2 * self.links } else { self.links }
+    }
+
+    /// Levels above 0 of a row. Each level has one row in `links` (the power of two below) of the one beneath: so many low bits are zero.
+    fn levels(self, seed: u64, id: u64) -> usize {
+        (mixed(seed, id).trailing_zeros() / self.links.ilog2().max(1)).min(LEVELS_MOST) as usize
+    }
+}
+
+/// Levels above 0 at most.
 const LEVELS_MOST: u32 = 7;
 /// Levels whose nearest rows say where a row is, when the rows are put into an order: regions of 16 and of 256 rows on average.
 const REGION_LEVELS: usize = 2;
@@ -35,9 +57,10 @@ const GONE_MOST: f64 = 0.2;
 #[derive(Debug, Clone)]
 pub(super) struct Graph {
     seed: u64,
-    /// For each row the number of its links on level 0, then room for [`LINKS_BASE`].
+    shape: GraphShape,
+    /// For each row the number of its links on level 0, then room for the most.
     base: Vec<u32>,
-    /// For rows above level 0 the same for each further level, [`LINKS`] in each.
+    /// For rows above level 0 the same for each further level.
     upper: Vec<u32>,
     /// Where the levels of a row begin in `upper`.
     starts: Vec<u32>,
@@ -62,19 +85,8 @@ impl Graph {
     /// compared with is in the caches from the one before. Side by side on one machine, 30,000 rows take 3.3 s instead of 4.4, and a
     /// beam of 50 finds 0.975 instead of 0.967. Cost: for 100,000 rows of 256 numbers, about 2,500 scores each to find its links and as many to
     /// choose them.
-    pub(super) fn new(codes: Codes<'_>, ids: &[u64], seed: u64) -> Self {
-        let mut graph = Self {
-            seed,
-            base: Vec::with_capacity(ids.len() * (LINKS_BASE + 1)),
-            upper: Vec::new(),
-            starts: Vec::with_capacity(ids.len()),
-            levels: Vec::with_capacity(ids.len()),
-            entry: None,
-            present: Vec::new(),
-            gone: 0,
-            walk: Walk::default(),
-        };
-        ids.iter().for_each(|id| graph.push(*id));
+    pub(super) fn new(codes: Codes<'_>, ids: &[u64], seed: u64, shape: GraphShape) -> Self {
+        let mut graph = Self::without_links(ids, seed, shape);
         let (base, upper): (Vec<u32>, Vec<u32>) =
             (0..ids.len() as u32).partition(|row| graph.levels[*row as usize] == 0);
         upper.into_iter().for_each(|row| graph.connect(row, codes));
@@ -90,6 +102,24 @@ impl Graph {
         ordered.sort_unstable();
         graph.walk = walk;
         ordered.into_iter().for_each(|(_, row)| graph.connect(row, codes));
+        graph
+    }
+
+    /// Room for the links of these rows.
+    fn without_links(ids: &[u64], seed: u64, shape: GraphShape) -> Self {
+        let mut graph = Self {
+            seed,
+            shape,
+            base: Vec::with_capacity(ids.len() * (shape.most(0) + 1)),
+            upper: Vec::new(),
+            starts: Vec::with_capacity(ids.len()),
+            levels: Vec::with_capacity(ids.len()),
+            entry: None,
+            present: Vec::new(),
+            gone: 0,
+            walk: Walk::default(),
+        };
+        ids.iter().for_each(|id| graph.push(*id));
         graph
     }
 
@@ -117,12 +147,11 @@ impl Graph {
     /// Makes room for the next row, which has no links yet.
     fn push(&mut self, id: u64) {
         let row = self.levels.len();
-        // Each level has a row in 16 of the one below: four bits that are zero.
-        let level = (mixed(self.seed, id).trailing_zeros() / LINKS.ilog2()).min(LEVELS_MOST) as usize;
+        let level = self.shape.levels(self.seed, id);
         self.levels.push(level as u8);
         self.starts.push(self.upper.len() as u32);
-        self.base.resize(self.base.len() + LINKS_BASE + 1, 0);
-        self.upper.resize(self.upper.len() + level * (LINKS + 1), 0);
+        self.base.resize(self.base.len() + self.shape.most(0) + 1, 0);
+        self.upper.resize(self.upper.len() + level * (self.shape.most(1) + 1), 0);
         self.present.resize(self.levels.len().div_ceil(BLOCK_ROWS), 0);
         self.present[row / BLOCK_ROWS] |= 1 << (row % BLOCK_ROWS);
     }
@@ -143,9 +172,9 @@ impl Graph {
             walk.level(self, codes, &query, above, 1);
         }
         for own in (0..=level.min(top)).rev() {
-            walk.level(self, codes, &query, own, BEAM_BUILD);
+            walk.level(self, codes, &query, own, self.shape.beam_build);
             let found: Vec<Candidate> = walk.found().collect();
-            let chosen = chosen(codes, row, &found, LINKS, &mut walk);
+            let chosen = chosen(codes, row, &found, self.shape.links, &mut walk);
             self.link(row, own, &chosen);
             for other in &chosen {
                 self.link_back(*other, row, own, codes, &mut walk);
@@ -161,7 +190,7 @@ impl Graph {
     fn link_back(&mut self, row: u32, other: u32, level: usize, codes: Codes<'_>, walk: &mut Walk) {
         let mut links = self.links(row, level).to_vec();
         links.push(other);
-        let most = if level == 0 { LINKS_BASE } else { LINKS };
+        let most = self.shape.most(level);
         if links.len() > most {
             let mut query = ByteQuery::default();
             query.set_row(codes.bytes, row as usize);
@@ -181,7 +210,7 @@ impl Graph {
     /// The number of links of a row on one of its levels, and the room for them.
     pub(super) fn room(&self, row: u32, level: usize) -> &[u32] {
         let (all, start) = self.place(row, level);
-        &all[start..=start + if level == 0 { LINKS_BASE } else { LINKS }]
+        &all[start..=start + self.shape.most(level)]
     }
 
     fn link(&mut self, row: u32, level: usize, links: &[u32]) {
@@ -193,8 +222,8 @@ impl Graph {
 
     fn place(&self, row: u32, level: usize) -> (&[u32], usize) {
         match level {
-            0 => (&self.base, row as usize * (LINKS_BASE + 1)),
-            _ => (&self.upper, self.starts[row as usize] as usize + (level - 1) * (LINKS + 1)),
+            0 => (&self.base, row as usize * (self.shape.most(0) + 1)),
+            _ => (&self.upper, self.starts[row as usize] as usize + (level - 1) * (self.shape.most(1) + 1)),
         }
     }
 

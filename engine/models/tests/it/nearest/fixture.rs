@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use promptc_models::nearest::{
-    Metric, NearestOptions, Neighbour, Originals, Scratch, Structure, VectorIndex,
+    GraphShape, Metric, NearestOptions, Neighbour, Originals, Scratch, Structure, VectorIndex,
 };
 
 /// Numbers from a seed: SplitMix64, and Box-Muller for normal ones.
@@ -88,7 +88,7 @@ pub(super) fn clustered(metric: Metric, rows: usize, dim: usize, queries: usize)
 }
 
 pub(super) fn options(metric: Metric, dim: usize, structure: Structure) -> NearestOptions {
-    NearestOptions { metric, dim, seed: 11, structure: Some(structure) }
+    NearestOptions { metric, dim, seed: 11, structure: Some(structure), graph: GraphShape::default() }
 }
 
 pub(super) fn build(vectors: &Vectors, dim: usize, structure: Structure) -> VectorIndex {

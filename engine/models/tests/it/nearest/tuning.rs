@@ -1,7 +1,8 @@
 //! What a calibration chose, taken to another index.
 
 use promptc_models::nearest::{
-    Metric, NearestError, NearestOptions, Neighbour, Originals, Scratch, Structure, Tuning, VectorIndex,
+    GraphShape, Metric, NearestError, NearestOptions, Neighbour, Originals, Scratch, Structure, Tuning,
+    VectorIndex,
 };
 
 use super::fixture::{STRUCTURES, Vectors, build, clustered, options, recall};
@@ -93,4 +94,100 @@ fn a_tenth_of_the_rows_asks_for_another_calibration() {
         build(&Vectors { metric: Metric::L2, ..clustered(Metric::L2, 400, 64, 1).0 }, 64, Structure::Bits);
     grown.apply(&again.tuning().unwrap()).unwrap();
     assert!(grown.needs_calibration(), "a third more rows");
+}
+
+#[test]
+fn a_graph_from_its_bytes_gives_the_same_answers() {
+    let (vectors, queries) = clustered(Metric::Dot, 3_000, 48, 60);
+    let (ids, flat) = vectors.flat();
+    for shape in [
+        GraphShape::default(),
+        GraphShape { links: 5, beam_build: 40 },
+        GraphShape { links: 2, beam_build: 1 },
+    ] {
+        let options = NearestOptions { graph: shape, ..options(Metric::Dot, 48, Structure::Graph) };
+        let mut built = VectorIndex::build(options.clone(), &ids, &flat).unwrap();
+        let bytes = built.graph_bytes().unwrap();
+        let mut again = VectorIndex::build_with_graph(options, &ids, &flat, &bytes).unwrap();
+        assert_eq!(again.graph_bytes().as_ref(), Some(&bytes), "{shape:?}");
+        assert_eq!(answers(&built, &queries, Some(&vectors)), answers(&again, &queries, Some(&vectors)));
+        // What comes later has its place in both.
+        for index in [&mut built, &mut again] {
+            index.add(5, &queries[0]).unwrap();
+            index.remove(ids[7]).unwrap();
+        }
+        assert_eq!(answers(&built, &queries, None), answers(&again, &queries, None), "{shape:?}");
+        assert_eq!(built.graph_bytes(), None, "a row is gone");
+    }
+    assert_eq!(build(&vectors, 48, Structure::Bits).graph_bytes(), None);
+    let none = VectorIndex::build(options(Metric::L2, 4, Structure::Graph), &[], &[]).unwrap();
+    let none = none.graph_bytes().unwrap();
+    VectorIndex::build_with_graph(options(Metric::L2, 4, Structure::Graph), &[], &[], &none).unwrap();
+}
+
+#[test]
+fn more_links_and_a_wider_beam_find_more() {
+    let (vectors, queries) = clustered(Metric::Cosine, 4_000, 64, 100);
+    let (ids, flat) = vectors.flat();
+    let sample: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
+    let measured = |shape: GraphShape, beam: usize| {
+        let options = NearestOptions { graph: shape, ..options(Metric::Cosine, 64, Structure::Graph) };
+        let mut index = VectorIndex::build(options, &ids, &flat).unwrap();
+        let found = index.measure(beam, &sample, 10, &vectors).unwrap();
+        assert_eq!((index.stats().beam, found.target, found.rows), (beam, 0.0, 4_000));
+        let counted = recall(&index, &vectors, &queries, 10);
+        assert!((found.recall - counted).abs() < 1e-9, "{} {counted}", found.recall);
+        found.recall
+    };
+    let thin = GraphShape { links: 3, beam_build: 20 };
+    let (poor, better) = (measured(thin, 10), measured(thin, 200));
+    let best = measured(GraphShape::default(), 200);
+    println!("recall {poor}, {better} with a wider beam, {best} with more links");
+    assert!(poor < better && better < best && best > 0.99);
+}
+
+#[test]
+fn bytes_that_are_no_graph_of_these_rows_are_refused() {
+    let (vectors, queries) = clustered(Metric::Cosine, 700, 32, 5);
+    let (ids, flat) = vectors.flat();
+    let options = options(Metric::Cosine, 32, Structure::Graph);
+    let bytes = VectorIndex::build(options.clone(), &ids, &flat).unwrap().graph_bytes().unwrap();
+    let load = |options: &NearestOptions, bytes: &[u8]| {
+        VectorIndex::build_with_graph(options.clone(), &ids, &flat, bytes)
+    };
+    let others = [
+        NearestOptions { seed: 12, ..options.clone() },
+        NearestOptions { graph: GraphShape { links: 8, ..GraphShape::default() }, ..options.clone() },
+        NearestOptions { structure: Some(Structure::Bits), ..options.clone() },
+    ];
+    for other in &others {
+        assert_eq!(load(other, &bytes).err(), Some(NearestError::Graph), "{other:?}");
+    }
+    let fewer = VectorIndex::build_with_graph(options.clone(), &ids[1..], &flat[32..], &bytes);
+    assert_eq!(fewer.err(), Some(NearestError::Graph));
+    let (mut refused, mut state) = (0, 3_u64);
+    for round in 0..2_000 {
+        let mut draw = |end: usize| {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            (state >> 33) as usize % end
+        };
+        let mut damaged = bytes.clone();
+        match round % 3 {
+            0 => damaged.truncate(draw(bytes.len())),
+            1 => damaged.extend([0; 3]),
+            _ => (0..=draw(3)).for_each(|_| damaged[draw(bytes.len())] ^= 1 << draw(8)),
+        }
+        match load(&options, &damaged) {
+            Err(error) => {
+                assert_eq!(error, NearestError::Graph);
+                refused += 1;
+            }
+            // Another link between rows that are there: answers may be worse, and are rows with their scores.
+            Ok(index) => {
+                recall(&index, &vectors, &queries, 10);
+            }
+        }
+    }
+    println!("{refused} of 2000 refused");
+    assert!(refused > 1_400);
 }
