@@ -3,6 +3,7 @@
 use promptc_engine::context::Cancel;
 use promptc_engine::error::EngineError;
 use promptc_engine::report::NodeState;
+use promptc_engine::store::open::{Store, StoreOptions};
 
 use crate::fixture::{Fixture, operator, stage};
 
@@ -138,4 +139,60 @@ fn an_interrupted_run_leaves_outputs_alone_and_the_next_one_finishes() {
     assert_eq!(before, fixture.outputs());
     fixture.run().unwrap();
     assert!(fixture.run().unwrap().is_idle());
+}
+
+const GRAPH: &str = r#"edition 2026
+source notes : stream<{ id: u32, text: text }> = jsonl("notes.jsonl") { key = id }
+source asks  : stream<{ qid: text, question: text }> = jsonl("asks.jsonl") { key = qid }
+embedder hashed { kind = hashed_ngram, dim = 32, seed = 1 }
+pipeline corpus { notes |> embed(text, with = hashed) as v -> rows }
+index near on corpus.rows(v) { kind = hnsw, seed = 7 }
+pipeline find {
+  asks |> retrieve(question, from = near, k = 3) as hits -> found
+  write found to jsonl("out/found.jsonl", key = qid)
+}
+"#;
+
+/// The links of graphs that the store keeps, by name.
+fn kept_graphs(fixture: &Fixture) -> Vec<(String, Vec<u8>)> {
+    let options = StoreOptions { cache_bytes: 1 << 30, read_only: false };
+    let store = Store::open(&fixture.path().join(&fixture.store), &options).unwrap();
+    store.ledger().entries("graph/").unwrap()
+}
+
+#[test]
+fn links_of_a_graph_are_kept_while_they_are_those_of_the_rows() {
+    let mut fixture = Fixture::new(GRAPH);
+    let notes = |salt: usize| -> String {
+        let note =
+            |id| format!("{{\"id\":{id},\"text\":\"note {} of shelf {}\"}}\n", id * 7919 + salt, id % 37);
+        (0..1_200_usize).map(note).collect()
+    };
+    let ask = |fixture: &Fixture, qid: &str, shelf: usize| {
+        let line = format!("{{\"qid\":\"{qid}\",\"question\":\"note 4242 of shelf {shelf}\"}}\n");
+        fixture.write("asks.jsonl", line);
+    };
+    fixture.write("notes.jsonl", notes(1));
+    ask(&fixture, "q1", 5);
+    fixture.run().unwrap();
+    let first = kept_graphs(&fixture);
+    assert_eq!(first.len(), 1, "one part");
+    assert!(first[0].1.len() > 1_200 * 16, "{}", first[0].1.len());
+    // What is not a graph of these rows is not believed, and replaced.
+    let options = StoreOptions { cache_bytes: 1 << 30, read_only: false };
+    let store = Store::open(&fixture.path().join(&fixture.store), &options).unwrap();
+    store.ledger().put_memos(&[(first[0].0.as_str(), &first[0].1[..9_000])]).unwrap();
+    drop(store);
+    ask(&fixture, "q2", 6);
+    fixture.run().unwrap();
+    assert_eq!(kept_graphs(&fixture), first, "made again, with the same links");
+    ask(&fixture, "q3", 7);
+    fixture.run().unwrap();
+    equals_a_full_run(&mut fixture);
+    // Other rows, another graph; the old one is forgotten.
+    fixture.write("notes.jsonl", notes(2));
+    fixture.run().unwrap();
+    let second = kept_graphs(&fixture);
+    assert!(second.len() == 1 && second[0].0 != first[0].0, "{} {}", second.len(), second[0].0);
+    equals_a_full_run(&mut fixture);
 }

@@ -1,4 +1,4 @@
-//! Indexes of kind `auto`: what they find beside a comparison with every vector, through edits and filters.
+//! Indexes over codes, `auto` and `hnsw`: what they find beside a comparison with every vector, through edits and filters.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -65,9 +65,23 @@ fn shares(folder: &Path) -> [u32; 5] {
 
 #[test]
 fn codes_find_what_is_near_through_edits_and_whatever_was_there_before() {
+    let explained = find_what_is_near("kind = auto, recall = 98%", 588);
+    assert!(explained.contains("8bit") || explained.contains("1bit"), "{explained}");
+    assert!(explained.contains("recall@100 0.9") || explained.contains("recall@100 1.0"), "{explained}");
+}
+
+#[test]
+fn a_graph_finds_what_is_near_through_edits_and_whatever_was_there_before() {
+    let explained = find_what_is_near("kind = hnsw, m = 12, ef = 80, seed = 3", 560);
+    assert!(explained.contains("graph_8bit (ef 80)"), "{explained}");
+    assert!(explained.contains("recall@10 0.9") || explained.contains("recall@10 1.0"), "{explained}");
+}
+
+/// Runs the program with an index `near` of this kind, of whose 600 hits at least so many are right; what `--explain` says of it.
+fn find_what_is_near(kind: &str, least: u32) -> String {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    write("p.promptc", PROGRAM);
+    write("p.promptc", &PROGRAM.replace("kind = auto, recall = 98%", kind));
     write("notes.jsonl", &notes(0..2_500, 1));
     let asks = (0..60).map(|qid| {
         let words: Vec<&str> = (0..4).map(|step| WORDS[(qid * 7 + step * 5) % WORDS.len()]).collect();
@@ -77,20 +91,19 @@ fn codes_find_what_is_near_through_edits_and_whatever_was_there_before() {
     says(folder.path(), 0, &["run", "p.promptc", "--yes"]);
     let [hits, right, one, none, of_topic] = shares(folder.path());
     assert_eq!([hits, one, none, of_topic], [600, 60, 60, 60]);
-    assert!(right >= 588, "{right} of {hits}");
-    let why = says(folder.path(), 0, &["search", "p.promptc", "near", "river stone", "--explain"]);
-    assert!(why.contains("8bit") || why.contains("1bit"), "{why}");
-    assert!(why.contains("recall@100 0.9") || why.contains("recall@100 1.0"), "{why}");
+    assert!(right >= least, "{right} of {hits}");
+    let explained = says(folder.path(), 0, &["search", "p.promptc", "near", "river stone", "--explain"]);
     // Removed, changed and new rows.
     let edited = notes(300..1_900, 1) + &notes(1_900..2_200, 2) + &notes(2_200..3_300, 1);
     write("notes.jsonl", &edited);
     says(folder.path(), 0, &["run", "p.promptc", "--yes"]);
     let [hits, right, _, none, of_topic] = shares(folder.path());
     assert_eq!([hits, none, of_topic], [600, 60, 60]);
-    assert!(right >= 588, "{right} of {hits}");
+    assert!(right >= least, "{right} of {hits}");
     let edited = says(folder.path(), 0, &["query", "p.promptc", "answers", "--format", "jsonl"]);
     let fresh = ["--data-dir", "fresh"];
     says(folder.path(), 0, &[&["run", "p.promptc", "--yes"][..], &fresh].concat());
     let anew = [&["query", "p.promptc", "answers", "--format", "jsonl"][..], &fresh].concat();
     assert!(edited == says(folder.path(), 0, &anew), "the same rows, another past: another answer");
+    explained
 }
