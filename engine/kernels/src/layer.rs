@@ -46,8 +46,9 @@ impl LayerOps {
             body::gemm(simd::Portable, left, right, epilogue, out, stride);
         },
         gemm_i8: |left, right, epilogue, out, stride| {
-            let shape = bytes::ByteShape { most: body::TILE_ROWS_MAX, step: 1 };
-            bytes::gemm(simd::Portable, shape, bytes::multiply_plain, left, right, epilogue, out, stride);
+            let multiply = bytes::multiply_plain;
+            let tiles = bytes::ByteTiles { most: body::TILE_ROWS_MAX, step: 1, multiply };
+            bytes::gemm(simd::Portable, tiles, left, right, epilogue, out, stride);
         },
         round_row: |values, codes| round_row(values, codes),
         round_columns: |rows, depth, out| round_columns(rows, depth, out),

@@ -266,7 +266,7 @@ async fn other_parameters_begin_anew_and_search_parameters_do_not() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("v.lance");
     drop(build(&path, &clustered(50, 3, 12), params(VectorKind::Flat, Metric::Dot)).await);
-    let same = VectorParams { probes: 3, refine: 9, ef: 5, ..params(VectorKind::Flat, Metric::Dot) };
+    let same = VectorParams { probes: 3, refine: 9, ..params(VectorKind::Flat, Metric::Dot) };
     assert_eq!(VectorIndex::open_or_create(&path, same).await.unwrap().state(), Some("state"));
     let other = VectorIndex::open_or_create(&path, params(VectorKind::Flat, Metric::L2)).await.unwrap();
     assert_eq!((other.state(), other.vectors().len()), (None, 0));

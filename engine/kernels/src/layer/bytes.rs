@@ -12,13 +12,14 @@ pub(crate) const BYTE_ROWS_MAX: usize = 32;
 #[repr(align(64))]
 pub(crate) struct ByteSums(pub(crate) [[[i32; LANES]; 2]; BYTE_ROWS_MAX]);
 
-/// How a level cuts rows into tiles.
-#[derive(Clone, Copy)]
-pub(crate) struct ByteShape {
+/// How a level multiplies tiles.
+pub(crate) struct ByteTiles<M> {
     /// Rows of a tile, at most.
     pub(crate) most: usize,
     /// Tiles but the last hold a multiple of these.
     pub(crate) step: usize,
+    /// Gives the sums of codes and weights of a tile.
+    pub(crate) multiply: M,
 }
 
 /// What a tile is computed from.
@@ -36,31 +37,31 @@ pub(crate) struct ByteTile<'a> {
     pub(crate) panel: &'a [PanelGroup],
 }
 
-/// See [`crate::Kernels::gemm_i8`], which has checked the sizes. `multiply` gives the sums of codes and weights of a tile.
+/// See [`crate::Kernels::gemm_i8`], which has checked the sizes.
 #[inline(always)]
 pub(crate) fn gemm<S: Simd>(
     simd: S,
-    shape: ByteShape,
-    multiply: impl Fn(ByteTile<'_>, &mut ByteSums),
+    tiles: ByteTiles<impl Fn(ByteTile<'_>, &mut ByteSums)>,
     left: &RowsU8,
     right: &PackedI8,
     epilogue: Epilogue<'_>,
     out: &mut [f32],
     out_stride: usize,
 ) {
-    let block_rows = (BLOCK_BYTES / left.stride().max(1)).max(shape.most).next_multiple_of(shape.step);
+    let ByteTiles { most, step, multiply } = tiles;
+    let block_rows = (BLOCK_BYTES / left.stride().max(1)).max(most).next_multiple_of(step);
     let block_count = left.len().div_ceil(block_rows);
     let mut sums = ByteSums([[[0; LANES]; 2]; BYTE_ROWS_MAX]);
     for block_idx in 0..block_count {
-        let (first, end) = part(left.len(), block_count, block_idx, shape.step);
-        let tile_count = (end - first).div_ceil(shape.most);
+        let (first, end) = part(left.len(), block_count, block_idx, step);
+        let tile_count = (end - first).div_ceil(most);
         for column in (0..right.width()).step_by(PANEL) {
             let Panel { groups: panel, padded, scales, offsets } = right.panel(column);
             let scales = [simd.load(&scales[0]), simd.load(&scales[1])];
             let width = PANEL.min(right.width() - column);
             let bias = padded_bias(epilogue, column, width);
             for tile_idx in 0..tile_count {
-                let (start, tile_end) = part(end - first, tile_count, tile_idx, shape.step);
+                let (start, tile_end) = part(end - first, tile_count, tile_idx, step);
                 let (row, rows) = (first + start, tile_end - start);
                 let tile = ByteTile { left: left.codes(row), stride: left.stride(), rows, padded, panel };
                 multiply(tile, &mut sums);

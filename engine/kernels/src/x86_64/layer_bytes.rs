@@ -11,10 +11,8 @@ use super::layer::{Avx2, Avx512};
 use crate::gemm::{Epilogue, MatrixF32};
 use crate::gemm_i8::{GROUP, PackedI8, PanelGroup, RowsU8, round_columns, round_row, round_steps};
 use crate::layer::body::{TILE_ROWS_MAX, softmax_codes};
-use crate::layer::bytes::{self, ByteShape, ByteSums, ByteTile};
+use crate::layer::bytes::{self, ByteSums, ByteTile, ByteTiles};
 use crate::layer::simd::LANES;
-
-const SHAPE: ByteShape = ByteShape { most: TILE_ROWS_MAX, step: 1 };
 
 /// Sums with AVX2 registers.
 #[target_feature(enable = "avx2,fma")]
@@ -26,7 +24,8 @@ pub(super) fn gemm_i8_avx2(
     out_stride: usize,
 ) {
     let multiply = |tile: ByteTile<'_>, sums: &mut ByteSums| multiply_avx2(tile, sums);
-    bytes::gemm(Avx2(()), SHAPE, multiply, left, right, epilogue, out, out_stride);
+    let tiles = ByteTiles { most: TILE_ROWS_MAX, step: 1, multiply };
+    bytes::gemm(Avx2(()), tiles, left, right, epilogue, out, out_stride);
 }
 
 /// Two rows with half a panel at a time: eight registers of sums, four of weights, one for codes.
@@ -130,7 +129,8 @@ pub(super) fn gemm_i8_avx512(
     out_stride: usize,
 ) {
     let multiply = |tile: ByteTile<'_>, sums: &mut ByteSums| multiply_vnni(tile, sums);
-    bytes::gemm(Avx512(()), SHAPE, multiply, left, right, epilogue, out, out_stride);
+    let tiles = ByteTiles { most: TILE_ROWS_MAX, step: 1, multiply };
+    bytes::gemm(Avx512(()), tiles, left, right, epilogue, out, out_stride);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]

@@ -13,11 +13,9 @@ use std::arch::x86_64::__cpuid_count;
 use super::layer::Avx512;
 use crate::gemm::Epilogue;
 use crate::gemm_i8::{GROUP, GROUPS_OF_STEP, PackedI8, PanelGroup, ROWS_OF_STEP, RowsU8};
-use crate::layer::bytes::{self, BYTE_ROWS_MAX, ByteShape, ByteSums, ByteTile};
+use crate::layer::bytes::{self, BYTE_ROWS_MAX, ByteSums, ByteTile, ByteTiles};
 use crate::layer::simd::LANES;
 
-/// Two tiles of rows.
-const SHAPE: ByteShape = ByteShape { most: BYTE_ROWS_MAX, step: ROWS_OF_STEP };
 /// Bytes of a tile's row.
 const ROW_BYTES: usize = GROUPS_OF_STEP * GROUP;
 /// Bytes between two groups of a panel, and between two rows of sums.
@@ -86,7 +84,8 @@ pub(super) fn gemm_i8_amx(
 ) {
     // SAFETY: the operand has the layout that the instruction asks for.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) };
-    bytes::gemm(Avx512(()), SHAPE, multiply, left, right, epilogue, out, out_stride);
+    let tiles = ByteTiles { most: BYTE_ROWS_MAX, step: ROWS_OF_STEP, multiply };
+    bytes::gemm(Avx512(()), tiles, left, right, epilogue, out, out_stride);
     // SAFETY: gives the tiles back, so that the system need not keep them when it changes threads.
     unsafe { asm!("tilerelease", options(nomem, nostack)) };
 }
