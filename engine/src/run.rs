@@ -12,6 +12,7 @@
 //! fingerprints that are still right, and a row cache that makes the next run shorter.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -286,8 +287,9 @@ fn quarantine_key(fp: &Fp) -> String {
     format!("quarantine/{fp}")
 }
 
-/// Drops what the ledger keeps by fingerprint and no program's last build has any more, so that it does not grow with every edit.
-fn forget_unused(ledger: &Ledger) -> Result<(), EngineError> {
+/// Drops what the ledger keeps by fingerprint and no program's last build has any more, so that it does not grow with every edit, and
+/// graphs of indexes whose folder below `dir` is gone.
+fn forget_unused(ledger: &Ledger, dir: &Path) -> Result<(), EngineError> {
     let mut used = BTreeSet::new();
     for (_, bytes) in ledger.entries("build/")? {
         // A record of another format says nothing of its fingerprints: then nothing is dropped.
@@ -298,10 +300,15 @@ fn forget_unused(ledger: &Ledger) -> Result<(), EngineError> {
         used.extend(record.nodes.iter().map(|node| node.fp.to_string()));
     }
     let mut unused = Vec::new();
-    for prefix in ["quarantine/", "idf/", "scorer/", "tuning/", artifacts::GRAPH] {
-        // What has several parts has their number behind the fingerprint.
-        let fp = |name: &str| name[prefix.len()..].split('/').next().unwrap_or_default().to_owned();
-        unused.extend(ledger.names(prefix)?.into_iter().filter(|name| !used.contains(&fp(name))));
+    for prefix in ["quarantine/", "idf/", "scorer/", "tuning/"] {
+        let names = ledger.names(prefix)?.into_iter();
+        unused.extend(names.filter(|name| !used.contains(&name[prefix.len()..])));
+    }
+    for name in ledger.names(artifacts::GRAPH)? {
+        let folder = &name[artifacts::GRAPH.len()..];
+        if !dir.join(folder).exists() {
+            artifacts::forget_graph(ledger, folder)?;
+        }
     }
     let unused: Vec<&str> = unused.iter().map(String::as_str).collect();
     Ok(ledger.remove_all(&unused)?)
@@ -391,7 +398,7 @@ impl<'a> Run<'a> {
         store_errors::reach(Site::BuildAfterRecord)?;
         self.ctx.store.rows().advance()?;
         store_errors::reach(Site::BuildBeforeForget)?;
-        forget_unused(ledger)?;
+        forget_unused(ledger, self.ctx.store.dir())?;
         if !self.report.is_idle() {
             store_errors::reach(Site::BuildBeforeCollect)?;
             let leftovers = promptc_store::doctor::unreferenced(&self.ctx.store);

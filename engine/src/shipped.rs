@@ -9,6 +9,8 @@ use promptc_models::static_table::StaticTable;
 
 use crate::program::in_full;
 
+/// Changed whenever the same files would give other vectors: since 2, attention is computed in 8 bits.
+const NETWORK_FORMAT: &str = "promptc shipped encoder 2";
 const CONFIG: &[u8] = include_bytes!("../data/encoder-384/config.json");
 const WEIGHTS: &[u8] = include_bytes!("../data/encoder-384/model.safetensors");
 const TABLE: &[u8] = include_bytes!("../data/static-256/model.safetensors");
@@ -57,7 +59,7 @@ fn of_table() -> Result<EncoderFolder, String> {
 
 fn of_network() -> Result<EncoderFolder, String> {
     let config = BertConfig::parse(CONFIG).map_err(|error| in_full(&error))?;
-    let mut hasher = blake3::Hasher::new();
+    let mut hasher = blake3::Hasher::new_derive_key(NETWORK_FORMAT);
     [CONFIG, WEIGHTS, VOCABULARY].into_iter().for_each(|bytes| {
         hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
     });

@@ -104,7 +104,8 @@ fn check_index(ctx: &mut Context<'_>, id: DeclarationId) -> Option<IndexInfo> {
             key: Vec::new(),
             class: Class::Artifact,
             effect: if *needs_seed { Effect::Seeded } else { Effect::Pure },
-            version: 1,
+            // The graph of `hnsw` is promptc's own since its second version.
+            version: if kind == "hnsw" { 2 } else { 1 },
             label: format!("index {}", declaration.name),
             span: declaration.span,
         })

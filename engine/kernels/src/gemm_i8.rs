@@ -26,6 +26,8 @@ pub(crate) const CODE_ZERO: i32 = 128;
 pub(crate) const CODE_MAX: f32 = 127.0;
 /// Below, a row counts as zero: the inverse of its scale would overflow.
 pub(crate) const LARGEST_LEAST: f32 = 1e-30;
+/// Numbers of a column that are rounded at once.
+const RUN: usize = 32;
 /// Added, it leaves the nearest whole number in the low bits: 1.5 x 2^23.
 const TO_INTEGER: f32 = 12_582_912.0;
 
@@ -262,12 +264,15 @@ pub(crate) fn round_columns(rows: MatrixF32<'_>, depth: usize, out: &mut PackedI
         let (inverse, scale) = inverse_and_scale(largest_of(values));
         let panel = &mut out.groups[column / PANEL * padded_groups(depth)..];
         let mut sum = 0;
-        for (group, values) in panel.iter_mut().zip(values.chunks(GROUP)) {
-            let mut codes = [0; GROUP];
+        // A run of numbers is rounded in registers before its groups go to their places.
+        for (groups, values) in panel.chunks_mut(RUN / GROUP).zip(values.chunks(RUN)) {
+            let mut codes = [0_i8; RUN];
             for (code, value) in codes.iter_mut().zip(values) {
                 *code = nearest(value * inverse);
             }
-            group.0.as_flattened_mut()[column % PANEL] = codes;
+            for (group, codes) in groups.iter_mut().zip(codes.as_chunks().0) {
+                group.0.as_flattened_mut()[column % PANEL] = *codes;
+            }
             sum += codes.iter().map(|code| i32::from(*code)).sum::<i32>();
         }
         out.scales[column] = scale;

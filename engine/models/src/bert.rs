@@ -40,9 +40,9 @@ pub struct BertFiles<'a> {
     /// `config.json`.
     pub config: &'a [u8],
     /// `model.safetensors`, with F32, F16 or BF16. The matrices of the layers may be I8, `X.weight` with a `X.weight_scale` for each of its
-    /// rows; what is multiplied with them is rounded to 8 bits as well. These matrices, and the vectors of tokens, may also be U8 with two
-    /// codes of 4 bits a byte, the first in the low half, and a `weight_scale` `[rows, groups]`: a number is `(code - 8) * scale`. Such
-    /// matrices are rounded to 8 bits for the multiplication.
+    /// rows; what is multiplied with them is rounded to 8 bits as well, and so is what an attention multiplies. The vectors of tokens may
+    /// be U8 with two codes of 4 bits a byte, the first in the low half, and a `weight_scale` `[vocabulary, groups]`: a number is
+    /// `(code - 8) * scale`.
     pub weights: &'a [u8],
     /// The tokenizer, in one of its two forms.
     pub tokenizer: TokenizerFile<'a>,
@@ -109,11 +109,11 @@ pub enum BertError {
         /// `vocab_size` of the configuration.
         rows: usize,
     },
-    /// The scales of codes of 4 bits do not divide their rows evenly.
+    /// The scales of coded vectors of tokens do not divide them evenly.
     #[error(
-        "rows of {width} codes of 4 bits have {groups} scales each, expected a number that divides them into even parts"
+        "vectors of tokens of {width} numbers have {groups} scales each, expected a number that divides them into even parts"
     )]
-    Groups {
+    TokenGroups {
         /// Scales of a row.
         groups: usize,
         /// Numbers of a row.
@@ -353,7 +353,7 @@ fn group_end(sequences: &[Range<usize>], first: usize, tokens: usize) -> usize {
 
 /// Hash of everything that a vector depends on, but for the rounding of a level.
 fn identity(files: &BertFiles<'_>, options: BertOptions, max_tokens: usize) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_derive_key("promptc bert embedder 1");
+    let mut hasher = blake3::Hasher::new_derive_key("promptc bert embedder 2");
     let (kind, tokenizer) = match files.tokenizer {
         TokenizerFile::Json(bytes) => (0, bytes),
         TokenizerFile::Vocabulary(bytes) => (1, bytes),

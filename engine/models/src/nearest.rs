@@ -187,8 +187,8 @@ impl VectorIndex {
     /// An index over `vectors`, `[ids, dim]` row by row. Cost: two passes over the vectors; a graph, if it is asked for by name.
     ///
     /// # Errors
-    /// [`NearestError::Unsupported`], [`NearestError::Short`], [`NearestError::Dim`] if `vectors` is not as long as said, [`NearestError::Number`],
-    /// [`NearestError::Duplicate`], [`NearestError::Full`].
+    /// [`NearestError::Unsupported`], [`NearestError::Shape`], [`NearestError::Short`], [`NearestError::Dim`] if `vectors` is not as long
+    /// as said, [`NearestError::Number`], [`NearestError::Duplicate`], [`NearestError::Full`].
     pub fn build(options: NearestOptions, ids: &[u64], vectors: &[f32]) -> Result<Self, NearestError> {
         let is_small = ids.len() <= SCAN_ROWS_MAX || options.dim < BITS_DIM_MIN;
         let structure = options.structure.unwrap_or(if is_small { Structure::Scan } else { Structure::Bits });
@@ -219,7 +219,7 @@ impl VectorIndex {
         Ok(index)
     }
 
-    /// The links of the graph; `None` for another structure, and where rows were removed since it was made. About 100 bytes a row.
+    /// The links of the graph; `None` for another structure, and where rows were removed since it was made. Of the default shape about 100 bytes a row.
     #[must_use]
     pub fn graph_bytes(&self) -> Option<Vec<u8>> {
         match &self.finder {
@@ -244,6 +244,9 @@ impl VectorIndex {
         }
         if vectors.len() != ids.len() * dim {
             return Err(NearestError::Dim { found: vectors.len(), expected: ids.len() * dim });
+        }
+        if !options.graph.is_possible() {
+            return Err(NearestError::Shape { links: options.graph.links });
         }
         vectors.chunks_exact(dim).try_for_each(|vector| space::check(vector, dim))?;
         if structure.has_bits() && dim < BITS_DIM_MIN {

@@ -19,6 +19,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use promptc_compiler::op::Index;
 use promptc_models::nearest::{
     self, GraphShape, NearestError, NearestOptions, Originals, RowMask, Scratch, Structure, Tuning,
     VectorIndex as Codes,
@@ -87,6 +88,20 @@ impl Originals for ByRank<'_> {
     }
 }
 
+impl Kept {
+    /// Whether the index has a graph, whose links are worth to be looked for.
+    #[must_use]
+    pub fn is_of_graph(&self, params: &Index) -> bool {
+        let tuning = || self.tuning.as_ref().and_then(|bytes| stored_tuning(bytes));
+        params.kind == "hnsw" || tuning().is_some_and(|tuning| tuning.structure == Structure::Graph)
+    }
+}
+
+fn stored_tuning(bytes: &[u8]) -> Option<Tuning> {
+    let (format, tuning): (u32, Tuning) = serde_json::from_slice(bytes).ok()?;
+    (format == FORMAT).then_some(tuning)
+}
+
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
@@ -98,7 +113,7 @@ impl CodeIndex {
         stored: VectorIndex,
         rank: impl Fn(&RowId) -> Option<u32>,
         wanted: Wanted,
-        known: &Kept,
+        known: Kept,
     ) -> (Self, Kept, Option<String>) {
         let vectors = stored.vectors().clone();
         let mut ranked: Vec<(u32, u32)> =
@@ -118,7 +133,7 @@ impl CodeIndex {
         }
     }
 
-    fn choose(&self, vectors: &ExactVectors, known: &Kept) -> Result<(Codes, Kept), NearestError> {
+    fn choose(&self, vectors: &ExactVectors, known: Kept) -> Result<(Codes, Kept), NearestError> {
         let (structure, graph, seed) = match self.wanted {
             Wanted::Recall(_) => (None, GraphShape::default(), 0),
             Wanted::Graph { shape, seed, .. } => (Some(Structure::Graph), shape, seed),
@@ -133,11 +148,13 @@ impl CodeIndex {
         let mut ordered = Vec::with_capacity(self.places.len() * vectors.dim());
         self.places.iter().for_each(|place| ordered.extend_from_slice(vectors.vector(*place as usize)));
         let tuning = known.tuning.as_ref().and_then(|bytes| self.parse(bytes));
-        let is_graph = tuning.is_some_and(|tuning| tuning.structure == Structure::Graph);
-        let known_graph = known.graph.as_ref().filter(|_| is_graph);
+        let is_graph =
+            structure.is_some() || tuning.is_some_and(|tuning| tuning.structure == Structure::Graph);
         // Links that are not those of these rows are found again.
-        let linked = known_graph
-            .and_then(|graph| Codes::build_with_graph(options.clone(), &ids, &ordered, graph).ok());
+        let linked = known
+            .graph
+            .filter(|_| is_graph)
+            .and_then(|graph| Codes::build_with_graph(options.clone(), &ids, &ordered, &graph).ok());
         let is_linked = linked.is_some();
         let mut codes = match linked {
             Some(codes) => codes,
@@ -169,12 +186,12 @@ impl CodeIndex {
 
     /// What was measured, if it is for these rows.
     fn parse(&self, bytes: &[u8]) -> Option<Tuning> {
-        let (format, tuning): (u32, Tuning) = serde_json::from_slice(bytes).ok()?;
+        let tuning = stored_tuning(bytes)?;
         let is_wanted = match self.wanted {
             Wanted::Recall(_) => true,
             Wanted::Graph { beam, .. } => tuning.beam == beam,
         };
-        (format == FORMAT && is_wanted && tuning.calibration.rows == self.places.len()).then_some(tuning)
+        (is_wanted && tuning.calibration.rows == self.places.len()).then_some(tuning)
     }
 
     /// The stored index.
@@ -227,7 +244,7 @@ impl CodeIndex {
         let Some(found) = stats.calibration else { return self.stored.describe() };
         let how = match stats.structure {
             Structure::Lists => format!(" in {} lists", stats.lists),
-            Structure::Graph => format!(" (ef {})", stats.beam),
+            Structure::Graph => format!(" (ef {})", stats.beam.max(found.k)),
             Structure::Scan | Structure::Bits => String::new(),
         };
         format!(

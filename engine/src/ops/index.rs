@@ -42,8 +42,6 @@ pub struct Target<'a> {
     pub key: &'a [String],
     /// Folder of this index.
     pub dir: PathBuf,
-    /// What was found out of an index over codes with these parameters and rows.
-    pub known: Kept,
 }
 
 /// An index that is up to date.
@@ -69,11 +67,11 @@ pub struct IndexChange {
     pub deleted: u64,
 }
 
-/// Opens an index and brings it up to date.
+/// Opens an index and brings it up to date. `known` is what was found out of an index over codes with these parameters and rows.
 ///
 /// # Errors
 /// [`EngineError::Unavailable`] for kinds that this build does not have; errors of the store.
-pub async fn build(target: &Target<'_>) -> Result<BuiltIndex, EngineError> {
+pub async fn build(target: &Target<'_>, known: Kept) -> Result<BuiltIndex, EngineError> {
     let flow = Flow::open(target.flow_path).map_err(store_errors::flow)?;
     let state = format!("{}/{}", target.params_fp, target.flow_fp);
     let (searcher, change, mut notices) = match target.params.kind.as_str() {
@@ -91,7 +89,7 @@ pub async fn build(target: &Target<'_>) -> Result<BuiltIndex, EngineError> {
     let mut found = Kept::default();
     let with_codes = |rank: &dyn Fn(&RowId) -> Option<u32>| match (searcher, wanted(target.params)) {
         (Searcher::Vector(stored), Some(wanted)) => {
-            let (codes, new, notice) = CodeIndex::new(*stored, rank, wanted, &target.known);
+            let (codes, new, notice) = CodeIndex::new(*stored, rank, wanted, known);
             found = new;
             notices.extend(notice);
             Searcher::Codes(Box::new(codes))

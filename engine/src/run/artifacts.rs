@@ -1,14 +1,17 @@
 //! Stages that leave an artifact: indexes, statistics of a collection, scorers.
 
+use std::iter;
 use std::sync::Arc;
 
 use arrow::array::{Array, StringArray};
 use datafusion::logical_expr::LogicalPlanBuilder;
 use futures::StreamExt;
 use promptc_compiler::graph::NodeId;
-use promptc_compiler::op::{self, Embedder};
+use promptc_compiler::op::{self, Embedder, Index};
 use promptc_models::embed::IdfTable;
 use promptc_models::tokenize::WordPunct;
+use promptc_store::kv::ledger::Ledger;
+use serde::{Deserialize, Serialize};
 
 use super::Run;
 use crate::arrays;
@@ -21,48 +24,69 @@ use crate::ops::codes::Kept;
 use crate::ops::fit_scorer::{self, FittedScorer};
 use crate::report::{NodeReport, NodeState};
 
-/// Prefix of the ledger's names for parts of the graph of an index.
+/// Prefix of the ledger's names for the graph of an index: the folder of the index follows. There is one for each.
 pub(super) const GRAPH: &str = "graph/";
+/// Prefix of the names of its parts: the folder and a number follow.
+const GRAPH_PART: &str = "graph-part/";
 /// Bytes of a part.
 const GRAPH_PART_BYTES: usize = 4 << 20;
-/// Longest graph that is kept: about ten million rows.
-const GRAPH_BYTES_MAX: usize = 1 << 30;
+
+/// What the ledger says of a graph. It is written behind all parts, and removed before them.
+#[derive(Debug, Serialize, Deserialize)]
+struct GraphHead {
+    /// Of the rows, and of what the links depend on beside them.
+    fp: String,
+    parts: usize,
+}
+
+fn part_name(folder: &str, part: usize) -> String {
+    format!("{GRAPH_PART}{folder}/{part:06}")
+}
+
+fn graph_head(ledger: &Ledger, folder: &str) -> Option<GraphHead> {
+    let bytes = ledger.get_memos(&[format!("{GRAPH}{folder}")]).pop().flatten()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// The links that were kept for an index in this folder, if they are those of `fp` and whole.
+fn kept_graph(ledger: &Ledger, folder: &str, fp: &str) -> Option<Vec<u8>> {
+    let head = graph_head(ledger, folder).filter(|head| head.fp == fp)?;
+    let mut graph = Vec::new();
+    for part in 0..head.parts {
+        graph.extend(ledger.get_memos(&[part_name(folder, part)]).pop().flatten()?);
+    }
+    Some(graph)
+}
+
+fn keep_graph(ledger: &Ledger, folder: &str, fp: &str, graph: &[u8]) -> Result<(), EngineError> {
+    forget_graph(ledger, folder)?;
+    let mut parts = 0;
+    for bytes in graph.chunks(GRAPH_PART_BYTES) {
+        ledger.put_memos(&[(part_name(folder, parts).as_str(), bytes)])?;
+        parts += 1;
+    }
+    let head = serde_json::to_vec(&GraphHead { fp: fp.to_owned(), parts });
+    let head = head.map_err(|error| EngineError::internal("index", error.to_string()))?;
+    Ok(ledger.put_memos(&[(format!("{GRAPH}{folder}").as_str(), head.as_slice())])?)
+}
+
+/// Removes the graph of an index, if there is one.
+pub(super) fn forget_graph(ledger: &Ledger, folder: &str) -> Result<(), EngineError> {
+    let parts = graph_head(ledger, folder).map_or(0, |head| head.parts);
+    let names: Vec<String> = iter::once(format!("{GRAPH}{folder}"))
+        .chain((0..parts).map(|part| part_name(folder, part)))
+        .collect();
+    Ok(ledger.remove_all(&names.iter().map(String::as_str).collect::<Vec<_>>())?)
+}
+
+/// What the links of a graph depend on.
+fn graph_fp(params: &op::Index, flow_fp: &str) -> String {
+    let Index { column, metric, m, ef_build, seed, kind, .. } = params;
+    let text = format!("{flow_fp} {column:?} {metric} {kind} {m} {ef_build} {seed:?}");
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
 
 impl Run<'_> {
-    /// What is known of the choices of an index from an earlier run.
-    fn kept(&self, fp: &str) -> Result<Kept, EngineError> {
-        let ledger = self.ctx.store.ledger();
-        let tuning = ledger.get(&format!("tuning/{fp}"))?;
-        let names = ledger.names(&format!("{GRAPH}{fp}/"))?;
-        let parts: Option<Vec<Vec<u8>>> = ledger.get_memos(&names).into_iter().collect();
-        let graph = parts.filter(|parts| !parts.is_empty()).map(|parts| parts.concat());
-        Ok(Kept { tuning, graph })
-    }
-
-    /// Keeps what was found out of an index for later runs: the tuning last, so that there is a graph where it names one.
-    fn keep(&self, fp: &str, name: &str, new: &Kept) -> Result<Option<String>, EngineError> {
-        let ledger = self.ctx.store.ledger();
-        let mut notice = None;
-        if let Some(graph) = &new.graph {
-            let old = ledger.names(&format!("{GRAPH}{fp}/"))?;
-            ledger.remove_all(&old.iter().map(String::as_str).collect::<Vec<_>>())?;
-            if graph.len() > GRAPH_BYTES_MAX {
-                let size = graph.len() >> 20;
-                let text =
-                    format!("the graph of index `{name}` takes {size} MiB, which is too much to be kept");
-                notice = Some(format!("{text}: it is made again by every run"));
-            } else {
-                for (part, bytes) in graph.chunks(GRAPH_PART_BYTES).enumerate() {
-                    ledger.put_memos(&[(format!("{GRAPH}{fp}/{part:06}").as_str(), bytes)])?;
-                }
-            }
-        }
-        if let Some(tuning) = &new.tuning {
-            ledger.put_all(&[(format!("tuning/{fp}").as_str(), tuning.as_slice())])?;
-        }
-        Ok(notice)
-    }
-
     /// Brings an index up to date.
     pub(super) async fn index(&mut self, id: NodeId, params: &op::Index) -> Result<(), EngineError> {
         let name = self.stage_name(id);
@@ -70,7 +94,8 @@ impl Run<'_> {
         let input = node.inputs[0];
         let store = &self.ctx.store;
         let flow_path = self.stream_path(input);
-        let fp = self.plan.fps[id.0 as usize].to_string();
+        let tuning_key = format!("tuning/{}", self.plan.fps[id.0 as usize]);
+        let folder = self.index_folder(id, params);
         let target = ops::index::Target {
             params,
             params_fp: &self.plan.params_fps[id.0 as usize].short(32),
@@ -78,15 +103,23 @@ impl Run<'_> {
             flow_fp: &self.stream_fp(input),
             flows_dir: &store.flows_dir(),
             key: &self.graph.node(input).key,
-            dir: store.dir().join(self.index_folder(id, params)),
-            known: if matches!(params.kind.as_str(), "auto" | "hnsw") {
-                self.kept(&fp)?
-            } else {
-                Kept::default()
-            },
+            dir: store.dir().join(&folder),
         };
-        let ops::index::BuiltIndex { index, change, mut notices, found } = ops::index::build(&target).await?;
-        notices.extend(self.keep(&fp, &name, &found)?);
+        let ledger = store.ledger();
+        let graph_fp = graph_fp(params, &self.stream_fp(input));
+        let has_codes = matches!(params.kind.as_str(), "auto" | "hnsw");
+        let mut known = Kept { tuning: if has_codes { ledger.get(&tuning_key)? } else { None }, graph: None };
+        if known.is_of_graph(params) {
+            known.graph = kept_graph(ledger, &folder, &graph_fp);
+        }
+        let ops::index::BuiltIndex { index, change, notices, found } =
+            ops::index::build(&target, known).await?;
+        if let Some(graph) = &found.graph {
+            keep_graph(ledger, &folder, &graph_fp, graph)?;
+        }
+        if let Some(tuning) = &found.tuning {
+            ledger.put_all(&[(tuning_key.as_str(), tuning.as_slice())])?;
+        }
         for notice in notices {
             let (code, message) = notice.split_once(": ").unwrap_or(("W2301", &notice));
             self.warn(code, format!("index `{name}`: {message}"));

@@ -157,7 +157,7 @@ pipeline find {
 fn kept_graphs(fixture: &Fixture) -> Vec<(String, Vec<u8>)> {
     let options = StoreOptions { cache_bytes: 1 << 30, read_only: false };
     let store = Store::open(&fixture.path().join(&fixture.store), &options).unwrap();
-    store.ledger().entries("graph/").unwrap()
+    store.ledger().entries("graph-part/").unwrap()
 }
 
 #[test]
@@ -189,10 +189,14 @@ fn links_of_a_graph_are_kept_while_they_are_those_of_the_rows() {
     ask(&fixture, "q3", 7);
     fixture.run().unwrap();
     equals_a_full_run(&mut fixture);
-    // Other rows, another graph; the old one is forgotten.
+    // Other rows, another graph in the place of the old one.
     fixture.write("notes.jsonl", notes(2));
     fixture.run().unwrap();
     let second = kept_graphs(&fixture);
-    assert!(second.len() == 1 && second[0].0 != first[0].0, "{} {}", second.len(), second[0].0);
+    assert!(second.len() == 1 && second[0].0 == first[0].0 && second[0].1 != first[0].1);
+    // Another `ef` takes the same links.
+    fixture.write("program.promptc", GRAPH.replace("seed = 7", "seed = 7, ef = 90"));
+    fixture.run().unwrap();
+    assert_eq!(kept_graphs(&fixture), second);
     equals_a_full_run(&mut fixture);
 }

@@ -75,7 +75,7 @@ pub struct BuildInfo {
     pub features: Option<Vec<String>>,
     /// As `system`.
     pub allocator: Option<String>,
-    /// Best kernel level of this processor: `reference`, `avx2`, `avx512`, `cuda`.
+    /// Best kernel level of this processor: `portable`, `avx2`, `avx512`, `amx`, `cuda`.
     pub dispatch: Option<String>,
     /// blake3 of `Cargo.lock`, in hexadecimal digits.
     pub cargo_lock_hash: Option<String>,

@@ -100,7 +100,8 @@ impl Ledger {
             .collect()
     }
 
-    /// All names that start with `prefix`, in byte order; their bytes are not looked at. Error: E1003 if one is not text.
+    /// All names that start with `prefix`, in byte order; whether their bytes are whole is not looked at. Error: E1003 if one is not text.
+    /// Cost: their bytes are read.
     pub fn names(&self, prefix: &str) -> Result<Vec<String>, KvError> {
         let mut names = Vec::new();
         self.for_each(prefix, |name, _| names.push(name.into_vec()))?;
@@ -112,11 +113,13 @@ impl Ledger {
 
     /// Names of damaged entries, shown as text. For the doctor: one damaged entry does not hide the next.
     pub fn damaged_names(&self) -> Result<Vec<String>, KvError> {
-        let damaged = self
-            .raw_entries("")?
-            .into_iter()
-            .filter(|(name, value)| std::str::from_utf8(name).is_err() || self.decode(name, value).is_err());
-        Ok(damaged.map(|(name, _)| String::from_utf8_lossy(&name).into_owned()).collect())
+        let mut damaged = Vec::new();
+        self.for_each("", |name, value| {
+            if std::str::from_utf8(&name).is_err() || self.decode(&name, &value).is_err() {
+                damaged.push(String::from_utf8_lossy(&name).into_owned());
+            }
+        })?;
+        Ok(damaged)
     }
 
     /// The files of the store that some build stands on, with the program that says so.

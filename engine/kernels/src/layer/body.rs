@@ -328,7 +328,8 @@ pub(crate) fn softmax_codes<S: Simd>(simd: S, row: &[f32], scale: f32, codes: &m
     let largest = simd.splat(simd.largest(largest));
     let scale = simd.splat(scale * std::f32::consts::LOG2_E);
     let mut sum = simd.splat(0.0);
-    for (block, codes) in row.chunks(LANES).zip(codes.chunks_mut(LANES)) {
+    // There is room for whole blocks.
+    for (block, codes) in row.chunks(LANES).zip(codes.as_chunks_mut::<LANES>().0) {
         let x = simd.mul(simd.sub(load_padded(simd, block, f32::NEG_INFINITY), largest), scale);
         let shifted = simd.add(simd.max(simd.splat(EXP2_COARSE_START), x), simd.splat(TO_INTEGER));
         let rest = simd.sub(x, simd.sub(shifted, simd.splat(TO_INTEGER)));
@@ -336,11 +337,7 @@ pub(crate) fn softmax_codes<S: Simd>(simd: S, row: &[f32], scale: f32, codes: &m
         let term = simd.zero_below(x, EXP2_COARSE_START, term);
         let code = simd.mul_add(term, simd.splat(CODE_MAX), simd.splat(TO_INTEGER));
         sum = simd.add(sum, simd.sub(code, simd.splat(TO_INTEGER)));
-        let bytes = simd.low_bytes(code).map(|byte| byte.wrapping_add(CODE_ZERO as u8));
-        match codes.first_chunk_mut() {
-            Some(full) => *full = bytes,
-            None => codes.copy_from_slice(&bytes[..codes.len()]),
-        }
+        *codes = simd.low_bytes(code).map(|byte| byte.wrapping_add(CODE_ZERO as u8));
     }
     codes[row.len()..].fill(CODE_ZERO as u8);
     1.0 / simd.sum(sum)

@@ -32,6 +32,7 @@ pub(crate) struct ByteTile<'a> {
     /// Number of rows, at least one.
     pub(crate) rows: usize,
     /// The panel, with groups of zeros behind it up to a multiple of 16.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "read for tiles alone"))]
     pub(crate) padded: &'a [PanelGroup],
     /// The panel.
     pub(crate) panel: &'a [PanelGroup],

@@ -8,7 +8,6 @@
 //! the state of the tiles (Intel, "Software Developer's Manual", volume 1, chapter 18; Linux, `Documentation/arch/x86/xstate.rst`).
 
 use std::arch::asm;
-use std::arch::x86_64::__cpuid_count;
 
 use super::layer::Avx512;
 use crate::gemm::Epilogue;
@@ -44,6 +43,7 @@ static SHAPES: TileShapes = TileShapes {
 /// Whether the processor has tiles for bytes, and the system lets this process use them.
 #[cfg(target_os = "linux")]
 pub(crate) fn may_be_used() -> bool {
+    use std::arch::x86_64::__cpuid_count;
     /// Bits of leaf 7 in `edx`: tiles, and products of bytes.
     const TILES_AND_BYTES: u32 = 1 << 24 | 1 << 25;
     const ARCH_PRCTL: i64 = 158;
@@ -82,7 +82,8 @@ pub(super) fn gemm_i8_amx(
     out: &mut [f32],
     out_stride: usize,
 ) {
-    // SAFETY: the operand has the layout that the instruction asks for.
+    // SAFETY: the operand has the layout that the instruction asks for. Shapes outlive this block: compiled code and the libraries that
+    // it calls have no use for tiles.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) };
     let tiles = ByteTiles { most: BYTE_ROWS_MAX, step: ROWS_OF_STEP, multiply };
     bytes::gemm(Avx512(()), tiles, left, right, epilogue, out, out_stride);
@@ -155,6 +156,14 @@ unsafe fn two_tiles(
             row_bytes = const ROW_BYTES,
             step_bytes = const GROUPS_OF_STEP * GROUP_BYTES,
             lower_sums = const ROWS_OF_STEP * SUM_BYTES,
+            out("tmm0") _,
+            out("tmm1") _,
+            out("tmm2") _,
+            out("tmm3") _,
+            out("tmm4") _,
+            out("tmm5") _,
+            out("tmm6") _,
+            out("tmm7") _,
             options(nostack),
         );
     }
@@ -195,6 +204,11 @@ unsafe fn one_tile(
             sum = in(reg) SUM_BYTES,
             row_bytes = const ROW_BYTES,
             step_bytes = const GROUPS_OF_STEP * GROUP_BYTES,
+            out("tmm0") _,
+            out("tmm1") _,
+            out("tmm4") _,
+            out("tmm6") _,
+            out("tmm7") _,
             options(nostack),
         );
     }

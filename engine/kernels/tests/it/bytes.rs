@@ -57,6 +57,7 @@ fn every_level_agrees_with_the_definition() {
         (15, 63, 65),
         (29, 130, 100),
         (3, 384, 40),
+        (1_400, 384, 40),
     ] {
         let case = Case::new(rows, depth, width);
         for level in available_levels() {

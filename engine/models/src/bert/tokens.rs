@@ -1,4 +1,4 @@
-//! Rows such as the vectors of tokens: numbers, or codes of 4 bits with a scale for each group of numbers.
+//! The vectors of tokens: numbers, or codes of 4 bits with a scale for each group of numbers.
 //!
 //! ```text
 //!  row of codes:  byte 0 = number 0 + 16 x number 1, byte 1 = numbers 2 and 3, …      number = (code - 8) x scale of its group
@@ -45,11 +45,6 @@ impl TokenTable {
             Values::Numbers(numbers) => 4 * numbers.len(),
             Values::Codes { codes, scales, .. } => codes.len() + 4 * scales.len(),
         }
-    }
-
-    /// Adds a row to the end of `out`.
-    pub(super) fn push(&self, row: u32, out: &mut Vec<f32>) {
-        self.push_sum(row, &vec![0.0; self.width], out);
     }
 
     /// Adds the sum of the vector of token `id` and `position` to the end of `out`.

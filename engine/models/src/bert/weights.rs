@@ -1,6 +1,6 @@
 //! The weights of an encoder, in the form in which they are multiplied.
 
-use promptc_kernels::{Kernels, MatrixF32, PackedF32, PackedI8};
+use promptc_kernels::{PackedF32, PackedI8};
 
 use super::tokens::TokenTable;
 use super::{BertConfig, BertError};
@@ -140,18 +140,11 @@ impl Reader<'_> {
 
     /// The vectors of tokens: numbers, or codes of 4 bits.
     fn tokens(&mut self, name: &str, rows: usize, width: usize) -> Result<TokenTable, BertError> {
-        match self.dtype(name) {
-            Some(Dtype::U8) => self.nibbles(name, rows, width),
-            _ => Ok(TokenTable::of_numbers(self.take(name, &[rows, width])?, width)),
+        let full = format!("{}{name}", self.prefix);
+        let is_coded = self.file.get(&full).is_some_and(|tensor| tensor.dtype == Dtype::U8);
+        if !is_coded {
+            return Ok(TokenTable::of_numbers(self.take(name, &[rows, width])?, width));
         }
-    }
-
-    fn dtype(&self, name: &str) -> Option<Dtype> {
-        self.file.get(&format!("{}{name}", self.prefix)).map(|tensor| tensor.dtype)
-    }
-
-    /// Rows of codes of 4 bits.
-    fn nibbles(&mut self, name: &str, rows: usize, width: usize) -> Result<TokenTable, BertError> {
         let codes = self.bytes_of(name, &[rows, width / 2])?.to_vec();
         let scale_name = format!("{name}{SCALE}");
         let groups = match self
@@ -163,7 +156,7 @@ impl Reader<'_> {
             _ => 1,
         };
         let scales = self.take(&scale_name, &[rows, groups])?;
-        TokenTable::of_codes(codes, scales, width, groups).ok_or(BertError::Groups { groups, width })
+        TokenTable::of_codes(codes, scales, width, groups).ok_or(BertError::TokenGroups { groups, width })
     }
 
     /// The bytes of a tensor of this shape whose type was looked at.
@@ -180,11 +173,12 @@ impl Reader<'_> {
     }
 
     /// Layers side by side that have one input. As stored, a row of weights belongs to one output.
-    fn linear(&mut self, names: &[String], depth: usize, width: usize) -> Result<Linear, BertError> {
-        let weights = match self.dtype(&format!("{}.weight", names[0])) {
-            Some(Dtype::I8) => Matrix::I8(self.codes(names, depth, width)?),
-            Some(Dtype::U8) => Matrix::I8(self.rounded(names, depth, width)?),
-            _ => Matrix::F32(self.numbers(names, depth, width)?),
+    fn linear(&mut self, names: &[String], depth: usize, width: usize) -> Result<Linear, SafetensorsError> {
+        let first = format!("{}{}.weight", self.prefix, names[0]);
+        let is_coded = self.file.get(&first).is_some_and(|tensor| tensor.dtype == Dtype::I8);
+        let weights = match is_coded {
+            true => Matrix::I8(self.codes(names, depth, width)?),
+            false => Matrix::F32(self.numbers(names, depth, width)?),
         };
         let mut bias = Vec::new();
         for name in names {
@@ -208,24 +202,6 @@ impl Reader<'_> {
         Ok(packed)
     }
 
-    /// Codes of 4 bits, each row rounded to 8 bits with one scale, in which they are multiplied: a 16th of a step of theirs is lost.
-    fn rounded(&mut self, names: &[String], depth: usize, width: usize) -> Result<PackedI8, BertError> {
-        let mut values = Vec::with_capacity(names.len() * width * depth);
-        for name in names {
-            let weight = format!("{name}.weight");
-            if let Some(found) = self.dtype(&weight).filter(|dtype| *dtype != Dtype::U8) {
-                let name = format!("{}{weight}", self.prefix);
-                return Err(SafetensorsError::NotFloat { name, found }.into());
-            }
-            let rows = self.nibbles(&weight, width, depth)?;
-            (0..width as u32).for_each(|row| rows.push(row, &mut values));
-        }
-        let mut packed = PackedI8::default();
-        let rows = MatrixF32 { values: &values, rows: names.len() * width, stride: depth };
-        Kernels::PORTABLE.round_columns(rows, depth, &mut packed);
-        Ok(packed)
-    }
-
     fn codes(&mut self, names: &[String], depth: usize, width: usize) -> Result<PackedI8, SafetensorsError> {
         let (mut stored, mut scales) = (Vec::new(), Vec::new());
         for name in names {
@@ -240,7 +216,7 @@ impl Reader<'_> {
         Ok(PackedI8::new(&stored, &scales, depth, width * names.len()))
     }
 
-    fn layer(&mut self, idx: usize, config: &BertConfig) -> Result<Layer, BertError> {
+    fn layer(&mut self, idx: usize, config: &BertConfig) -> Result<Layer, SafetensorsError> {
         let (hidden, intermediate) = (config.hidden, config.intermediate);
         let name = |part: &str| format!("encoder.layer.{idx}.{part}");
         let parts = ["query", "key", "value"].map(|part| name(&format!("attention.self.{part}")));

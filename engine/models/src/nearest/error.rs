@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::graph::LINKS_MAX;
 use super::{BITS_DIM_MIN, DIM_MAX, ROWS_MAX};
 
 /// Why an index could not do what was asked.
@@ -50,6 +51,11 @@ pub enum NearestError {
     Mask,
     /// The tuning is of an index with another structure by name, or holds a number that no calibration gives.
     Tuning,
+    /// A graph of this shape cannot be made.
+    Shape {
+        /// Links that were asked for.
+        links: usize,
+    },
     /// The bytes are not those of a graph over these rows.
     Graph,
     /// There are as many rows as fit.
@@ -90,6 +96,12 @@ impl fmt::Display for NearestError {
             Self::Original { id } => write!(out, "row {id} of the index has no vector"),
             Self::Mask => write!(out, "the index has changed since the mask was made"),
             Self::Tuning => write!(out, "the tuning does not belong to this index; calibrate it"),
+            Self::Shape { links } => {
+                write!(
+                    out,
+                    "a graph of {links} links found, expected 2 to {LINKS_MAX} and a beam of at least 1"
+                )
+            }
             Self::Graph => write!(out, "the graph does not belong to these rows; build the index without it"),
             Self::Full => write!(out, "{ROWS_MAX} rows found, which is the most an index takes"),
             Self::Sample => write!(out, "recall cannot be measured without rows and queries"),

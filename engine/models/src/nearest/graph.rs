@@ -22,7 +22,7 @@ pub(super) mod walk;
 /// How many links rows have, and among how many rows they are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GraphShape {
-    /// Links that a new row chooses on each level, at least 2; twice as many are the most on the lowest level: `M`.
+    /// Links that a new row chooses on each level, 2 to 256; twice as many are the most on the lowest level: `M`.
     pub links: usize,
     /// Candidates among which a new row chooses: `efConstruction`.
     pub beam_build: usize,
@@ -35,6 +35,11 @@ impl Default for GraphShape {
 }
 
 impl GraphShape {
+    /// Whether a graph can be made like this.
+    pub(super) fn is_possible(self) -> bool {
+        (2..=LINKS_MAX).contains(&self.links) && self.beam_build > 0
+    }
+
     /// Most links of a row on a level.
     fn most(self, level: usize) -> usize {
         if level == 0 { 2 * self.links } else { self.links }
@@ -46,9 +51,12 @@ impl GraphShape {
     }
 }
 
+/// Most links that a shape may have.
+pub(super) const LINKS_MAX: usize = 256;
 /// Levels above 0 at most.
 const LEVELS_MOST: u32 = 7;
-/// Levels whose nearest rows say where a row is, when the rows are put into an order: regions of 16 and of 256 rows on average.
+/// Levels whose nearest rows say where a row is, when the rows are put into an order: of 16 links, regions of 16 and of 256 rows on
+/// average.
 const REGION_LEVELS: usize = 2;
 /// Share of the rows that may be gone.
 const GONE_MOST: f64 = 0.2;

@@ -165,6 +165,11 @@ fn bytes_that_are_no_graph_of_these_rows_are_refused() {
     }
     let fewer = VectorIndex::build_with_graph(options.clone(), &ids[1..], &flat[32..], &bytes);
     assert_eq!(fewer.err(), Some(NearestError::Graph));
+    for links in [0, 1, 257] {
+        let graph = GraphShape { links, ..GraphShape::default() };
+        let shaped = VectorIndex::build(NearestOptions { graph, ..options.clone() }, &ids, &flat);
+        assert_eq!(shaped.err(), Some(NearestError::Shape { links }));
+    }
     let (mut refused, mut state) = (0, 3_u64);
     for round in 0..2_000 {
         let mut draw = |end: usize| {
