@@ -78,9 +78,10 @@ pub(super) fn repair(
             }
             match fault {
                 Fault::Missing { after, before, .. } if before < end => {
-                    let line_break = chunk[..before].rfind('\n').unwrap_or(before - 1);
-                    masked[after..line_break].fill(b' ');
-                    masked[line_break] = 2;
+                    let Some(mark) = place_of_mark(&masked, after..before) else { break };
+                    let start = end_of_marks(&masked, after..before);
+                    masked[start..mark].fill(b' ');
+                    masked[mark] = 2;
                 }
                 Fault::Missing { .. } => break,
                 Fault::Stray { at } | Fault::Unopened { at, .. } => masked[at] = b' ',
@@ -93,6 +94,22 @@ pub(super) fn repair(
     masked.push(1);
     scan.masked = String::from_utf8(masked).expect("marks are ASCII");
     left_open
+}
+
+/// Where a mark that closes a block can stand between two tokens: in place of the line break, or, behind the mark of a block that ends
+/// there too, of a blank of the indentation. `None` if there is no room.
+fn place_of_mark(masked: &[u8], between: Range<usize>) -> Option<usize> {
+    let start = end_of_marks(masked, between.clone());
+    let free = &masked[start..between.end];
+    let line_break = free.iter().rposition(|byte| *byte == b'\n');
+    let place = line_break.or_else(|| free.iter().position(|byte| matches!(byte, b' ' | b'\t')));
+    place.map(|place| start + place)
+}
+
+/// Behind the last mark between two tokens, or their beginning.
+fn end_of_marks(masked: &[u8], between: Range<usize>) -> usize {
+    let last = masked[between.clone()].iter().rposition(|byte| *byte == 2);
+    last.map_or(between.start, |at| between.start + at + 1)
 }
 
 /// The balance of the braces of a text, and the first fault that indentation shows.

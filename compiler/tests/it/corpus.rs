@@ -334,6 +334,27 @@ fn random_mutations_neither_panic_nor_flood() {
     }
 }
 
+/// Two and three blocks that lack their `}` before one line: each is named, and applying the edits closes them.
+#[test]
+fn blocks_that_are_open_at_one_place_are_each_named() {
+    let service = |inner: &str| {
+        format!("edition 2026\nservice s {{\n  limits {{\n{inner}  bind = \"127.0.0.1:0\"\n}}\n")
+    };
+    for (inner, expected) in [("    a {\n      c = 1\n", 2), ("    a {\n      b {\n        c = 1\n", 3)] {
+        let mut text = service(inner);
+        let (_, first) = check(&text);
+        assert_eq!(syntax_errors(&first).len(), expected, "{text}{first:#?}");
+        for _ in 0..expected {
+            let (_, open) = check(&text);
+            let fault =
+                open.iter().find(|found| found.message.starts_with("expected `}`")).expect("one is open");
+            text = apply(&text, fault).expect("an edit");
+        }
+        let (_, closed) = check(&text);
+        assert!(syntax_errors(&closed).is_empty(), "{text}{closed:#?}");
+    }
+}
+
 #[test]
 fn two_hundred_lines_parse_in_milliseconds() {
     let programs = good_programs();
