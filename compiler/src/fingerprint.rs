@@ -118,6 +118,7 @@ pub fn op_name(op: &Op) -> &'static str {
         Op::Embed { .. } => "embed",
         Op::FitIdf { .. } => "fit_idf",
         Op::FitScorer(_) => "fit_scorer",
+        Op::FitFusion(_) => "fit_fusion",
         Op::Index(_) => "index",
         Op::Retrieve(_) => "retrieve",
         Op::Fuse { .. } => "fuse",

@@ -102,6 +102,8 @@ pub enum Op {
     },
     /// Fits a linear scorer. Gives an artifact.
     FitScorer(FitScorer),
+    /// Fits weights of a fusion. Gives an artifact.
+    FitFusion(FitFusion),
     /// Builds an index over a column. Gives an artifact.
     Index(Index),
     /// Inputs: stream, indexes, then the fitted tables of `arms` in order.
@@ -262,6 +264,21 @@ pub struct FitScorer {
     pub tokenizer: Nominal,
 }
 
+/// Fits the weights of indexes to rows with a query and what is relevant for it. The node's inputs 1.. are the indexes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FitFusion {
+    /// A text or a vector.
+    pub query: Expr,
+    /// Values of `id` that are relevant.
+    pub relevant: Expr,
+    /// One per index, in the order written.
+    pub arms: Vec<Arm>,
+    /// A text column of the indexed stream.
+    pub id: String,
+    /// Decides which rows judge weights that are chosen on the others.
+    pub seed: u64,
+}
+
 /// Drops duplicates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "fields are the parameters of the language reference")]
@@ -362,6 +379,8 @@ pub struct Index {
 pub enum Fusion {
     /// Weighted sum of standardised scores; one weight per list.
     Zscore(Vec<f64>),
+    /// The same with weights that were learned, by the name of their scorer, whose node is the last input.
+    Learned(String),
     /// Sum of `1 / (c + rank)`.
     Rrf(f64),
     /// Largest score.

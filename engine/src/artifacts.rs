@@ -12,6 +12,7 @@ use crate::error::EngineError;
 use crate::functions::rendered_keys;
 use crate::ops::arms::Query;
 use crate::ops::codes::CodeIndex;
+use crate::ops::fit_fusion::FittedFusion;
 use crate::ops::fit_scorer::FittedScorer;
 
 /// Flow files up to this size are held in memory by the operators that look up their rows; larger ones are read by row.
@@ -32,6 +33,13 @@ pub enum Artifact {
         /// What it was fitted to, and its weights.
         fitted: Box<FittedScorer>,
         /// Fingerprint of the node that fitted it.
+        fp: [u8; 32],
+    },
+    /// Weights of indexes.
+    Fusion {
+        /// What they were fitted to, and what they gain.
+        fitted: Box<FittedFusion>,
+        /// Fingerprint of the node that fitted them.
         fp: [u8; 32],
     },
     /// An index.

@@ -229,6 +229,7 @@ fn lowest_seed(graph: &Graph) -> Option<u64> {
         Op::Sample { seed, .. } => Some(*seed),
         Op::Embed { embedder, .. } | Op::FitIdf { embedder, .. } => Some(embedder.seed),
         Op::FitScorer(fit) => Some(fit.seed),
+        Op::FitFusion(fit) => Some(fit.seed),
         Op::Index(index) => index.seed,
         _ => None,
     };

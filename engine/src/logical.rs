@@ -92,7 +92,7 @@ impl Planner<'_> {
             Op::Unavailable { area, what } => {
                 Err(EngineError::Unavailable { area: area.clone(), what: what.clone() })
             }
-            Op::FitIdf { .. } | Op::FitScorer(_) | Op::Index(_) | Op::Write(_) => {
+            Op::FitIdf { .. } | Op::FitScorer(_) | Op::FitFusion(_) | Op::Index(_) | Op::Write(_) => {
                 Err(EngineError::internal("planner", "an artifact or a write has no rows"))
             }
         }

@@ -7,6 +7,7 @@ pub mod codes;
 pub mod compress;
 pub mod dedup;
 pub mod embed;
+pub mod fit_fusion;
 pub mod fit_scorer;
 pub mod fuse;
 pub mod index;

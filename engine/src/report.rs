@@ -50,6 +50,8 @@ pub struct RunReport {
     pub quarantine: Vec<BadRow>,
     /// Warnings of the run as (code, message).
     pub warnings: Vec<(String, String)>,
+    /// What was learned, as (name, what).
+    pub learned: Vec<(String, String)>,
     /// Fingerprint of the plan.
     pub plan: String,
     /// Wall time in milliseconds.

@@ -38,6 +38,7 @@ use crate::session::{self, SessionSettings};
 use crate::store_errors;
 
 mod artifacts;
+mod fits;
 pub mod measured;
 mod outputs;
 pub mod search;
@@ -300,7 +301,7 @@ fn forget_unused(ledger: &Ledger, dir: &Path) -> Result<(), EngineError> {
         used.extend(record.nodes.iter().map(|node| node.fp.to_string()));
     }
     let mut unused = Vec::new();
-    for prefix in ["quarantine/", "idf/", "scorer/", "tuning/"] {
+    for prefix in ["quarantine/", "idf/", "scorer/", "fusion/", "tuning/"] {
         let names = ledger.names(prefix)?.into_iter();
         unused.extend(names.filter(|name| !used.contains(&name[prefix.len()..])));
     }

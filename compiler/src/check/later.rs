@@ -53,7 +53,7 @@ pub(crate) fn check_all(ctx: &mut Context<'_>) {
                 ctx.lookup(&target).map(|(id, _)| id).filter(|id| ctx.get(*id).kind == DeclKind::Scorer);
             // A scorer's is checked with the scorer.
             if scorer.is_none() {
-                check_learn(ctx, name, from, block);
+                check_learn(ctx, name, from, block, tables::LEARN);
             }
         }
         ctx.module = outer;
@@ -106,7 +106,7 @@ fn seeded_block<'a>(
     fields
 }
 
-fn missing(ctx: &mut Context<'_>, owner: &str, field: &str, span: Span, why: &str) {
+pub(super) fn missing(ctx: &mut Context<'_>, owner: &str, field: &str, span: Span, why: &str) {
     let message = format!("missing field `{field}` of {owner}");
     ctx.report(Diagnostic::new(Code::E0207, message, span, why));
 }
@@ -326,6 +326,7 @@ pub(super) fn check_learn<'a>(
     name: &ast::Ident,
     from: &ast::Path,
     block: &'a ast::Block,
+    specs: &'static [FieldSpec],
 ) -> Option<scorers::Learned<'a>> {
     let owner = format!("`learn {}`", name.name);
     let target = ast::Path { segments: vec![name.clone()], span: name.span };
@@ -333,9 +334,10 @@ pub(super) fn check_learn<'a>(
         [DeclKind::Adapter, DeclKind::Scorer, DeclKind::Recursion, DeclKind::Embedder, DeclKind::Model];
     ctx.expect(&target, &kinds);
     let stream = trained_on(ctx, from);
-    let fields = seeded_block(ctx, &owner, name, block, tables::LEARN);
+    let fields = seeded_block(ctx, &owner, name, block, specs);
+    let takes_steps = specs.iter().any(|spec| spec.name == "steps");
     let is_both = exclusive(ctx, &owner, &fields, "steps", "epochs");
-    if !is_both && !fields.has("steps") && !fields.has("epochs") {
+    if takes_steps && !is_both && !fields.has("steps") && !fields.has("epochs") {
         missing(ctx, &owner, "steps", name.span, "`steps` or `epochs`");
     }
     let objective = check_objective(ctx, &owner, &stream, fields.expr("objective")?)?;

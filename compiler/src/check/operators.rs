@@ -17,10 +17,13 @@ use crate::types::{Column, Type};
 
 mod assemble;
 mod columns;
+mod fusion;
 mod later;
 mod relational;
 mod search;
 mod text;
+
+pub(crate) use search::{absent_arm, check_arms};
 
 /// A written step.
 #[derive(Debug, Clone, Copy)]

@@ -1,10 +1,14 @@
-//! Scorers: what `compress` ranks sentences by, and the `learn` that fits one.
+//! Scorers: what `compress` ranks sentences by, what `retrieve` weighs indexes by, and the `learn` that fits one.
 
-use super::context::{Context, NewNode, Stream};
+use super::context::{Context, IndexInfo, NewNode, Stream};
 use super::embedders::report_loop;
-use super::fields::check_block;
+use super::expressions::{Scope, check_column};
+use super::fields::{Fields, check_block, check_fields_of_kind};
+use super::indexes::index;
 use super::later::{self, tables};
+use super::operators::{absent_arm, check_arms};
 use super::tokenizers;
+use crate::catalog::FieldSpec;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::graph::{Class, Effect, NodeId};
 use crate::op::{self, Op};
@@ -20,6 +24,8 @@ pub(crate) struct ScorerInfo {
     pub(crate) fitted: Option<NodeId>,
     /// The area that it needs, if this build does not have it.
     pub(crate) area: Option<&'static str>,
+    /// The indexes that a scorer of kind `fusion` weighs.
+    pub(crate) indexes: Option<Vec<DeclarationId>>,
 }
 
 /// One `learn` of a scorer as it is written.
@@ -61,18 +67,36 @@ fn check_scorer(ctx: &mut Context<'_>, id: DeclarationId) -> Option<ScorerInfo> 
         let message = format!("{owner} is learned twice");
         ctx.report(Diagnostic::new(Code::E0202, message, second.name.span, "a second `learn`"));
     }
-    let fitted = learns.first().map(|learn| fit(ctx, &owner, declaration.span, learn));
-    if fields.has_errors {
+    let kind = fields.text("kind")?;
+    let (_, needed, allowed) = tables::SCORER_KINDS.iter().find(|(name, ..)| *name == kind)?;
+    let mut is_right = !fields.has_errors & check_fields_of_kind(ctx, &owner, &kind, &fields, allowed);
+    if !fields.has(needed) {
+        later::missing(ctx, &owner, needed, block.span, &format!("a scorer of kind `{kind}` needs it"));
+        is_right = false;
+    }
+    let scored = Scored { owner: &owner, span: declaration.span };
+    if kind == "fusion" {
+        return fusion(ctx, &scored, &fields, learns.first()).filter(|_| is_right);
+    }
+    let fitted = learns.first().map(|learn| fit(ctx, &scored, learn));
+    if !is_right {
         return None;
     }
-    let is_plain = fields.text("kind")? == "linear" && fields.text("unit")? == "sentence";
+    let is_plain = kind == "linear" && fields.text("unit")? == "sentence";
     match fitted {
         Some(fitted) => fitted.map(|node| ScorerInfo {
             fitted: Some(node),
             area: (!is_plain || fields.has("file")).then_some("learn"),
+            indexes: None,
         }),
-        None => Some(ScorerInfo { fitted: None, area: Some("learn") }),
+        None => Some(ScorerInfo { fitted: None, area: Some("learn"), indexes: None }),
     }
+}
+
+/// The scorer that a `learn` is of.
+struct Scored<'a> {
+    owner: &'a str,
+    span: Span,
 }
 
 fn learns_of<'a>(ctx: &Context<'a>, id: DeclarationId) -> Vec<Learn<'a>> {
@@ -90,21 +114,90 @@ fn learns_of<'a>(ctx: &Context<'a>, id: DeclarationId) -> Vec<Learn<'a>> {
     items.iter().filter_map(of_scorer).collect()
 }
 
-/// The node of a `learn` with the objective `rank`.
-fn fit(ctx: &mut Context<'_>, owner: &str, declared: Span, learn: &Learn<'_>) -> Option<NodeId> {
+/// What a `learn` says, with an objective of the right name; `None` after an error.
+fn learned<'a>(
+    ctx: &mut Context<'_>,
+    scored: &Scored<'_>,
+    learn: &Learn<'a>,
+    specs: &'static [FieldSpec],
+    wanted: &str,
+) -> Option<Learned<'a>> {
     let errors = ctx.error_count();
-    let learned = later::check_learn(ctx, learn.name, learn.from, learn.block);
-    let (stream, fields, objective) = learned?;
+    let (stream, fields, objective) = later::check_learn(ctx, learn.name, learn.from, learn.block, specs)?;
     if ctx.error_count() > errors || stream.is_unknown {
         return None;
     }
-    let name = format!("`learn {}`", learn.name.name);
-    if objective.name != "rank" {
-        let message = format!("objective `{}` does not fit {owner}", objective.name);
-        let span = objective.span;
-        ctx.report(Diagnostic::new(Code::E0311, message, span, "a scorer is learned by `rank`"));
+    if objective.name != wanted {
+        let message = format!("objective `{}` does not fit {}", objective.name, scored.owner);
+        let label = format!("a scorer of its kind is learned by `{wanted}`");
+        ctx.report(Diagnostic::new(Code::E0311, message, objective.span, label));
         return None;
     }
+    Some((stream, fields, objective))
+}
+
+/// A scorer of kind `fusion` with the node of its `learn`.
+fn fusion(
+    ctx: &mut Context<'_>,
+    scored: &Scored<'_>,
+    fields: &Fields<'_>,
+    learn: Option<&Learn<'_>>,
+) -> Option<ScorerInfo> {
+    let entry = fields.get("from")?;
+    let (ids, from) = (entry.declared.clone(), entry.expr?);
+    if ids.len() < 2 {
+        let message = format!("`from` of {} takes at least 2 indexes, found {}", scored.owner, ids.len());
+        ctx.report(Diagnostic::new(Code::E0302, message, entry.span, "expected at least 2"));
+        return None;
+    }
+    let infos: Vec<IndexInfo> = ids.iter().map(|id| index(ctx, *id)).collect::<Option<_>>()?;
+    let indexed = &infos.first()?.stream;
+    let id = match fields.expr("id") {
+        Some(expr) => check_column(ctx, &Scope::of(indexed), expr)?,
+        None => {
+            let key = indexed.key.first().filter(|_| indexed.key.len() == 1);
+            let Some(key) = key.and_then(|key| indexed.column(key)) else {
+                let message = format!("the key of stream `{}` is not one column", indexed.name);
+                let label = "which column names what is relevant?";
+                let diagnostic = Diagnostic::new(Code::E0207, message, scored.span, label);
+                ctx.report(diagnostic.help(format!("add `id = ...` to {}", scored.owner)));
+                return None;
+            };
+            key.clone()
+        }
+    };
+    if !matches!(id.ty.required(), Type::Text) {
+        let message = format!("type mismatch: `id` of {} is a text, found {}", scored.owner, id.ty);
+        let span = fields.span("id").unwrap_or(scored.span);
+        ctx.report(Diagnostic::new(Code::E0303, message, span, format!("{}, expected text", id.ty)));
+        return None;
+    }
+    let Some(learn) = learn else {
+        return Some(ScorerInfo { fitted: None, area: None, indexes: Some(ids) });
+    };
+    let (stream, fields, objective) = learned(ctx, scored, learn, tables::LEARN_FUSION, "retrieve")?;
+    let (query, query_span) = objective.find("query").map(|(query, span)| (query.clone(), *span))?;
+    let texts = Type::List(Box::new(Type::Text));
+    let relevant = argument(ctx, &objective, "relevant", &texts)?;
+    let what = format!("`learn {}`", learn.name.name);
+    let (arms, tables) = check_arms(ctx, &what, (&query, query_span), &ids, &infos, from)?;
+    let op = match absent_arm(&arms) {
+        Some(arm) => {
+            Op::Unavailable { area: "runtime".to_owned(), what: format!("{what} over index `{arm}`") }
+        }
+        None => {
+            Op::FitFusion(op::FitFusion { query, relevant, arms, id: id.name, seed: fields.u64("seed")? })
+        }
+    };
+    let inputs = [stream.node].into_iter().chain(infos.iter().map(|info| info.node)).chain(tables);
+    let node = artifact(ctx, scored, learn, op, inputs.collect::<Option<Vec<NodeId>>>()?);
+    Some(ScorerInfo { fitted: Some(node), area: None, indexes: Some(ids) })
+}
+
+/// The node of a `learn` with the objective `rank`.
+fn fit(ctx: &mut Context<'_>, scored: &Scored<'_>, learn: &Learn<'_>) -> Option<NodeId> {
+    let (stream, fields, objective) = learned(ctx, scored, learn, tables::LEARN, "rank")?;
+    let name = format!("`learn {}`", learn.name.name);
     let Some(epochs) = fields.u32("epochs").filter(|_| fields.has("epochs")) else {
         let message = format!("missing field `epochs` of {name}");
         let diagnostic =
@@ -136,19 +229,30 @@ fn fit(ctx: &mut Context<'_>, owner: &str, declared: Span, learn: &Learn<'_>) ->
         }),
     };
     let input = stream.node?;
+    Some(artifact(ctx, scored, learn, op, vec![input]))
+}
+
+/// The node of what is learned.
+fn artifact(
+    ctx: &mut Context<'_>,
+    scored: &Scored<'_>,
+    learn: &Learn<'_>,
+    op: Op,
+    inputs: Vec<NodeId>,
+) -> NodeId {
     let node = ctx.add_node(NewNode {
         op,
-        inputs: vec![input],
+        inputs,
         schema: Vec::new(),
         key: Vec::new(),
         class: Class::Artifact,
         effect: Effect::Seeded,
         version: 1,
-        label: owner.to_owned(),
-        span: declared,
+        label: scored.owner.to_owned(),
+        span: scored.span,
     });
     ctx.graph.artifacts.push((learn.name.name.clone(), node));
-    Some(node)
+    node
 }
 
 /// A parameter of the objective, of a type or null; E0303 otherwise.
@@ -165,7 +269,8 @@ fn argument(
         (found, wanted) => found == wanted,
     };
     if !is_right {
-        let message = format!("type mismatch: `{name}` of `rank` is {wanted}, found {}", expr.ty);
+        let message =
+            format!("type mismatch: `{name}` of `{}` is {wanted}, found {}", objective.name, expr.ty);
         ctx.report(Diagnostic::new(Code::E0303, message, *span, format!("{}, expected {wanted}", expr.ty)));
         return None;
     }

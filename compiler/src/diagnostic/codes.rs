@@ -123,6 +123,7 @@ codes! {
     W2402 "ratio not reached in n rows",
     W2403 "keep constraint not met in n rows",
     W2404 "rows that teach a scorer nothing",
+    W2405 "weights of a fusion stay equal",
 }
 
 impl Code {

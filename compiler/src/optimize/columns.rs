@@ -171,6 +171,7 @@ fn expressions(op: &Op) -> Vec<&Expr> {
         Op::FitScorer(fit) => {
             [&fit.passages, &fit.query, &fit.answers].into_iter().chain(&fit.titles).collect()
         }
+        Op::FitFusion(fit) => vec![&fit.query, &fit.relevant],
         Op::Retrieve(retrieve) => vec![&retrieve.query],
         Op::Fuse { lists, .. } => lists.iter().collect(),
         Op::Assemble(assemble) => {
@@ -289,6 +290,7 @@ pub(crate) fn each_op_column(op: &mut Op, change: &mut dyn FnMut(&mut String, &m
             let parts = [&mut fit.passages, &mut fit.query, &mut fit.answers];
             parts.into_iter().chain(&mut fit.titles).for_each(visit);
         }
+        Op::FitFusion(fit) => [&mut fit.query, &mut fit.relevant].into_iter().for_each(visit),
         Op::Retrieve(retrieve) => visit(&mut retrieve.query),
         Op::Fuse { lists, .. } => lists.iter_mut().for_each(visit),
         Op::Assemble(assemble) => {

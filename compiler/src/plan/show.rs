@@ -7,7 +7,7 @@ use super::explain::totals;
 use super::{BuildRecord, Change, ChangeClass, Plan};
 use crate::fingerprint::op_name;
 use crate::graph::{Node, NodeId};
-use crate::op::Op;
+use crate::op::{Arm, Op};
 
 /// Widest operator description, in characters.
 const DETAIL_CHARACTERS: usize = 64;
@@ -81,6 +81,10 @@ fn rows(plan: &Plan, change: &Change, id: NodeId, last: Option<&BuildRecord>) ->
     }
 }
 
+fn arm_names(arms: &[Arm]) -> String {
+    arms.iter().map(|arm| arm.name.as_str()).collect::<Vec<_>>().join(" ")
+}
+
 /// The operator and the parameters that a reader asks for first.
 fn detail(node: &Node) -> String {
     let names = |columns: &[(String, crate::op::Expr)]| {
@@ -100,12 +104,10 @@ fn detail(node: &Node) -> String {
         Op::Dedup(dedup) => format!("{}, unit = {}, by = {}", dedup.column, dedup.unit, dedup.by),
         Op::Embed { embedder, name, .. } => format!("{} {} as {name}", embedder.kind, embedder.dim),
         Op::FitScorer(fit) => format!("linear, {} epochs", fit.epochs),
+        Op::FitFusion(fit) => format!("weights of {}", arm_names(&fit.arms)),
         Op::FitIdf { embedder, .. } => format!("{} {}", embedder.kind, embedder.dim),
         Op::Index(index) => format!("{} on {}", index.kind, index.column),
-        Op::Retrieve(retrieve) => {
-            let arms: Vec<&str> = retrieve.arms.iter().map(|arm| arm.name.as_str()).collect();
-            format!("from {}, k = {}", arms.join(" "), retrieve.k)
-        }
+        Op::Retrieve(retrieve) => format!("from {}, k = {}", arm_names(&retrieve.arms), retrieve.k),
         Op::Fuse { name, .. } => format!("as {name}"),
         Op::Assemble(assemble) => format!("within {}tok as {}", assemble.prompt.budget_tokens, assemble.name),
         Op::Select { columns } | Op::Derive { columns } => names(columns),

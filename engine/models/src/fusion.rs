@@ -12,6 +12,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub mod weights;
+
 /// A candidate after fusion.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fused<Id> {

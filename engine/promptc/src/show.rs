@@ -38,6 +38,9 @@ pub(crate) fn print_report(report: &RunReport) {
         let state = if output.changed { "written" } else { "unchanged" };
         println!("{state}: {} ({} rows, {} bytes)", output.path, output.rows, output.bytes);
     }
+    for (name, what) in &report.learned {
+        println!("learned {name}: {what}");
+    }
     let mib = report.source_bytes as f64 / f64::from(1 << 20);
     println!(
         "plan {} over {mib:.1} MiB of sources in {seconds:.2} s",

@@ -142,16 +142,19 @@ impl Planner<'_> {
         }
     }
 
-    pub(super) fn retrieve(&mut self, node: &Node, params: &Retrieve) -> Result<LogicalPlan, EngineError> {
-        let declared = node.schema.iter().find(|col| col.name == params.name);
-        let declared =
-            declared.ok_or_else(|| EngineError::internal("planner", "retrieve without its column"))?;
-        let result: FieldRef = Arc::new(types::field(RESULT, &declared.ty));
-        let arm_count = params.arms.len();
-        let mut tables = node.inputs.iter().skip(1 + arm_count).copied();
-        let mut arms = Vec::with_capacity(arm_count);
+    /// The indexes that a node asks with the embedders of their queries, and fingerprints of both.
+    ///
+    /// # Errors
+    /// [`EngineError::Internal`] if one of them is not built.
+    pub(crate) fn arms(
+        &self,
+        node: &Node,
+        asked: &[op::Arm],
+    ) -> Result<(Vec<SearchArm>, Vec<[u8; 32]>), EngineError> {
+        let mut tables = node.inputs.iter().skip(1 + asked.len()).copied();
+        let mut arms = Vec::with_capacity(asked.len());
         let mut artifacts = Vec::new();
-        for (arm, id) in params.arms.iter().zip(node.inputs.iter().skip(1)) {
+        for (arm, id) in asked.iter().zip(node.inputs.iter().skip(1)) {
             let Some(artifact) = self.artifacts.get(id).cloned() else {
                 return Err(EngineError::internal("planner", format!("index `{}` is not built", arm.name)));
             };
@@ -171,9 +174,28 @@ impl Planner<'_> {
             };
             arms.push(SearchArm::new(arm.name.clone(), artifact, model));
         }
+        Ok((arms, artifacts))
+    }
+
+    pub(super) fn retrieve(&mut self, node: &Node, params: &Retrieve) -> Result<LogicalPlan, EngineError> {
+        let declared = node.schema.iter().find(|col| col.name == params.name);
+        let declared =
+            declared.ok_or_else(|| EngineError::internal("planner", "retrieve without its column"))?;
+        let result: FieldRef = Arc::new(types::field(RESULT, &declared.ty));
+        let (arms, mut artifacts) = self.arms(node, &params.arms)?;
+        let mut weights = None;
+        if let Fusion::Learned(name) = &params.fuse {
+            let found = node.inputs.last().and_then(|id| self.artifacts.get(id)).map(AsRef::as_ref);
+            let Some(Artifact::Fusion { fitted, fp }) = found else {
+                return Err(EngineError::internal("planner", format!("`{name}` is not learned")));
+            };
+            artifacts.push(*fp);
+            weights = Some(fitted.found.weights.clone());
+        }
         let allowed = self.filters.get(&node.id).cloned();
         let runtime = self.runtime.clone();
-        let operator = RetrieveOperator::new(params, arms, allowed, runtime, result.data_type().clone());
+        let operator =
+            RetrieveOperator::new(params, weights, arms, allowed, runtime, result.data_type().clone());
         let input = self.input(node)?;
         let args = vec![lower(&params.query)?];
         let plan = self.with_result(node, input, args, result, Arc::new(operator), &artifacts)?;

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, OnceLock};
 
+use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, StringArray};
 use promptc_models::nearest::RowMask;
 use promptc_store::flows::RowId;
 
+use crate::arrays;
 use crate::artifacts::{Artifact, IndexArtifact, Searcher};
 use crate::error::EngineError;
 use crate::ops::embed::TextEmbedder;
@@ -21,6 +23,25 @@ pub enum Query<'a> {
     Text(&'a str),
     /// A vector of the index's space.
     Vector(Cow<'a, [f32]>),
+}
+
+impl<'a> Query<'a> {
+    /// A row of a column of texts or vectors; `None` for null.
+    ///
+    /// # Errors
+    /// [`EngineError::Internal`] for a column of another type.
+    pub fn of_row(queries: &'a ArrayRef, row: usize) -> Result<Option<Self>, EngineError> {
+        if queries.is_null(row) {
+            return Ok(None);
+        }
+        let Some(vectors) = queries.as_any().downcast_ref::<FixedSizeListArray>() else {
+            let texts: &StringArray = arrays::downcast(queries, PLACE)?;
+            return Ok(Some(Self::Text(texts.value(row))));
+        };
+        let values: &Float32Array = arrays::downcast(vectors.values(), PLACE)?;
+        let (from, len) = (vectors.value_offset(row) as usize, vectors.value_length() as usize);
+        Ok(Some(Self::Vector(Cow::Borrowed(&values.values()[from..from + len]))))
+    }
 }
 
 /// One index with the embedder that turns a text into its query.

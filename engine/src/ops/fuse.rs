@@ -80,6 +80,9 @@ impl RowOperator for FuseOperator {
                 Fusion::Weighted(weights) => fusion::weighted(&slices, weights),
                 Fusion::Rrf(constant) => Ok(fusion::rrf(&slices, *constant)),
                 Fusion::Max => Ok(fusion::max(&slices)),
+                Fusion::Learned(_) => {
+                    return Err(EngineError::internal(PLACE, "weights of indexes for columns"));
+                }
             };
             let fused = fused.map_err(|error| EngineError::internal(PLACE, error))?;
             lengths.push(fused.len());

@@ -9,9 +9,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, FixedSizeListArray, Float32Array, Float64Array, StringArray, UInt32Array,
-};
+use arrow::array::{ArrayRef, Float64Array, UInt32Array};
 use arrow::datatypes::DataType;
 use promptc_compiler::op::{Fusion, Retrieve};
 use promptc_models::fusion::{self, Fused};
@@ -57,10 +55,12 @@ pub struct RetrieveOperator {
 }
 
 impl RetrieveOperator {
-    /// `runtime` must be a multi-threaded one; it is entered from the threads of the row pool.
+    /// `weights` are those that `fuse` names, if it names a scorer. `runtime` must be a multi-threaded one; it is entered from the
+    /// threads of the row pool.
     #[must_use]
     pub fn new(
         params: &Retrieve,
+        weights: Option<Vec<f64>>,
         arms: Vec<SearchArm>,
         allowed: Option<Arc<HashSet<RowId>>>,
         runtime: tokio::runtime::Handle,
@@ -69,7 +69,7 @@ impl RetrieveOperator {
         Self {
             arms,
             k: params.k as usize,
-            fuse: params.fuse.clone(),
+            fuse: weights.map_or_else(|| params.fuse.clone(), Fusion::Zscore),
             per: params.per.clone(),
             columns: params.columns.iter().map(|column| column.name.clone()).collect(),
             allowed,
@@ -131,6 +131,9 @@ pub(crate) fn fuse(found: &Candidates, method: &Fusion) -> Result<Vec<Fused<u32>
         Fusion::Weighted(weights) => fusion::weighted(&slices, weights),
         Fusion::Rrf(constant) => Ok(fusion::rrf(&slices, *constant)),
         Fusion::Max => Ok(fusion::max(&slices)),
+        Fusion::Learned(name) => {
+            return Err(EngineError::internal(PLACE, format!("no weights of scorer `{name}`")));
+        }
     };
     fused.map_err(|error| EngineError::internal(PLACE, error))
 }
@@ -146,15 +149,9 @@ impl RowOperator for RetrieveOperator {
         let mut all = Vec::new();
         let mut lengths = Vec::with_capacity(queries.len());
         for row in 0..queries.len() {
-            let found = if queries.is_null(row) {
-                Vec::new()
-            } else if let Some(vectors) = queries.as_any().downcast_ref::<FixedSizeListArray>() {
-                let vector = vectors.value(row);
-                let vector: &Float32Array = arrays::downcast(&vector, PLACE)?;
-                self.hits(Query::Vector(vector.values().as_ref().into()))?
-            } else {
-                let texts: &StringArray = arrays::downcast(queries, PLACE)?;
-                self.hits(Query::Text(texts.value(row)))?
+            let found = match Query::of_row(queries, row)? {
+                Some(query) => self.hits(query)?,
+                None => Vec::new(),
             };
             lengths.push(found.len());
             all.extend((1u32..).zip(found));

@@ -58,6 +58,7 @@ impl Run<'_> {
                 Op::Index(params) => self.index(id, params).await?,
                 Op::FitIdf { text, embedder } => self.fit(id, text, embedder).await?,
                 Op::FitScorer(params) => self.fit_scorer(id, params).await?,
+                Op::FitFusion(params) => self.fit_fusion(id, params).await?,
                 Op::Write(params) => self.write(id, params).await?,
                 _ => self.stream(id).await?,
             }
@@ -124,11 +125,14 @@ impl Run<'_> {
     fn is_stage(&self, id: NodeId) -> bool {
         let graph = self.graph;
         let reads_file = |node: &Node| {
-            let reads = matches!(node.op, Op::Index(_) | Op::FitIdf { .. } | Op::FitScorer(_) | Op::Write(_));
+            let reads = matches!(
+                node.op,
+                Op::Index(_) | Op::FitIdf { .. } | Op::FitScorer(_) | Op::FitFusion(_) | Op::Write(_)
+            );
             reads && node.inputs.contains(&id)
         };
         match graph.node(id).op {
-            Op::Index(_) | Op::FitIdf { .. } | Op::FitScorer(_) | Op::Write(_) => true,
+            Op::Index(_) | Op::FitIdf { .. } | Op::FitScorer(_) | Op::FitFusion(_) | Op::Write(_) => true,
             Op::Scan(_) | Op::Rows { .. } | Op::SplitPart { .. } => {
                 graph.nodes.iter().any(reads_file) || self.plan.roots.contains(&id)
             }
@@ -144,7 +148,7 @@ impl Run<'_> {
         match &self.graph.node(id).op {
             // Artifacts are opened by whoever needs them; that finds out what is missing.
             Op::Index(_) => Ok(false),
-            Op::FitIdf { .. } | Op::FitScorer(_) => Ok(false),
+            Op::FitIdf { .. } | Op::FitScorer(_) | Op::FitFusion(_) => Ok(false),
             Op::Write(params) => self.is_written(id, params),
             _ => Ok(self.stream_path(id).exists()),
         }

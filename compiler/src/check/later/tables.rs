@@ -111,12 +111,25 @@ pub(crate) const EWC: &[FieldSpec] = &[
     required("seed", Accepts::Seed, "decides the sample"),
 ];
 
-/// Fields of `scorer`.
+/// Fields of `scorer`; [`SCORER_KINDS`] tells which kind takes which.
 pub(crate) const SCORER: &[FieldSpec] = &[
-    required("kind", Accepts::Choice(&["linear", "model"]), "how a unit is scored"),
-    required("unit", Accepts::Choice(&["passage", "sentence", "clause"]), "what is scored"),
+    required("kind", Accepts::Choice(&["linear", "fusion", "model"]), "what it scores, and how"),
+    optional("unit", Accepts::Choice(&["passage", "sentence", "clause"]), "what is scored"),
     with_default("features", Accepts::Choice(&["standard24"]), Fallback::Text("standard24"), "what it sees"),
     optional("file", Accepts::Text, "a fitted scorer"),
+    optional("from", Accepts::DeclaredList(&[DeclKind::Index]), "the indexes whose weights are learned"),
+    optional(
+        "id",
+        Accepts::Raw,
+        "the column of the indexed stream that names what is relevant; its key by default",
+    ),
+];
+
+/// Kinds of scorers: (kind, the field that it needs, its fields beside `kind`).
+pub(crate) const SCORER_KINDS: &[(&str, &str, &[&str])] = &[
+    ("linear", "unit", &["unit", "features", "file"]),
+    ("fusion", "from", &["from", "id"]),
+    ("model", "unit", &["unit", "features", "file"]),
 ];
 
 /// Fields of `learn`.
@@ -135,12 +148,19 @@ pub(crate) const LEARN: &[FieldSpec] = &[
     optional("loop", Accepts::Choice(&["instant", "background", "deep"]), "when it learns"),
 ];
 
+/// Fields of `learn` of a scorer of kind `fusion`, which takes no steps.
+pub(crate) const LEARN_FUSION: &[FieldSpec] = &[
+    required("objective", Accepts::Raw, "what is learned"),
+    required("seed", Accepts::Seed, "decides which rows judge weights that were chosen on the others"),
+];
+
 /// Objectives of `learn`: name, and the parameters in order.
 pub(crate) const OBJECTIVES: &[(&str, &[&str])] = &[
     ("imitate", &["cond"]),
     ("reinforce", &["col"]),
     ("prefer", &["by", "within"]),
     ("rank", &["passages", "query", "answers", "titles"]),
+    ("retrieve", &["query", "relevant"]),
     ("language", &["text"]),
     ("supervised", &["input", "output"]),
 ];

@@ -1,21 +1,18 @@
 //! `embed`, `retrieve` and `fuse`: vectors, and hits of indexes.
 
+use super::fusion::{check_fusion, warn_of_rank_fusion};
 use super::{Applied, report_input, set_column};
 use crate::check::context::{Context, IndexInfo, Stream};
 use crate::check::embedders::embedder;
-use crate::check::expressions::{Scope, check_column, check_expr, constant};
-use crate::check::fields::read_choice;
+use crate::check::expressions::{Scope, check_column, check_expr};
 use crate::check::indexes::index;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::graph::NodeId;
-use crate::op::{self, Fusion, Op, Value};
+use crate::op::{self, Fusion, Op};
 use crate::resolve::DeclarationId;
 use crate::source::Span;
 use crate::syntax::ast;
 use crate::types::{Column, Type};
-
-/// The constant of reciprocal rank fusion where none is written (Cormack, Clarke and Büttcher 2009).
-const RRF: f64 = 60.0;
 
 pub(super) fn embed(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<Stream> {
     let found = applied.first(ctx, "column");
@@ -93,8 +90,9 @@ pub(super) fn retrieve(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<S
         ctx.report(Diagnostic::new(Code::E0207, message, entry.span, "expected an index"));
         return None;
     };
-    let arms = check_arms(ctx, applied, &query, span, &ids, &infos, from)?;
-    let fuse = check_fusion(ctx, &applied.owner(), fields.expr("fuse"), infos.len())?;
+    let what = applied.owner();
+    let arms = check_arms(ctx, &what, (&query, span), &ids, &infos, from)?;
+    let (fuse, weights) = check_fusion(ctx, &what, fields.expr("fuse"), infos.len(), Some(&ids))?;
     warn_of_rank_fusion(ctx, &fuse, &arms.0, fields.span("fuse"));
     let indexed = Scope::of(&first.stream);
     let filter = match fields.expr("filter") {
@@ -119,12 +117,22 @@ pub(super) fn retrieve(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<S
     let op = retrieve_op(applied, query, arms.0, fuse, filter, per, carried, name)?;
     let mut others: Vec<Option<NodeId>> = infos.iter().map(|info| info.node).collect();
     others.extend(arms.1);
+    others.extend(weights.map(Some));
     let key = input.key.clone();
     let mut stream = applied.emit(ctx, &input, op, others, columns, key);
     for info in &infos {
         stream.taint.extend(info.stream.taint.iter().map(|(part, span)| (part.clone(), *span)));
     }
     Some(stream)
+}
+
+/// The name of an arm whose embedder this build does not have.
+pub(crate) fn absent_arm(arms: &[op::Arm]) -> Option<&str> {
+    let is_core = |embed: &op::Embedder| {
+        embed.encoder.is_some() || matches!(embed.kind.as_str(), "hashed_ngram" | "static")
+    };
+    let absent = arms.iter().find(|arm| !arm.embed.as_ref().is_none_or(is_core));
+    absent.map(|arm| arm.name.as_str())
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of one operator")]
@@ -138,13 +146,7 @@ fn retrieve_op(
     columns: Vec<Column>,
     name: String,
 ) -> Option<Op> {
-    let unavailable = arms.iter().find_map(|arm| {
-        let is_core = arm.embed.as_ref().is_none_or(|embed| {
-            embed.encoder.is_some() || matches!(embed.kind.as_str(), "hashed_ngram" | "static")
-        });
-        (!is_core).then(|| arm.name.clone())
-    });
-    if let Some(arm) = unavailable {
+    if let Some(arm) = absent_arm(&arms) {
         let what = format!("operator `retrieve` from index `{arm}`");
         return Some(Op::Unavailable { area: "runtime".to_owned(), what });
     }
@@ -152,12 +154,11 @@ fn retrieve_op(
     Some(Op::Retrieve(op::Retrieve { query, arms, k, fuse, filter, per, columns, name }))
 }
 
-/// The arms of a query and the fitted tables that their inserted embedders read.
-fn check_arms(
+/// The arms of a query and the fitted tables that their inserted embedders read. `what` asks them: "operator `retrieve`".
+pub(crate) fn check_arms(
     ctx: &mut Context<'_>,
-    applied: &Applied<'_>,
-    query: &op::Expr,
-    span: Span,
+    what: &str,
+    (query, span): (&op::Expr, Span),
     ids: &[DeclarationId],
     infos: &[IndexInfo],
     from: &ast::Expr,
@@ -205,81 +206,15 @@ fn check_arms(
                 return None;
             }
             (other, _) => {
-                report_input(ctx, applied, other, "a text or a vector", span);
+                let message = format!("type mismatch: {what} takes a text or a vector, found {other}");
+                let label = format!("{other}, expected a text or a vector");
+                ctx.report(Diagnostic::new(Code::E0303, message, span, label));
                 return None;
             }
         };
         arms.push(op::Arm { name, kind: info.kind.clone(), embed });
     }
     Some((arms, tables))
-}
-
-/// W2302 for a fusion by ranks of words with vectors of an embedder that is much weaker than they are: a rank says nothing of how good
-/// a hit is, so the weaker index decides as much as the better one. Measured on SciFact and Vaswani, words alone 0.685 / 0.441 and with
-/// such vectors 0.63 / 0.41.
-fn warn_of_rank_fusion(ctx: &mut Context<'_>, fuse: &Fusion, arms: &[op::Arm], span: Option<Span>) {
-    let (Fusion::Rrf(_), Some(span)) = (fuse, span) else { return };
-    let weak = arms.iter().find_map(|arm| Some((&arm.name, arm.embed.as_ref()?.weakness()?)));
-    let (Some((name, reason)), true) = (weak, arms.iter().any(|arm| arm.kind == "bm25")) else { return };
-    let message = format!("`rrf` lets index `{name}`, {reason}, decide as much as the words");
-    let warning = Diagnostic::new(Code::W2302, message, span, "fusion by ranks");
-    ctx.report(warning.help("leave `fuse` out: standardised scores keep the better index in front"));
-}
-
-/// `zscore`, `zscore([0.7, 0.3])`, `rrf`, `rrf(60)`, `max`; standardised scores with equal weights if nothing is written.
-fn check_fusion(
-    ctx: &mut Context<'_>,
-    owner: &str,
-    expr: Option<&ast::Expr>,
-    lists: usize,
-) -> Option<Fusion> {
-    let equal = vec![1.0; lists];
-    let Some(expr) = expr else { return Some(Fusion::Zscore(equal)) };
-    let choices: &[&'static str] = &["zscore", "rrf", "max", "weighted"];
-    let owner = format!("`fuse` of {owner}");
-    let ast::ExprKind::Call(call) = &expr.kind else {
-        return match read_choice(ctx, &owner, expr, choices)?.as_str() {
-            "zscore" => Some(Fusion::Zscore(equal)),
-            "rrf" => Some(Fusion::Rrf(RRF)),
-            "max" => Some(Fusion::Max),
-            _ => Some(Fusion::Weighted(equal)),
-        };
-    };
-    let name = ast::Expr { kind: ast::ExprKind::Path(call.callee.clone()), span: call.callee.span };
-    let method = read_choice(ctx, &owner, &name, choices)?;
-    let [argument] = call.args.as_slice() else {
-        let message = format!("`{method}` takes 1 argument, found {}", call.args.len());
-        ctx.report(Diagnostic::new(Code::E0302, message, call.span, "expected 1"));
-        return None;
-    };
-    match method.as_str() {
-        "rrf" => match constant(ctx, &argument.value, &Type::F64)? {
-            Value::Float(c) if c >= 0.0 => Some(Fusion::Rrf(c)),
-            _ => {
-                let message = "constant of `rrf` is negative";
-                ctx.report(Diagnostic::new(Code::E0502, message, argument.span, "expected 0 or more"));
-                None
-            }
-        },
-        "max" => {
-            ctx.report(Diagnostic::new(Code::E0302, "`max` takes no argument", call.span, "expected none"));
-            None
-        }
-        _ => {
-            let weights = constant(ctx, &argument.value, &Type::List(Box::new(Type::F64)))?;
-            let Value::List(weights) = weights else { return None };
-            if weights.len() != lists {
-                let message = format!("`{method}` has {} weights for {lists} lists", weights.len());
-                ctx.report(Diagnostic::new(Code::E0302, message, argument.span, format!("expected {lists}")));
-                return None;
-            }
-            let weights = weights
-                .iter()
-                .filter_map(|weight| if let Value::Float(weight) = weight { Some(*weight) } else { None });
-            let weights: Vec<f64> = weights.collect();
-            Some(if method == "zscore" { Fusion::Zscore(weights) } else { Fusion::Weighted(weights) })
-        }
-    }
 }
 
 pub(super) fn fuse(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<Stream> {
@@ -323,7 +258,7 @@ pub(super) fn fuse(ctx: &mut Context<'_>, applied: &Applied<'_>) -> Option<Strea
         ctx.report(Diagnostic::new(Code::E0302, message, applied.step.span, "expected at least 2"));
         return None;
     }
-    let method = check_fusion(ctx, &applied.owner(), method, lists.len())?;
+    let (method, _) = check_fusion(ctx, &applied.owner(), method, lists.len(), None)?;
     let ty = lists[0].ty.clone();
     let name = applied.alias()?;
     let input = applied.keep_key(ctx, &[&name]);

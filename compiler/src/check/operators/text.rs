@@ -268,6 +268,12 @@ fn check_scorer(ctx: &mut Context<'_>, applied: &Applied<'_>, has_query: bool) -
         let declaration = ctx.expect(path, &[crate::resolve::DeclKind::Scorer])?;
         let (name, id) = (declaration.name.clone(), declaration.id);
         let found = scorer(ctx, id)?;
+        if found.indexes.is_some() {
+            let message = format!("type mismatch: scorer `{name}` weighs indexes, and ranks no sentences");
+            let diagnostic = Diagnostic::new(Code::E0303, message, expr.span, "of kind `fusion`");
+            ctx.report(diagnostic.help(format!("name it in `fuse = zscore({name})` of a `retrieve`")));
+            return None;
+        }
         if !has_query {
             let message = format!("scorer `{name}` without a query");
             let diagnostic = Diagnostic::new(Code::E0207, message, expr.span, "it scores against a question");

@@ -1,4 +1,4 @@
-//! Scorers that are learned: from rows with answers to shorter passages that keep them.
+//! Scorers that are learned: from rows with answers to shorter passages that keep them, and from judged queries to weights of indexes.
 
 use std::fmt::Write as _;
 
@@ -93,4 +93,95 @@ fn rows_without_an_answer_are_counted_and_none_at_all_is_an_error() {
     let none = folder(&all, &rows(5).replace("\"answers\":[\"1", "\"answers\":[\"none 1"));
     let refused = says(none.path(), 4, &["run", "p.promptc", "--yes"]);
     assert!(refused.contains("E2105") && refused.contains("none of 5 rows"), "{refused}");
+}
+
+/// Two words name a document; its vector is of a text that names another one.
+const FUSION: &str = r##"edition 2026
+source docs : stream<{ id: text, text: text, other: text }> = jsonl("docs.jsonl") { key = id }
+source asks : stream<{ qid: text, question: text, good: list<text> }> = jsonl("asks.jsonl") {
+  key   = qid
+  split = by(qid, train = 50%, test = 50%, seed = 1)
+}
+embedder hashed { kind = hashed_ngram, dim = 64, seed = 1 }
+pipeline corpus { docs |> embed(other, with = hashed) as vec -> rows }
+index words on corpus.rows(text) { kind = bm25 }
+index near on corpus.rows(vec) { kind = flat }
+scorer mix { kind = fusion, from = [words, near] }
+learn mix from asks.train { objective = retrieve(question, relevant = good), seed = 1 }
+pipeline find {
+  asks.test
+    |> retrieve(question, from = [words, near], k = 10) as equal
+    |> retrieve(question, from = [words, near], k = 10, fuse = zscore(mix)) as learned
+    |> select(qid, equal = ndcg(equal.id, good, 10), learned = ndcg(learned.id, good, 10))
+    -> found
+}
+query means = sql #"SELECT avg(equal) AS equal, avg(learned) AS learned FROM find_found"#
+"##;
+
+fn judged(program: &str, asks: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("p.promptc"), program).unwrap();
+    let (mut docs, mut lines) = (String::new(), String::new());
+    for (left, right) in (0..12).flat_map(|left| (0..12).map(move |right| (left, right))) {
+        let id = format!("d{left:02}{right:02}");
+        let other = format!("alpha{} beta{}", (left + 1) % 12, (right + 1) % 12);
+        let text = format!("alpha{left} beta{right} and some more");
+        writeln!(docs, "{}", serde_json::json!({"id": id, "text": text, "other": other})).unwrap();
+        let question = format!("alpha{left} beta{right}");
+        let number = left * 12 + right;
+        if number % 2 == 0 && number / 2 < asks {
+            let ask = serde_json::json!({"qid": format!("q{id}"), "question": question, "good": [id]});
+            writeln!(lines, "{ask}").unwrap();
+        }
+    }
+    std::fs::write(folder.path().join("docs.jsonl"), docs).unwrap();
+    std::fs::write(folder.path().join("asks.jsonl"), lines).unwrap();
+    folder
+}
+
+#[test]
+fn learned_weights_turn_down_an_index_that_misleads() {
+    let folder = judged(FUSION, 72);
+    let ran = says(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+    let learned =
+        ran.lines().find(|line| line.starts_with("learned mix: words ")).unwrap_or_else(|| panic!("{ran}"));
+    assert!(learned.contains("near 0.") && learned.contains("nDCG@10 +0."), "{learned}");
+    let found = says(folder.path(), 0, &["query", "p.promptc", "means", "--format", "csv"]);
+    let means: Vec<f64> =
+        found.lines().nth(1).unwrap().split(',').map(|cell| cell.trim().parse().unwrap()).collect();
+    let [equal, learned] = means[..] else { panic!("{found}") };
+    assert!(equal < 0.95, "a control: {found}");
+    assert!(learned > equal + 0.03, "{found}");
+    assert!(says(folder.path(), 0, &["run", "p.promptc", "--yes"]).contains("nothing to do"));
+    // In a new store, in another process, the weights are the same.
+    let again = says(folder.path(), 0, &["run", "p.promptc", "--yes", "--data-dir", "other"]);
+    assert!(again.contains(ran.lines().find(|line| line.starts_with("learned")).unwrap()), "{again}");
+}
+
+#[test]
+fn few_judged_queries_leave_weights_equal_and_none_is_an_error() {
+    let few = judged(
+        &FUSION
+            .replace("asks.train", "asks")
+            .replace("  split = by(qid, train = 50%, test = 50%, seed = 1)\n", "")
+            .replace("asks.test", "asks"),
+        12,
+    );
+    let ran = says(few.path(), 0, &["run", "p.promptc", "--yes", "--json"]);
+    assert!(ran.contains("W2405") && ran.contains("12 rows teach, fewer than 20"), "{ran}");
+    let found = says(few.path(), 0, &["query", "p.promptc", "means", "--format", "csv"]);
+    let cells: Vec<&str> = found.lines().nth(1).unwrap().split(',').collect();
+    assert_eq!(cells[0], cells[1], "{found}");
+    let asks = std::fs::read_to_string(few.path().join("asks.jsonl")).unwrap();
+    let nothing: String = asks
+        .lines()
+        .map(|line| {
+            let mut ask: serde_json::Value = serde_json::from_str(line).unwrap();
+            ask["good"] = serde_json::json!([]);
+            format!("{ask}\n")
+        })
+        .collect();
+    std::fs::write(few.path().join("asks.jsonl"), nothing).unwrap();
+    let refused = says(few.path(), 4, &["run", "p.promptc", "--yes"]);
+    assert!(refused.contains("E2105") && refused.contains("none of 12 rows"), "{refused}");
 }
