@@ -381,12 +381,25 @@ pub(crate) struct Series {
     /// Its past on this machine, in any order.
     #[serde(serialize_with = "columns")]
     pub(crate) history: Vec<HistoryPoint>,
+    /// What the run itself found, if it knows how sure that is.
+    pub(crate) estimate: Option<Estimate>,
     /// Samples of the base side.
     pub(crate) base: Vec<f64>,
     /// Samples of the candidate side, or of a run by itself.
     pub(crate) cand: Vec<f64>,
     /// Where the benchmark is written.
     pub(crate) source: Option<Place>,
+}
+
+/// A value with its interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Estimate {
+    /// Headline value of the candidate side, or of a run by itself.
+    pub(crate) value: f64,
+    /// Lower end of its interval.
+    pub(crate) low: f64,
+    /// Upper end of its interval.
+    pub(crate) high: f64,
 }
 
 /// One measurement of the past.

@@ -57,6 +57,7 @@ fn series(bench_id: &str, metric: &str, unit: &str, direction: i8, level: f64) -
         history: (0..12).map(|idx| value(idx, &mut noise)).collect(),
         base: (0..20).map(|_| level * noise.factor(0.05)).collect(),
         cand: (0..20).map(|_| level * 1.123 * noise.factor(0.05)).collect(),
+        estimate: Some(Estimate { value: level * 1.123, low: level * 1.1, high: level * 1.15 }),
         source: Some(Place { file: text("benches/compile.rs"), line: 31 }),
     }
 }
@@ -271,6 +272,7 @@ pub(crate) fn hostile() -> ReportData {
     for series in &mut data.series {
         (series.bench_id, series.metric, series.unit) = (name(), name(), name());
         series.source = Some(Place { file: name(), line: 0 });
+        series.estimate = Some(Estimate { value: f64::NAN, low: f64::MIN, high: f64::INFINITY });
         series.base.extend([f64::NAN, f64::MAX, f64::MIN]);
         series.history[0].value = Some(f64::NAN);
         (series.history[1].value, series.history[1].sha) = (Some(f64::MAX), name());
@@ -324,6 +326,7 @@ pub(crate) fn large(bench_count: usize, point_count: u32) -> ReportData {
             history: (0..point_count).map(|idx| value(idx, &mut noise)).collect(),
             base: (0..60).map(|_| level * noise.factor(0.1)).collect(),
             cand: (0..60).map(|_| level * (1.0 + rel) * noise.factor(0.1)).collect(),
+            estimate: None,
             source: None,
         });
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::data::{ReportData, Series};
+use super::super::data::{Estimate, ReportData, Series};
 use super::super::markup::Markup;
 use super::super::svg::{ForestRow, clipped, forest};
 use super::{plural, section};
@@ -64,11 +64,35 @@ fn groups(data: &ReportData) -> BTreeMap<(&str, &str), Vec<ForestRow<'_>>> {
     groups
 }
 
-/// The newest value of a series, if it has an interval.
+/// What the run found, if it has an interval: whether or not the run may ever be compared with others.
 fn row(series: &Series) -> Option<ForestRow<'_>> {
-    let last = series.history.last()?;
-    let (value, low, high) = (last.value?, last.ci_low?, last.ci_high?);
+    let Estimate { value, low, high } = series.estimate?;
     let is_quality = matches!(series.unit.as_str(), "ratio" | "share");
     let is_finite = [value, low, high].iter().all(|number| number.is_finite());
     (is_quality && is_finite).then_some(ForestRow { name: &series.metric, value, ends: (low, high) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arms_of_a_run_outside_a_repository_are_drawn_with_what_the_run_found() {
+        let series = |metric: &str, value: f64| Series {
+            bench_id: "retrieval/arms/found".to_owned(),
+            metric: metric.to_owned(),
+            unit: "ratio".to_owned(),
+            estimate: Some(Estimate { value, low: value - 0.01, high: value + 0.01 }),
+            ..Series::default()
+        };
+        let unsure = Series { estimate: None, ..series("unsure", 0.5) };
+        let data = ReportData {
+            series: vec![series("words", 0.685), series("both", 0.728), series("broken", f64::NAN), unsure],
+            ..ReportData::default()
+        };
+        let groups = groups(&data);
+        let rows = &groups[&("retrieval/arms/found", "ratio")];
+        let drawn: Vec<(&str, f64)> = rows.iter().map(|row| (row.name, row.value)).collect();
+        assert_eq!(drawn, [("words", 0.685), ("both", 0.728)]);
+    }
 }

@@ -4,7 +4,7 @@ use super::super::markup::Markup;
 use super::super::number::figure;
 use super::{Axis, Frame, clipped, horizontal_axis, open, px, stroke, words};
 
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 820.0;
 const ROW: f64 = 24.0;
 const TOP: f64 = 10.0;
 /// Room for the axis below the rows.
@@ -42,7 +42,9 @@ pub(in crate::report) fn forest(markup: &mut Markup, title: &str, unit: &str, ro
         stroke(markup, "bar", (x(row.ends.0), y), (x(row.ends.1), y));
         let (cx, cy) = (px(x(row.value)), px(y));
         markup.empty("circle", &[("class", "mark"), ("cx", &cx), ("cy", &cy), ("r", "4")]);
-        words(markup, (RIGHT + 12.0, y + 4.0), "start", "last", &figure(Some(row.value), unit));
+        let shown = |value: f64| figure(Some(value), unit);
+        let values = format!("{} [{}, {}]", shown(row.value), shown(row.ends.0), shown(row.ends.1));
+        words(markup, (RIGHT + 12.0, y + 4.0), "start", "last", &values);
     }
     horizontal_axis(markup, frame, &axis, 16.0, "value, with the interval of 95 %");
     markup.end();
@@ -68,6 +70,9 @@ mod tests {
         let text = markup.finish();
         assert_eq!(nesting_fault(&text), None);
         assert_eq!(text.matches("<circle").count(), 2);
-        assert!(text.contains("words") && text.contains("0.685") && !text.contains("its place"), "{text}");
+        assert!(
+            text.contains("words") && text.contains("0.685 [0.640, 0.730]") && !text.contains("its place"),
+            "{text}"
+        );
     }
 }

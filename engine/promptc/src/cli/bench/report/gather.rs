@@ -14,8 +14,8 @@ use super::decided::{About, decided, unit};
 use crate::cli::history::repository;
 use crate::cli::rows::{Row, Rows};
 use crate::report::data::{
-    Decision, Gate, GateOutcome, GitFacts, HistoryPoint, NoiseRow, Place, QueryText, Rate, RateKind,
-    ReportData, RunFacts, Section, Series, Severity, TargetRow, TargetStatus, Verdict,
+    Decision, Estimate, Gate, GateOutcome, GitFacts, HistoryPoint, NoiseRow, Place, QueryText, Rate,
+    RateKind, ReportData, RunFacts, Section, Series, Severity, TargetRow, TargetStatus, Verdict,
 };
 use crate::shipped;
 
@@ -293,11 +293,18 @@ fn run_of(run_id: &str, row: &Row<'_>) -> RunFacts {
 
 fn series_of(row: &Row<'_>) -> Series {
     let line = row.text("line").and_then(|line| line.parse().ok()).unwrap_or(1);
+    let numbers = (row.number("value"), row.number("ci_low"), row.number("ci_high"));
+    let estimate = if let (Some(value), Some(low), Some(high)) = numbers {
+        Some(Estimate { value, low, high })
+    } else {
+        None
+    };
     Series {
         bench_id: row.word("bench_id"),
         metric: row.word("metric"),
         unit: row.word("unit"),
         direction: row.whole("direction").map_or(0, |direction| direction.signum() as i8),
+        estimate,
         source: row.text("file").map(|file| Place { file, line }),
         ..Series::default()
     }
