@@ -19,7 +19,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use promptc_benches::fixtures::vectors::VectorSet;
 use promptc_benches::{Clock, Measurement, Recorder};
 use promptc_models::nearest::{
-    GraphShape, Metric, NearestOptions, Originals, Scratch, Structure, VectorIndex,
+    GraphShape, Metric, NearestOptions, Originals, Scratch, Structure, UNWATCHED, VectorIndex,
 };
 
 /// Sets that a graph is measured on as well: two sizes, and the one on which graphs fail.
@@ -193,7 +193,7 @@ fn main() -> ExitCode {
             let mut index = build(&set, &ids(&set), None);
             let sample: Vec<&[f32]> = set.queries.chunks_exact(set.dim).take(SAMPLE).collect();
             let originals = ByPlace { dim: set.dim, rows: &set.rows };
-            let calibrated = index.calibrate(&sample, K, target(), &originals);
+            let calibrated = index.calibrate(&sample, K, target(), &originals, UNWATCHED);
             calibrated.expect("invariant: a set has rows and queries");
             search(&mut recorder, &mut criterion, title, &set, &index);
             if has_batch {

@@ -144,6 +144,12 @@ pub trait Originals {
     fn vector(&self, id: u64) -> Option<&[f32]>;
 }
 
+/// Looks on while the links of a graph are found: is told how many rows have theirs, and how many there are, and says whether to go on.
+pub type Watch<'a> = &'a dyn Fn(usize, usize) -> bool;
+
+/// Nobody looks on.
+pub const UNWATCHED: Watch<'static> = &|_, _| true;
+
 /// An index over vectors.
 #[derive(Debug, Clone)]
 pub struct VectorIndex {
@@ -190,10 +196,23 @@ impl VectorIndex {
     /// [`NearestError::Unsupported`], [`NearestError::Shape`], [`NearestError::Short`], [`NearestError::Dim`] if `vectors` is not as long
     /// as said, [`NearestError::Number`], [`NearestError::Duplicate`], [`NearestError::Full`].
     pub fn build(options: NearestOptions, ids: &[u64], vectors: &[f32]) -> Result<Self, NearestError> {
+        Self::build_watched(options, ids, vectors, UNWATCHED)
+    }
+
+    /// The same with somebody who looks on while a graph is made.
+    ///
+    /// # Errors
+    /// [`NearestError::Stopped`] if `watch` says so; the others of [`Self::build`].
+    pub fn build_watched(
+        options: NearestOptions,
+        ids: &[u64],
+        vectors: &[f32],
+        watch: Watch<'_>,
+    ) -> Result<Self, NearestError> {
         let is_small = ids.len() <= SCAN_ROWS_MAX || options.dim < BITS_DIM_MIN;
         let structure = options.structure.unwrap_or(if is_small { Structure::Scan } else { Structure::Bits });
         let mut index = Self::of_codes(options, structure, ids, vectors)?;
-        index.finder = index.finder_of(structure);
+        index.finder = index.finder_of(structure, watch)?;
         Ok(index)
     }
 

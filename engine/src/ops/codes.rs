@@ -22,7 +22,7 @@ use std::sync::Arc;
 use promptc_compiler::op::Index;
 use promptc_models::nearest::{
     self, GraphShape, NearestError, NearestOptions, Originals, RowMask, Scratch, Structure, Tuning,
-    VectorIndex as Codes,
+    VectorIndex as Codes, Watch,
 };
 use promptc_store::flows::RowId;
 use promptc_store::vectors::{ExactVectors, Metric, VectorIndex};
@@ -108,12 +108,14 @@ thread_local! {
 
 impl CodeIndex {
     /// Makes the codes of `stored`, whose rows in key order are those that `rank` counts, and chooses their structure: by what was
-    /// found out before (`known`), or by measuring. The second result is what is new, the third what the user should know.
+    /// found out before (`known`), or by measuring. The second result is what is new, the third what the user should know. Where `watch`
+    /// stops the making of a graph, there are no codes, and nothing is new.
     pub fn new(
         stored: VectorIndex,
         rank: impl Fn(&RowId) -> Option<u32>,
         wanted: Wanted,
         known: Kept,
+        watch: Watch<'_>,
     ) -> (Self, Kept, Option<String>) {
         let vectors = stored.vectors().clone();
         let mut ranked: Vec<(u32, u32)> =
@@ -124,7 +126,7 @@ impl CodeIndex {
         if index.places.len() < ROWS_MIN {
             return (index, Kept::default(), None);
         }
-        match index.choose(&vectors, known) {
+        match index.choose(&vectors, known, watch) {
             Ok((codes, new)) => {
                 index.codes = Some(codes);
                 (index, new, None)
@@ -133,7 +135,12 @@ impl CodeIndex {
         }
     }
 
-    fn choose(&self, vectors: &ExactVectors, known: Kept) -> Result<(Codes, Kept), NearestError> {
+    fn choose(
+        &self,
+        vectors: &ExactVectors,
+        known: Kept,
+        watch: Watch<'_>,
+    ) -> Result<(Codes, Kept), NearestError> {
         let (structure, graph, seed) = match self.wanted {
             Wanted::Recall(_) => (None, GraphShape::default(), 0),
             Wanted::Graph { shape, seed, .. } => (Some(Structure::Graph), shape, seed),
@@ -158,11 +165,11 @@ impl CodeIndex {
         let is_linked = linked.is_some();
         let mut codes = match linked {
             Some(codes) => codes,
-            None => Codes::build(options, &ids, &ordered)?,
+            None => Codes::build_watched(options, &ids, &ordered, watch)?,
         };
         drop(ordered);
         let new_graph = |codes: &Codes| if is_linked { None } else { codes.graph_bytes() };
-        if tuning.is_some_and(|tuning| codes.apply(&tuning).is_ok()) {
+        if tuning.is_some_and(|tuning| codes.apply(&tuning, watch).is_ok()) {
             let graph = new_graph(&codes);
             return Ok((codes, Kept { tuning: None, graph }));
         }
@@ -173,7 +180,13 @@ impl CodeIndex {
         match self.wanted {
             Wanted::Recall(target) => {
                 let k = MEASURED_K as f64;
-                codes.calibrate(&queries, MEASURED_K + 1, (k * target + 1.0) / (k + 1.0), &originals)?;
+                codes.calibrate(
+                    &queries,
+                    MEASURED_K + 1,
+                    (k * target + 1.0) / (k + 1.0),
+                    &originals,
+                    watch,
+                )?;
             }
             Wanted::Graph { beam, .. } => {
                 codes.measure(beam, &queries, MEASURED_K_BY_NAME + 1, &originals)?;

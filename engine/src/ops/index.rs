@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, ArrayRef, FixedSizeListArray, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
 use promptc_compiler::op::Index;
-use promptc_models::nearest::GraphShape;
+use promptc_models::nearest::{GraphShape, Watch};
 use promptc_store::failpoint::Site;
 use promptc_store::flows::{self, Flow, RowId};
 use promptc_store::text::{TextIndex, TextParams, TextRow};
@@ -67,11 +67,12 @@ pub struct IndexChange {
     pub deleted: u64,
 }
 
-/// Opens an index and brings it up to date. `known` is what was found out of an index over codes with these parameters and rows.
+/// Opens an index and brings it up to date. `known` is what was found out of an index over codes with these parameters and rows; `watch` looks
+/// on while a graph is made. Where it stops that, the caller must not use the index.
 ///
 /// # Errors
 /// [`EngineError::Unavailable`] for kinds that this build does not have; errors of the store.
-pub async fn build(target: &Target<'_>, known: Kept) -> Result<BuiltIndex, EngineError> {
+pub async fn build(target: &Target<'_>, known: Kept, watch: Watch<'_>) -> Result<BuiltIndex, EngineError> {
     let flow = Flow::open(target.flow_path).map_err(store_errors::flow)?;
     let state = format!("{}/{}", target.params_fp, target.flow_fp);
     let (searcher, change, mut notices) = match target.params.kind.as_str() {
@@ -89,7 +90,7 @@ pub async fn build(target: &Target<'_>, known: Kept) -> Result<BuiltIndex, Engin
     let mut found = Kept::default();
     let with_codes = |rank: &dyn Fn(&RowId) -> Option<u32>| match (searcher, wanted(target.params)) {
         (Searcher::Vector(stored), Some(wanted)) => {
-            let (codes, new, notice) = CodeIndex::new(*stored, rank, wanted, known);
+            let (codes, new, notice) = CodeIndex::new(*stored, rank, wanted, known, watch);
             found = new;
             notices.extend(notice);
             Searcher::Codes(Box::new(codes))

@@ -104,8 +104,13 @@ impl Run<'_> {
         if known.is_of_graph(params) {
             known.graph = kept_graph(ledger, &folder, &graph_fp);
         }
+        let watch = |linked: usize, _: usize| {
+            self.ctx.events.event(Event::Rows { name: name.clone(), rows: linked as u64 });
+            self.ctx.check_interrupt().is_ok()
+        };
         let ops::index::BuiltIndex { index, change, notices, found } =
-            ops::index::build(&target, known).await?;
+            ops::index::build(&target, known, &watch).await?;
+        self.ctx.check_interrupt()?;
         if let Some(graph) = &found.graph {
             keep_graph(ledger, &folder, &graph_fp, graph)?;
         }

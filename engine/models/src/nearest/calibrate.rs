@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::finder::{Effort, Finder};
 use super::trial::Trial;
-use super::{BITS_DIM_MIN, NearestError, Neighbour, Originals, Scratch, Structure, VectorIndex, cost, space};
+use super::{
+    BITS_DIM_MIN, NearestError, Neighbour, Originals, Scratch, Structure, VectorIndex, Watch, cost, space,
+};
 
 /// Fewest rows for which lists are tried, if they are not asked for by name.
 const LISTS_ROWS_MIN: usize = 2_048;
@@ -70,13 +72,15 @@ impl VectorIndex {
     /// lists and graph of the structures that are tried.
     ///
     /// # Errors
-    /// [`NearestError::Sample`] without rows or queries, or with `k` 0; [`NearestError::Original`]; errors of a search.
+    /// [`NearestError::Sample`] without rows or queries, or with `k` 0; [`NearestError::Original`]; errors of a search;
+    /// [`NearestError::Stopped`] if `watch` says so while a graph is made: the index is of no use then.
     pub fn calibrate(
         &mut self,
         queries: &[&[f32]],
         k: usize,
         target: f64,
         originals: &dyn Originals,
+        watch: Watch<'_>,
     ) -> Result<Calibration, NearestError> {
         if self.is_empty() || queries.is_empty() || k == 0 {
             return Err(NearestError::Sample);
@@ -86,7 +90,7 @@ impl VectorIndex {
         {
             // Other structures have no place for rows that are gone.
             self.unbury();
-            self.finder = self.finder_of(Structure::Graph);
+            self.finder = self.finder_of(Structure::Graph, watch)?;
         }
         let truths: Vec<Truth> =
             queries.iter().map(|query| self.truth(query, k, originals)).collect::<Result<_, _>>()?;
@@ -103,7 +107,12 @@ impl VectorIndex {
         let aim = aim_of(target, &truths);
         let mut best: Option<Choice> = None;
         for structure in tried {
-            let choice = self.choice(structure, queries, &truths, k, aim)?;
+            let finder = if self.structure() == structure {
+                self.finder.clone()
+            } else {
+                self.finder_of(structure, watch)?
+            };
+            let choice = self.choice(finder, queries, &truths, k, aim)?;
             if best.as_ref().is_none_or(|best| choice.cost_ns < best.cost_ns) {
                 best = Some(choice);
             }
@@ -155,15 +164,14 @@ impl VectorIndex {
     /// A structure with the effort that reaches the target, and its cost.
     fn choice(
         &self,
-        structure: Structure,
+        finder: Finder,
         queries: &[&[f32]],
         truths: &[Truth],
         k: usize,
         target: f64,
     ) -> Result<Choice, NearestError> {
         let (rows, dim) = (self.len(), self.options.dim);
-        let finder =
-            if self.structure() == structure { self.finder.clone() } else { self.finder_of(structure) };
+        let structure = finder.structure();
         if structure == Structure::Scan {
             return Ok(Choice {
                 finder,

@@ -62,6 +62,8 @@ pub enum NearestError {
     Full,
     /// Recall cannot be measured without rows and queries.
     Sample,
+    /// Whoever watched said so.
+    Stopped,
 }
 
 impl NearestError {
@@ -105,6 +107,7 @@ impl fmt::Display for NearestError {
             Self::Graph => write!(out, "the graph does not belong to these rows; build the index without it"),
             Self::Full => write!(out, "{ROWS_MAX} rows found, which is the most an index takes"),
             Self::Sample => write!(out, "recall cannot be measured without rows and queries"),
+            Self::Stopped => write!(out, "stopped before all rows had links"),
         }
     }
 }

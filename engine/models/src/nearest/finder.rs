@@ -4,7 +4,7 @@ use super::bits::BitCodes;
 use super::bytes::{ByteCodes, Layout};
 use super::graph::{Codes, Graph};
 use super::lists::Lists;
-use super::{Structure, VectorIndex};
+use super::{NearestError, Structure, UNWATCHED, VectorIndex, Watch};
 
 /// What stands beside the 8-bit codes. All of it is made from them and from the offsets, in the order of the rows.
 #[derive(Debug, Clone)]
@@ -131,20 +131,23 @@ impl Finder {
 
 impl VectorIndex {
     /// What finds candidates by this structure, for the rows as they are, of which none is buried.
-    pub(super) fn finder_of(&self, structure: Structure) -> Finder {
+    ///
+    /// # Errors
+    /// [`NearestError::Stopped`] if `watch` says so.
+    pub(super) fn finder_of(&self, structure: Structure, watch: Watch<'_>) -> Result<Finder, NearestError> {
         debug_assert_eq!(self.len(), self.rows.ids().len(), "no row is buried");
         let (rows, dim, seed) = (self.len(), self.options.dim, self.options.seed);
-        match structure {
+        Ok(match structure {
             Structure::Scan => Finder::Scan,
             Structure::Bits => Finder::Bits(BitRows::new(&self.bytes, rows, dim, seed)),
             Structure::Lists => {
                 Finder::Lists(Box::new(Lists::new(&self.bytes, &self.offsets, rows, dim, seed)))
             }
             Structure::Graph => {
-                let graph = Graph::new(self.rowwise(), self.rows.ids(), seed, self.options.graph);
-                Finder::Graph(Box::new(graph))
+                let graph = Graph::new(self.rowwise(), self.rows.ids(), seed, self.options.graph, watch);
+                Finder::Graph(Box::new(graph.ok_or(NearestError::Stopped)?))
             }
-        }
+        })
     }
 
     /// Gives the 8-bit codes the layout that a structure needs.
@@ -176,7 +179,9 @@ impl VectorIndex {
         };
         if is_old {
             self.unbury();
-            self.finder = self.finder_of(self.structure());
+            if let Ok(finder) = self.finder_of(self.structure(), UNWATCHED) {
+                self.finder = finder;
+            }
         }
     }
 

@@ -10,6 +10,7 @@
 
 use promptc_kernels::BLOCK_ROWS;
 
+use super::Watch;
 use super::best::Candidate;
 use super::bits::mixed;
 use super::bytes::{ByteCodes, ByteQuery};
@@ -58,6 +59,8 @@ const LEVELS_MOST: u32 = 7;
 /// Levels whose nearest rows say where a row is, when the rows are put into an order: of 16 links, regions of 16 and of 256 rows on
 /// average.
 const REGION_LEVELS: usize = 2;
+/// Rows that get their links before a watch is asked again: some tens of milliseconds.
+const WATCHED_ROWS: usize = 256;
 /// Share of the rows that may be gone.
 const GONE_MOST: f64 = 0.2;
 
@@ -93,11 +96,20 @@ impl Graph {
     /// compared with is in the caches from the one before. Side by side on one machine, 30,000 rows take 3.3 s instead of 4.4, and a
     /// beam of 50 finds 0.975 instead of 0.967. Cost: for 100,000 rows of 256 numbers, about 2,500 scores each to find its links and as many to
     /// choose them.
-    pub(super) fn new(codes: Codes<'_>, ids: &[u64], seed: u64, shape: GraphShape) -> Self {
+    ///
+    /// `watch` is told how far it is; `None` if it says to stop.
+    pub(super) fn new(
+        codes: Codes<'_>,
+        ids: &[u64],
+        seed: u64,
+        shape: GraphShape,
+        watch: Watch<'_>,
+    ) -> Option<Self> {
         let mut graph = Self::without_links(ids, seed, shape);
         let (base, upper): (Vec<u32>, Vec<u32>) =
             (0..ids.len() as u32).partition(|row| graph.levels[*row as usize] == 0);
-        upper.into_iter().for_each(|row| graph.connect(row, codes));
+        let linked = upper.len();
+        graph.connect_all(upper.into_iter(), 0, codes, watch)?;
         let mut walk = std::mem::take(&mut graph.walk);
         let mut query = ByteQuery::default();
         let mut ordered: Vec<([u32; REGION_LEVELS], u32)> = base
@@ -109,8 +121,26 @@ impl Graph {
             .collect();
         ordered.sort_unstable();
         graph.walk = walk;
-        ordered.into_iter().for_each(|(_, row)| graph.connect(row, codes));
-        graph
+        graph.connect_all(ordered.into_iter().map(|(_, row)| row), linked, codes, watch)?;
+        Some(graph)
+    }
+
+    /// Finds the links of these rows; so many others have theirs.
+    fn connect_all(
+        &mut self,
+        rows: impl Iterator<Item = u32>,
+        linked: usize,
+        codes: Codes<'_>,
+        watch: Watch<'_>,
+    ) -> Option<()> {
+        let all = self.levels.len();
+        for (linked, row) in (linked..).zip(rows) {
+            if linked.is_multiple_of(WATCHED_ROWS) && !watch(linked, all) {
+                return None;
+            }
+            self.connect(row, codes);
+        }
+        Some(())
     }
 
     /// Room for the links of these rows.

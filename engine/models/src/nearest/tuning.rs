@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::finder::Effort;
-use super::{BITS_DIM_MIN, Calibration, NearestError, Structure, VectorIndex};
+use super::{BITS_DIM_MIN, Calibration, NearestError, Structure, VectorIndex, Watch};
 
 /// Share of the rows that came, went or changed, above which a recall that was measured says little.
 const CHANGED_MOST: f64 = 0.1;
@@ -40,8 +40,9 @@ impl VectorIndex {
     ///
     /// # Errors
     /// [`NearestError::Tuning`] if the index has another structure by name or a number is out of range, [`NearestError::Short`] if the
-    /// vectors are too short for the structure; the index is as it was.
-    pub fn apply(&mut self, tuning: &Tuning) -> Result<(), NearestError> {
+    /// vectors are too short for the structure; the index is as it was. [`NearestError::Stopped`] if `watch` says so:
+    /// the index is of no use then.
+    pub fn apply(&mut self, tuning: &Tuning, watch: Watch<'_>) -> Result<(), NearestError> {
         let Tuning { structure, rerank, gap, beam, calibration, changes } = *tuning;
         let is_asked_for = self.options.structure.is_none_or(|wanted| wanted == structure);
         if !is_asked_for || rerank == 0 || beam == 0 || calibration.k == 0 || !gap.is_finite() {
@@ -53,7 +54,7 @@ impl VectorIndex {
         if structure != self.structure() {
             self.unbury();
             self.lay_out(structure);
-            let finder = self.finder_of(structure);
+            let finder = self.finder_of(structure, watch)?;
             self.find_by(finder);
         }
         self.effort = Effort { rerank, k: calibration.k, gap, beam };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use promptc_models::nearest::{
-    BITS_DIM_MIN, Metric, NearestError, NearestOptions, Neighbour, Scratch, Structure, VectorIndex,
+    BITS_DIM_MIN, Metric, NearestError, NearestOptions, Neighbour, Scratch, Structure, UNWATCHED, VectorIndex,
 };
 use proptest::prelude::*;
 
@@ -36,9 +36,9 @@ fn calibration_reaches_its_target_on_other_queries_and_a_control_without_it_does
     let (sample, held_out) = queries.split_at(120);
     let mut index = build(&vectors, 64, Structure::Bits);
     let sample: Vec<&[f32]> = sample.iter().map(Vec::as_slice).collect();
-    let low = index.calibrate(&sample, 10, 0.5, &vectors).unwrap();
+    let low = index.calibrate(&sample, 10, 0.5, &vectors, UNWATCHED).unwrap();
     let without = recall(&index, &vectors, held_out, 10);
-    let high = index.calibrate(&sample, 10, 0.98, &vectors).unwrap();
+    let high = index.calibrate(&sample, 10, 0.98, &vectors, UNWATCHED).unwrap();
     assert!(
         high.recall_low >= 0.98 && high.recall >= high.recall_low && low.recall < high.recall,
         "{low:?} {high:?}"
@@ -58,7 +58,7 @@ fn a_high_target_costs_more_effort_and_not_a_scan_of_all_rows() {
     let chosen = NearestOptions { structure: None, ..options(Metric::Cosine, 256, Structure::Scan) };
     let mut index = VectorIndex::build(chosen, &ids, &flat).unwrap();
     for target in [0.98, 0.99, 0.995, 0.999] {
-        let found = index.calibrate(&sample, 10, target, &vectors).unwrap();
+        let found = index.calibrate(&sample, 10, target, &vectors, UNWATCHED).unwrap();
         assert_eq!(index.structure(), Structure::Lists, "{found:?}");
         assert_eq!(found.target, target);
         // 1,000 neighbours cannot show more than 0.996: then none of them is missed, and the calibration claims no more.
@@ -67,7 +67,7 @@ fn a_high_target_costs_more_effort_and_not_a_scan_of_all_rows() {
         let held_out = recall(&index, &vectors, held_out, 10);
         assert!(held_out >= target - 0.003, "{held_out} for {target}");
     }
-    let all = index.calibrate(&sample, 10, 1.0, &vectors).unwrap();
+    let all = index.calibrate(&sample, 10, 1.0, &vectors, UNWATCHED).unwrap();
     assert!(index.structure() == Structure::Scan && all.recall == 1.0, "{all:?}");
 }
 
@@ -78,14 +78,14 @@ fn the_structure_is_chosen_by_cost_at_the_measured_recall() {
     let (ids, flat) = few.flat();
     let chosen = NearestOptions { structure: None, ..options(Metric::Cosine, 256, Structure::Scan) };
     let mut index = VectorIndex::build(chosen.clone(), &ids, &flat).unwrap();
-    index.calibrate(&sample, 10, 0.98, &few).unwrap();
+    index.calibrate(&sample, 10, 0.98, &few, UNWATCHED).unwrap();
     assert_eq!(index.structure(), Structure::Scan, "few rows");
     let (many, queries) = clustered(Metric::Cosine, 12_000, 256, 100);
     let sample: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
     let (ids, flat) = many.flat();
     let mut index = VectorIndex::build(chosen.clone(), &ids, &flat).unwrap();
     assert_eq!(index.structure(), Structure::Bits, "before it is measured");
-    let found = index.calibrate(&sample, 10, 0.98, &many).unwrap();
+    let found = index.calibrate(&sample, 10, 0.98, &many, UNWATCHED).unwrap();
     assert_eq!(index.structure(), Structure::Lists, "many rows in few clusters: {found:?}");
     // Without structure in the data, single bits say too little: the scan by 8-bit codes is chosen.
     let mut numbers = Numbers(3);
@@ -95,7 +95,7 @@ fn the_structure_is_chosen_by_cost_at_the_measured_recall() {
     let (ids, flat) = uniform.flat();
     let mut index = VectorIndex::build(NearestOptions { metric: Metric::L2, ..chosen }, &ids, &flat).unwrap();
     let sample: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
-    let found = index.calibrate(&sample, 10, 0.98, &uniform).unwrap();
+    let found = index.calibrate(&sample, 10, 0.98, &uniform, UNWATCHED).unwrap();
     assert_eq!(index.structure(), Structure::Scan, "{found:?}");
     assert!(recall(&index, &uniform, &queries, 10) >= 0.99);
 }
@@ -230,7 +230,7 @@ fn what_cannot_be_compared_is_refused_and_changes_nothing() {
         let none = Vectors { metric: Metric::Cosine, by_id: BTreeMap::new() };
         let found = index.search(&queries[0], 1, None, Some(&none), &mut Scratch::default());
         assert!(matches!(found, Err(NearestError::Original { .. })));
-        assert_eq!(index.calibrate(&[], 10, 0.9, &vectors), Err(NearestError::Sample));
+        assert_eq!(index.calibrate(&[], 10, 0.9, &vectors, UNWATCHED), Err(NearestError::Sample));
     }
     let of = |dim, ids: &[u64], vectors: &[f32]| {
         VectorIndex::build(options(Metric::Dot, dim, Structure::Scan), ids, vectors).map(|_| ())

@@ -2,7 +2,7 @@
 
 use promptc_models::nearest::{
     GraphShape, Metric, NearestError, NearestOptions, Neighbour, Originals, Scratch, Structure, Tuning,
-    VectorIndex,
+    UNWATCHED, VectorIndex,
 };
 
 use super::fixture::{STRUCTURES, Vectors, build, clustered, options, recall};
@@ -24,7 +24,7 @@ fn an_index_built_again_gives_the_same_answers_with_the_tuning() {
         let options = NearestOptions { structure: wanted, ..options(Metric::Cosine, 96, Structure::Scan) };
         let mut index = VectorIndex::build(options.clone(), &ids, &flat).unwrap();
         assert_eq!(index.tuning(), None);
-        let calibration = index.calibrate(&sample, 10, 0.95, &vectors).unwrap();
+        let calibration = index.calibrate(&sample, 10, 0.95, &vectors, UNWATCHED).unwrap();
         let tuning = index.tuning().unwrap();
         assert_eq!(
             (tuning.structure, tuning.calibration, tuning.changes),
@@ -34,7 +34,7 @@ fn an_index_built_again_gives_the_same_answers_with_the_tuning() {
         let kept: Tuning = serde_json::from_str(&text).unwrap();
         assert!(text.contains(index.structure().name()), "{text}");
         let mut again = VectorIndex::build(options, &ids, &flat).unwrap();
-        again.apply(&kept).unwrap();
+        again.apply(&kept, UNWATCHED).unwrap();
         assert_eq!(again.tuning(), Some(tuning), "{text}");
         for originals in [None, Some(&vectors)] {
             let (one, other) = (answers(&index, held_out, originals), answers(&again, held_out, originals));
@@ -49,7 +49,7 @@ fn a_tuning_that_does_not_belong_is_refused_and_changes_nothing() {
     let (vectors, queries) = clustered(Metric::Dot, 400, 64, 60);
     let sample: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
     let mut index = build(&vectors, 64, Structure::Lists);
-    index.calibrate(&sample, 10, 0.9, &vectors).unwrap();
+    index.calibrate(&sample, 10, 0.9, &vectors, UNWATCHED).unwrap();
     let tuning = index.tuning().unwrap();
     let before = answers(&index, &queries, Some(&vectors));
     let wrong = [
@@ -58,12 +58,12 @@ fn a_tuning_that_does_not_belong_is_refused_and_changes_nothing() {
         Tuning { gap: f32::NAN, ..tuning },
     ];
     for wrong in wrong {
-        assert_eq!(index.apply(&wrong), Err(NearestError::Tuning), "{wrong:?}");
+        assert_eq!(index.apply(&wrong, UNWATCHED), Err(NearestError::Tuning), "{wrong:?}");
     }
     assert_eq!(answers(&index, &queries, Some(&vectors)), before);
     let chosen = NearestOptions { structure: None, ..options(Metric::Dot, 8, Structure::Scan) };
     let mut short = VectorIndex::build(chosen, &[1], &[1.0; 8]).unwrap();
-    assert_eq!(short.apply(&tuning), Err(NearestError::Short { dim: 8 }));
+    assert_eq!(short.apply(&tuning, UNWATCHED), Err(NearestError::Short { dim: 8 }));
     assert!(serde_json::from_str::<Tuning>("{\"structure\":\"scan_8bit\"}").is_err());
 }
 
@@ -73,7 +73,7 @@ fn a_tenth_of_the_rows_asks_for_another_calibration() {
     let sample: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
     let mut index = build(&vectors, 64, Structure::Bits);
     assert!(index.needs_calibration(), "never measured");
-    index.calibrate(&sample, 10, 0.9, &vectors).unwrap();
+    index.calibrate(&sample, 10, 0.9, &vectors, UNWATCHED).unwrap();
     assert!(!index.needs_calibration());
     for id in 0..30 {
         index.update(3 * id + 1, &queries[0]).unwrap();
@@ -86,13 +86,13 @@ fn a_tenth_of_the_rows_asks_for_another_calibration() {
     let kept = index.tuning().unwrap();
     assert_eq!(kept.changes, 31);
     let mut again = build(&vectors, 64, Structure::Bits);
-    again.apply(&kept).unwrap();
+    again.apply(&kept, UNWATCHED).unwrap();
     assert!(again.needs_calibration(), "changes are kept");
-    again.calibrate(&sample, 10, 0.9, &vectors).unwrap();
+    again.calibrate(&sample, 10, 0.9, &vectors, UNWATCHED).unwrap();
     assert!(!again.needs_calibration());
     let mut grown =
         build(&Vectors { metric: Metric::L2, ..clustered(Metric::L2, 400, 64, 1).0 }, 64, Structure::Bits);
-    grown.apply(&again.tuning().unwrap()).unwrap();
+    grown.apply(&again.tuning().unwrap(), UNWATCHED).unwrap();
     assert!(grown.needs_calibration(), "a third more rows");
 }
 
@@ -195,4 +195,24 @@ fn bytes_that_are_no_graph_of_these_rows_are_refused() {
     }
     println!("{refused} of 2000 refused");
     assert!(refused > 1_400);
+}
+
+#[test]
+fn whoever_watches_sees_a_graph_grow_and_can_stop_it() {
+    let (vectors, _) = clustered(Metric::L2, 3_000, 64, 10);
+    let (ids, rows) = vectors.flat();
+    let options = options(Metric::L2, 64, Structure::Graph);
+    let seen = std::cell::RefCell::new(Vec::new());
+    let all = |linked: usize, of: usize| {
+        seen.borrow_mut().push((linked, of));
+        true
+    };
+    let whole = VectorIndex::build_watched(options.clone(), &ids, &rows, &all).unwrap();
+    let steps = seen.take();
+    assert!(steps.len() > 8 && steps.is_sorted() && steps.iter().all(|(_, of)| *of == 3_000), "{steps:?}");
+    let half = |linked: usize, of: usize| linked < of / 2;
+    let stopped = VectorIndex::build_watched(options.clone(), &ids, &rows, &half);
+    assert_eq!(stopped.map(|index| index.len()), Err(NearestError::Stopped));
+    let unwatched = VectorIndex::build(options, &ids, &rows).unwrap();
+    assert_eq!(whole.graph_bytes(), unwatched.graph_bytes());
 }
