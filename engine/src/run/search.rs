@@ -45,7 +45,7 @@ pub struct SearchRequest<'a> {
     pub query: &'a str,
     /// Hits at most; at most [`HITS_MAX`].
     pub k: usize,
-    /// How several rankings become one; sums of standardised scores if `None`.
+    /// How several rankings become one; sums of standardised scores if `None`. [`Fusion::Learned`] names a scorer of these indexes.
     pub fuse: Option<Fusion>,
 }
 
@@ -83,6 +83,8 @@ pub struct ArmReport {
     pub backend: String,
     /// Candidates that it gave.
     pub candidates: usize,
+    /// What its standardised scores are multiplied by, where they are added to those of others.
+    pub weight: Option<f64>,
 }
 
 /// One row that was found.
@@ -112,7 +114,7 @@ pub struct ArmHit {
 /// Brings the indexes up to date and asks them.
 ///
 /// # Errors
-/// E0201 for a name that is no index, or indexes over different streams; [`EngineError`] of a run.
+/// E0201 for a name that is no index or no scorer of these indexes, or indexes over different streams; [`EngineError`] of a run.
 pub async fn search(
     program: &Program,
     store: Arc<Store>,
@@ -124,7 +126,12 @@ pub async fn search(
     let hir = &program.checked.hir;
     check_query(request)?;
     check_names(&hir.graph, request.indexes)?;
-    let options = RunOptions { targets: request.indexes.to_vec(), ..options.clone() };
+    let mut targets = request.indexes.to_vec();
+    if let Some(Fusion::Learned(scorer)) = &request.fuse {
+        weights_node(&hir.graph, scorer, request.indexes)?;
+        targets.push(scorer.clone());
+    }
+    let options = RunOptions { targets, ..options.clone() };
     let files = contents(hir, Some(&store), &options)?;
     let plan = make_plan(hir, &files, &options)?;
     let identity = program.identity();
@@ -191,6 +198,31 @@ fn index_node<'a>(graph: &'a Graph, name: &str) -> Result<&'a Node, EngineError>
     }
 }
 
+/// The node that fits the weights of a scorer of these indexes, in this order.
+fn weights_node<'a>(graph: &'a Graph, scorer: &str, indexes: &[String]) -> Result<&'a Node, EngineError> {
+    let fits = graph.artifacts.iter().filter_map(|(name, id)| match &graph.node(*id).op {
+        Op::FitFusion(fit) => Some((name, fit, graph.node(*id))),
+        _ => None,
+    });
+    let names = |fit: &op::FitFusion| fit.arms.iter().map(|arm| arm.name.clone()).collect::<Vec<_>>();
+    match fits.clone().find(|(name, ..)| *name == scorer) {
+        Some((_, fit, node)) if names(fit) == indexes => Ok(node),
+        Some((_, fit, _)) => Err(EngineError::Unknown(format!(
+            "scorer `{scorer}` weighs {}, not {}; name its indexes in its order",
+            names(fit).join(","),
+            indexes.join(",")
+        ))),
+        None => {
+            let known: Vec<String> = fits.map(|(name, ..)| format!("`{name}`")).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Err(EngineError::Unknown(format!(
+                "`{scorer}` is no way to join rankings: expected `zscore`, `rrf`, `max`, or a scorer of kind `fusion` that is learned; \
+                 the program has: {known}"
+            )))
+        }
+    }
+}
+
 fn index_params(node: &Node) -> Option<&op::Index> {
     if let Op::Index(params) = &node.op { Some(params) } else { None }
 }
@@ -247,18 +279,22 @@ impl Run<'_> {
             arms.push(arm);
             backends.push(backend);
         }
-        let equal = Fusion::Zscore(vec![1.0; arms.len()]);
-        let method = request.fuse.as_ref().unwrap_or(&equal);
+        let method = &self.method(request)?;
         let started = Instant::now();
         let query = Query::Text(request.query);
         let found = ask(&arms, &query, count, None, scores_all(&arms, method), &self.runtime)?;
         let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
-        let named = request.indexes.iter().zip(&nodes).zip(backends).zip(&found.lists);
-        let reports = named.map(|(((name, node), backend), list)| ArmReport {
+        let weights = match method {
+            Fusion::Zscore(weights) if arms.len() > 1 => weights.iter().copied().map(Some).collect(),
+            _ => vec![None; arms.len()],
+        };
+        let named = request.indexes.iter().zip(&nodes).zip(backends).zip(&found.lists).zip(weights);
+        let reports = named.map(|((((name, node), backend), list), weight)| ArmReport {
             name: name.clone(),
             kind: index_params(node).map_or_else(String::new, |params| params.kind.clone()),
             backend,
             candidates: list.len(),
+            weight,
         });
         let reports: Vec<ArmReport> = reports.collect();
         let mut fused = match found.lists.as_slice() {
@@ -310,6 +346,20 @@ impl Run<'_> {
             self.remember()?;
         }
         Ok(Found { arms: reports, hits, rows, key, text, title, words, elapsed_ms, warnings })
+    }
+
+    /// How the rankings become one, with the weights of a scorer.
+    fn method(&self, request: &SearchRequest<'_>) -> Result<Fusion, EngineError> {
+        let scorer = match &request.fuse {
+            None => return Ok(Fusion::Zscore(vec![1.0; request.indexes.len()])),
+            Some(Fusion::Learned(scorer)) => scorer,
+            Some(other) => return Ok(other.clone()),
+        };
+        let node = weights_node(self.graph, scorer, request.indexes)?;
+        match self.artifacts.get(&node.id).map(AsRef::as_ref) {
+            Some(Artifact::Fusion { fitted, .. }) => Ok(Fusion::Zscore(fitted.found.weights.clone())),
+            _ => Err(EngineError::internal("search", "weights that are not learned")),
+        }
     }
 
     /// An index that is up to date, with how it searches.

@@ -44,9 +44,10 @@ pub(super) struct SearchArgs {
     /// Hits at most
     #[arg(short, long, default_value_t = 10, value_parser = parse_hits)]
     k: usize,
-    /// How several rankings become one
-    #[arg(long, value_enum, default_value_t = Fuse::Zscore)]
-    fuse: Fuse,
+    /// How several rankings become one: `zscore` adds standardised scores, `rrf` adds 1 / (60 + rank), `max` takes the greatest score;
+    /// a scorer of kind `fusion` adds standardised scores with the weights that it learned
+    #[arg(long, default_value = "zscore", value_name = "zscore|rrf|max|SCORER")]
+    fuse: String,
     /// Also print which index found a hit, its scores there, and what each word adds
     #[arg(long)]
     explain: bool,
@@ -61,16 +62,6 @@ enum Format {
     Text,
     /// One object, with everything that `--explain` prints
     Json,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Fuse {
-    /// Sum of standardised scores
-    Zscore,
-    /// Sum of 1 / (60 + rank)
-    Rrf,
-    /// Greatest score
-    Max,
 }
 
 fn parse_query(text: &str) -> Result<String, String> {
@@ -103,10 +94,11 @@ pub(super) fn search(args: &SearchArgs, common: &Common) -> Outcome {
             store.discard_temporaries();
         }
     })?;
-    let fuse = match args.fuse {
-        Fuse::Zscore => None,
-        Fuse::Rrf => Some(Fusion::Rrf(60.0)),
-        Fuse::Max => Some(Fusion::Max),
+    let fuse = match args.fuse.as_str() {
+        "zscore" => None,
+        "rrf" => Some(Fusion::Rrf(60.0)),
+        "max" => Some(Fusion::Max),
+        scorer => Some(Fusion::Learned(scorer.to_owned())),
     };
     let request = SearchRequest { indexes: &args.index, query: &args.query, k: args.k, fuse };
     let options = common.run_options(&[], false);
@@ -153,7 +145,8 @@ fn print_text(args: &SearchArgs, found: &Found, is_colored: bool) -> Result<(), 
         }
     }
     for arm in found.arms.iter().filter(|_| args.explain) {
-        println!("{}: {} candidates; {}", arm.name, arm.candidates, arm.backend);
+        let weight = arm.weight.map_or_else(String::new, |weight| format!(", weight {weight:.2}"));
+        println!("{}: {} candidates{weight}; {}", arm.name, arm.candidates, arm.backend);
     }
     if args.explain {
         println!("searched in {:.1} ms", found.elapsed_ms);
@@ -187,7 +180,8 @@ fn print_reason(hit: &Hit, found: &Found) {
 
 fn as_json(query: &str, found: &Found) -> Result<String, EngineError> {
     let arms = found.arms.iter().map(|arm| {
-        json!({ "index": arm.name, "kind": arm.kind, "backend": arm.backend, "candidates": arm.candidates })
+        json!({ "index": arm.name, "kind": arm.kind, "backend": arm.backend, "candidates": arm.candidates,
+            "weight": arm.weight })
     });
     let rows = rows_of(&found.rows)?;
     let hits = found.hits.iter().zip(rows).enumerate().map(|(place, (hit, row))| {

@@ -153,6 +153,17 @@ fn learned_weights_turn_down_an_index_that_misleads() {
     assert!(equal < 0.95, "a control: {found}");
     assert!(learned > equal + 0.03, "{found}");
     assert!(says(folder.path(), 0, &["run", "p.promptc", "--yes"]).contains("nothing to do"));
+    let explained = says(
+        folder.path(),
+        0,
+        &["search", "p.promptc", "words,near", "alpha3 beta4", "--fuse", "mix", "--explain"],
+    );
+    assert!(explained.contains("d0304") && explained.contains("weight 0."), "{explained}");
+    for (indexes, scorer, expected) in [("near,words", "mix", "in its order"), ("words,near", "mux", "`mix`")]
+    {
+        let refused = says(folder.path(), 2, &["search", "p.promptc", indexes, "alpha3", "--fuse", scorer]);
+        assert!(refused.contains(expected), "{refused}");
+    }
     // In a new store, in another process, the weights are the same.
     let again = says(folder.path(), 0, &["run", "p.promptc", "--yes", "--data-dir", "other"]);
     assert!(again.contains(ran.lines().find(|line| line.starts_with("learned")).unwrap()), "{again}");
