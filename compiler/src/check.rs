@@ -89,6 +89,18 @@ pub struct EncoderFolder {
     pub dim: u32,
     /// Longest sequence in tokens; `None` where any length is read.
     pub max_tokens: Option<u32>,
+    /// Longest sequence where the program states none, if the folder says so.
+    pub usual_tokens: Option<u32>,
+    /// `mean` or `cls`, where the program states none, if the folder says so.
+    pub pool: Option<&'static str>,
+}
+
+impl EncoderFolder {
+    /// A folder that says nothing of what is usual.
+    #[must_use]
+    pub fn new(hash: String, dim: u32, max_tokens: Option<u32>) -> Self {
+        Self { hash, dim, max_tokens, usual_tokens: None, pool: None }
+    }
 }
 
 /// For a caller without model folders: what comes with promptc is known by its kind and length alone, so that a program that uses it can be
@@ -98,11 +110,9 @@ pub struct EncoderFolder {
 /// For every folder: there are none.
 pub fn no_encoders(place: EncoderPlace<'_>) -> Result<EncoderFolder, String> {
     match place {
-        EncoderPlace { kind: "static", dir: None } => {
-            Ok(EncoderFolder { hash: "shipped".to_owned(), dim: 256, max_tokens: None })
-        }
+        EncoderPlace { kind: "static", dir: None } => Ok(EncoderFolder::new("shipped".to_owned(), 256, None)),
         EncoderPlace { kind: "bert", dir: None } => {
-            Ok(EncoderFolder { hash: "shipped".to_owned(), dim: 384, max_tokens: Some(256) })
+            Ok(EncoderFolder::new("shipped".to_owned(), 384, Some(256)))
         }
         _ => Err("model folders are not looked at here".to_owned()),
     }

@@ -9,7 +9,7 @@ use promptc_models::static_table::{StaticError, StaticScratch, StaticTable};
 use promptc_store::model_folder;
 
 use crate::error::EngineError;
-use crate::program::{in_full, static_table, tokenizer_file};
+use crate::program::{in_full, sentence_settings, static_table, tokenizer_file};
 use crate::shipped;
 
 mod self_test;
@@ -73,7 +73,8 @@ impl Encoder {
             return Ok(Self::Table(Arc::new(table.map_err(named)?)));
         }
         let folder = model_folder::read(dir).map_err(|error| unusable(in_full(&error)))?;
-        Ok(Self::Bert(Arc::new(bert(&folder, WHOLE, &dir.display().to_string())?)))
+        let options = usual_options(dir, &folder)?;
+        Ok(Self::Bert(Arc::new(bert(&folder, options, &dir.display().to_string())?)))
     }
 
     /// Length of the vectors.
@@ -113,8 +114,13 @@ impl Encoder {
                 format!("static table of {}, {place}, {} numbers", table.provenance().source, table.dim())
             }
             Self::Bert(model) => {
-                let layers = model.config().layers;
-                format!("encoder of {layers} layers, {place}, {} numbers", model.dim())
+                let (layers, options) = (model.config().layers, model.options());
+                let pooled = if options.pooling == Pooling::Cls { "[CLS]" } else { "the mean" };
+                let tokens = model.max_tokens();
+                format!(
+                    "encoder of {layers} layers, {place}, {} numbers, {pooled} of at most {tokens} tokens",
+                    model.dim()
+                )
             }
         }
     }
@@ -159,6 +165,17 @@ fn checked_bert(params: &EncoderParams, normalize: bool) -> Result<Bert, EngineE
     bert(&folder, options, &params.dir)
 }
 
+/// Pooled as the folder says, with at most as many tokens as it says and the model takes.
+fn usual_options(dir: &Path, folder: &model_folder::ModelFolder) -> Result<BertOptions, EngineError> {
+    let config = BertConfig::parse(&folder.config);
+    let config =
+        config.map_err(|error| unusable(format!("{}/config.json: {}", dir.display(), in_full(&error))))?;
+    let settings = sentence_settings(dir).map_err(unusable)?;
+    let max_tokens = settings.max_tokens.unwrap_or(config.positions).min(config.positions);
+    let pooling = settings.pooling.unwrap_or(Pooling::Mean);
+    Ok(BertOptions { max_tokens: Some(max_tokens), pooling, normalize: true })
+}
+
 fn bert(folder: &model_folder::ModelFolder, options: BertOptions, place: &str) -> Result<Bert, EngineError> {
     let tokenizer = tokenizer_file(&folder.tokenizer, folder.is_vocabulary);
     let files = BertFiles { config: &folder.config, weights: &folder.weights, tokenizer };
@@ -171,12 +188,9 @@ fn bert(folder: &model_folder::ModelFolder, options: BertOptions, place: &str) -
 /// E2202 if the folder cannot be used.
 pub(crate) fn teacher(dir: &Path) -> Result<(Bert, model_folder::ModelFolder), EngineError> {
     let folder = model_folder::read(dir).map_err(|error| unusable(in_full(&error)))?;
-    let config = BertConfig::parse(&folder.config);
-    let config =
-        config.map_err(|error| unusable(format!("{}/config.json: {}", dir.display(), in_full(&error))))?;
+    let mut options = usual_options(dir, &folder)?;
     // Texts of a distillation are short; what a longer one says behind stays out of its lesson.
-    let max_tokens = Some(config.positions.min(256));
-    let options = BertOptions { max_tokens, pooling: Pooling::Mean, normalize: true };
+    options.max_tokens = options.max_tokens.map(|tokens| tokens.min(256));
     let model = bert(&folder, options, &dir.display().to_string())?;
     Ok((model, folder))
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use promptc_compiler::{Checked, EncoderFolder, EncoderPlace, Input, check};
-use promptc_models::bert::{BertConfig, TokenizerFile};
+use promptc_models::bert::{BertConfig, Pooling, SentenceFiles, SentenceSettings, TokenizerFile};
 use promptc_models::static_table::{StaticError, StaticTable};
 use promptc_store::model_folder;
 
@@ -93,11 +93,7 @@ fn table_folder(dir: &str) -> Result<EncoderFolder, String> {
     let folder = model_folder::read_table(Path::new(dir)).map_err(|error| in_full(&error))?;
     let table = static_table(&folder).map_err(|error| format!("{dir}: {}", in_full(&error)))?;
     let too_large = |_| format!("{dir}: rows of no table");
-    Ok(EncoderFolder {
-        hash: folder.hash,
-        dim: u32::try_from(table.dim()).map_err(too_large)?,
-        max_tokens: None,
-    })
+    Ok(EncoderFolder::new(folder.hash, u32::try_from(table.dim()).map_err(too_large)?, None))
 }
 
 /// The table of a folder's files.
@@ -118,11 +114,28 @@ fn bert_folder(dir: &str) -> Result<EncoderFolder, String> {
     let config =
         BertConfig::parse(&config).map_err(|error| format!("{dir}/config.json: {}", in_full(&error)))?;
     let too_large = |_| format!("{dir}/config.json: sizes of no BERT model");
+    let settings = sentence_settings(Path::new(dir))?;
     Ok(EncoderFolder {
         hash,
         dim: u32::try_from(config.hidden).map_err(too_large)?,
         max_tokens: Some(u32::try_from(config.positions).map_err(too_large)?),
+        usual_tokens: settings.max_tokens.map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX)),
+        pool: settings.pooling.map(|pooling| match pooling {
+            Pooling::Mean => "mean",
+            Pooling::Cls => "cls",
+        }),
     })
+}
+
+/// What sentence-transformers says of the encoder of a folder, or why that is of no use.
+pub(crate) fn sentence_settings(dir: &Path) -> Result<SentenceSettings, String> {
+    let files = model_folder::sentence_files(dir).map_err(|error| in_full(&error))?;
+    let files = SentenceFiles {
+        modules: files.modules.as_deref(),
+        pooling: files.pooling.as_deref(),
+        limits: files.limits.as_deref(),
+    };
+    SentenceSettings::parse(&files).map_err(|error| format!("{}: {}", dir.display(), in_full(&error)))
 }
 
 /// An error with what caused it.

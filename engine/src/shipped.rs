@@ -54,7 +54,7 @@ pub(crate) fn folder(kind: &str) -> Result<EncoderFolder, String> {
 fn of_table() -> Result<EncoderFolder, String> {
     let table = table()?;
     let hash = blake3::Hash::from_bytes(*table.identity()).to_hex().to_string();
-    Ok(EncoderFolder { hash, dim: width(table.dim())?, max_tokens: None })
+    Ok(EncoderFolder::new(hash, width(table.dim())?, None))
 }
 
 fn of_network() -> Result<EncoderFolder, String> {
@@ -64,7 +64,7 @@ fn of_network() -> Result<EncoderFolder, String> {
         hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
     });
     let hash = hasher.finalize().to_hex().to_string();
-    Ok(EncoderFolder { hash, dim: width(config.hidden)?, max_tokens: Some(width(config.positions)?) })
+    Ok(EncoderFolder::new(hash, width(config.hidden)?, Some(width(config.positions)?)))
 }
 
 fn width(number: usize) -> Result<u32, String> {

@@ -1,7 +1,8 @@
 //! Folders of models: the files of a sentence encoder, read whole and known by their content.
 //!
 //! The folder of an encoder holds `config.json`, `model.safetensors`, and `tokenizer.json` or else `vocab.txt`, that of a static table
-//! the same without `config.json`; other files are not looked at.
+//! the same without `config.json`. Beside them may stand what sentence-transformers writes of an encoder ([`sentence_files`]); other
+//! files are not looked at.
 //! Reading has bounds and follows no format: what the bytes mean is checked by who uses them.
 
 use std::io::Read;
@@ -62,6 +63,17 @@ pub struct ModelFolder {
     pub hash: String,
 }
 
+/// What sentence-transformers keeps beside an encoder, as far as it is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SentenceFolder {
+    /// `modules.json`.
+    pub modules: Option<Vec<u8>>,
+    /// `1_Pooling/config.json`.
+    pub pooling: Option<Vec<u8>>,
+    /// `sentence_bert_config.json`.
+    pub limits: Option<Vec<u8>>,
+}
+
 /// The files of a static table.
 #[derive(Debug, Clone)]
 pub struct TableFolder {
@@ -118,6 +130,25 @@ pub fn identify(dir: &Path) -> Result<(Vec<u8>, String), ModelFolderError> {
     }
     let hash = folder_hash(&config, &tokenizer, is_vocabulary, &hasher.finalize());
     Ok((config, hash))
+}
+
+/// Reads what sentence-transformers keeps beside an encoder. The hash of a folder knows nothing of it: who takes a setting from there keeps
+/// it by its value.
+///
+/// # Errors
+/// [`ModelFolderError`] for a file that is there and cannot be read, or is too large.
+pub fn sentence_files(dir: &Path) -> Result<SentenceFolder, ModelFolderError> {
+    let optional = |name: &str| match read_file(&dir.join(name), CONFIG_BYTES_MAX) {
+        Err(ModelFolderError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        found => found.map(Some),
+    };
+    Ok(SentenceFolder {
+        modules: optional("modules.json")?,
+        pooling: optional("1_Pooling/config.json")?,
+        limits: optional("sentence_bert_config.json")?,
+    })
 }
 
 /// The name of the tokenizer's file, and whether it is a list of words alone.
@@ -185,6 +216,15 @@ mod tests {
             assert!(!seen.contains(&folder.hash));
             seen.push(folder.hash);
         }
+        assert_eq!(sentence_files(dir.path()).unwrap(), SentenceFolder::default());
+        write("modules.json", "[]");
+        std::fs::create_dir(dir.path().join("1_Pooling")).unwrap();
+        write("1_Pooling/config.json", "{}");
+        let found = sentence_files(dir.path()).unwrap();
+        assert_eq!((found.modules, found.limits), (Some(b"[]".to_vec()), None));
+        assert_eq!(found.pooling, Some(b"{}".to_vec()));
+        std::fs::create_dir(dir.path().join("sentence_bert_config.json")).unwrap();
+        assert!(sentence_files(dir.path()).unwrap_err().to_string().contains("no regular file"));
         write("notes.md", "not looked at");
         assert_eq!(read(dir.path()).unwrap().hash, seen[3]);
         write("config.json", &" ".repeat(1 << 20 | 1));

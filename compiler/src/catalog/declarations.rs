@@ -123,8 +123,18 @@ pub const EMBEDDER: &[FieldSpec] = &[
         "element of the vectors",
     ),
     field("dir", Accepts::Text, Fallback::None, "a folder with a model or a table, whose vectors give `dim`"),
-    field("max_tokens", Accepts::Tok, Fallback::Int(512), "longer texts are cut"),
-    field("pool", Accepts::Choice(&["mean", "cls", "last"]), Fallback::Text("mean"), "tokens to one vector"),
+    field(
+        "max_tokens",
+        Accepts::Tok,
+        Fallback::Int(512),
+        "longer texts are cut; a folder may say another number than this one",
+    ),
+    field(
+        "pool",
+        Accepts::Choice(&["mean", "cls", "last"]),
+        Fallback::Text("mean"),
+        "tokens to one vector; a folder may say `cls`",
+    ),
     field("model", Accepts::Declared(&[DeclKind::Model]), Fallback::None, "a declared model"),
 ];
 

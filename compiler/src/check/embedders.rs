@@ -209,7 +209,7 @@ fn check_encoder(
             // The program can be checked where the model is not; it cannot be run there.
             let (dim, max_tokens) = (fields.u32("dim")?, fields.u32("max_tokens")?);
             let hash = format!("absent {}", dir.as_deref().unwrap_or(kind));
-            super::EncoderFolder { hash, dim, max_tokens: Some(max_tokens) }
+            super::EncoderFolder::new(hash, dim, Some(max_tokens))
         }
         Err(why) => {
             let message = format!("model folder of {owner} cannot be used: {why}");
@@ -238,14 +238,16 @@ fn check_encoder(
         let encoder = op::Encoder { dir, hash: folder.hash, max_tokens: u32::MAX, pool: "mean".to_owned() };
         return Some((encoder, folder.dim));
     };
-    let pool = fields.text("pool")?;
+    let usual_pool = folder.pool.filter(|_| !fields.has("pool")).map(str::to_owned);
+    let pool = usual_pool.or_else(|| fields.text("pool"))?;
     if pool == "last" {
         let message = format!("`pool = last` of {owner} is for models that read from left to right");
         let span = fields.span("pool").unwrap_or(span);
         ctx.report(Diagnostic::new(Code::E0311, message, span, "expected `mean` or `cls`"));
         return None;
     }
-    let wanted = fields.u64("max_tokens")?;
+    let usual_tokens = folder.usual_tokens.filter(|_| !fields.has("max_tokens")).map(u64::from);
+    let wanted = usual_tokens.or_else(|| fields.u64("max_tokens"))?;
     if fields.has("max_tokens") && !(3..=u64::from(most_tokens)).contains(&wanted) {
         let message = format!("value of `max_tokens` of {owner} is not 3 to {most_tokens}");
         let span = fields.span("max_tokens").unwrap_or(span);

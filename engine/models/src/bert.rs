@@ -15,6 +15,7 @@
 
 mod config;
 mod forward;
+mod sentence;
 mod tokens;
 mod weights;
 
@@ -27,6 +28,7 @@ use crate::safetensors::SafetensorsError;
 use crate::wordpiece::{WordPiece, WordPieceError};
 pub use config::{BertConfig, CONFIG_BYTES_MAX, ConfigError};
 use forward::{Activations, Forward};
+pub use sentence::{SENTENCE_BYTES_MAX, SentenceError, SentenceFiles, SentenceSettings};
 use weights::Weights;
 
 /// Tokens that are computed at once, if more than one text has room in them: their activations stay in the third cache.
@@ -69,8 +71,8 @@ pub enum Pooling {
 /// What a caller chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BertOptions {
-    /// Longest sequence in tokens, with `[CLS]` and `[SEP]`; `None` is as many as the model has positions. Sentence
-    /// transformers have a file of their own that states fewer than the model can take.
+    /// Longest sequence in tokens, with `[CLS]` and `[SEP]`; `None` is as many as the model has positions, [`SentenceSettings`] may say
+    /// fewer.
     pub max_tokens: Option<usize>,
     /// How a sequence becomes one vector.
     pub pooling: Pooling,
@@ -215,6 +217,11 @@ impl Bert {
     /// Length of the vectors.
     pub fn dim(&self) -> usize {
         self.config.hidden
+    }
+
+    /// What it was loaded with.
+    pub fn options(&self) -> BertOptions {
+        self.options
     }
 
     /// Longest sequence in tokens, with `[CLS]` and `[SEP]`.

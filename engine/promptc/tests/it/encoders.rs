@@ -112,3 +112,37 @@ fn with_dim_a_program_is_checked_where_the_model_is_not() {
     let said = says(folder.path(), 1, &["check", "p.promptc"]);
     assert!(said.contains("E0504"), "{said}");
 }
+
+/// What sentence-transformers writes beside a model decides where the program says nothing, and what is not computed is refused.
+#[test]
+fn a_folder_says_how_its_model_is_pooled_and_how_much_it_reads() {
+    let folder = folder();
+    let model = folder.path().join("model");
+    let write = |name: &str, text: &str| {
+        std::fs::create_dir_all(model.join("1_Pooling")).unwrap();
+        std::fs::write(model.join(name), text).unwrap();
+    };
+    let vectors = |program: &str| {
+        std::fs::write(folder.path().join("p.promptc"), program).unwrap();
+        says(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+        let select = "SELECT id, v FROM texts_rows ORDER BY id";
+        says(folder.path(), 0, &["query", "p.promptc", "--format", "csv", "-c", select])
+    };
+    let with = |fields: &str| PROGRAM.replace("dir = \"model\"", &format!("dir = \"model\"{fields}"));
+    let mean = vectors(PROGRAM);
+    let (cls, short) = (vectors(&with(", pool = cls")), vectors(&with(", max_tokens = 8tok")));
+    assert!(mean != cls && mean != short);
+    write("1_Pooling/config.json", r#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}"#);
+    assert_eq!(vectors(PROGRAM), cls);
+    assert_eq!(vectors(&with(", pool = mean")), mean);
+    let told = says(folder.path(), 0, &["embed", "a cat sat", "--model", "model"]);
+    assert!(told.contains("[CLS] of at most"), "{told}");
+    write("1_Pooling/config.json", r#"{"pooling_mode_mean_tokens": true}"#);
+    write("sentence_bert_config.json", r#"{"max_seq_length": 8}"#);
+    assert_eq!(vectors(PROGRAM), short);
+    write("sentence_bert_config.json", r#"{"max_seq_length": 100000}"#);
+    assert_eq!(vectors(PROGRAM), mean);
+    write("modules.json", r#"[{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]"#);
+    let refused = says(folder.path(), 1, &["check", "p.promptc"]);
+    assert!(refused.contains("E2202") && refused.contains("`Dense`"), "{refused}");
+}
