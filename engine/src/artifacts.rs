@@ -155,6 +155,12 @@ impl IndexArtifact {
         &self.flow
     }
 
+    /// Number of rows.
+    #[must_use]
+    pub fn row_count(&self) -> u32 {
+        self.by_key.len() as u32
+    }
+
     /// Place in key order of a row; equal scores are ordered by it.
     #[must_use]
     pub fn key_rank(&self, row: &RowId) -> Option<u32> {

@@ -315,6 +315,22 @@ fn forget_unused(ledger: &Ledger, dir: &Path) -> Result<(), EngineError> {
     Ok(ledger.remove_all(&unused)?)
 }
 
+/// The rows that the stages of these fingerprints left out, each once, and the greatest count of a stage.
+pub(crate) fn left_out(
+    store: &Store,
+    fps: impl Iterator<Item = Fp>,
+) -> Result<(u64, BTreeSet<BadRow>), EngineError> {
+    let (mut largest, mut rows) = (0, BTreeSet::new());
+    for fp in fps {
+        let Some(bytes) = store.ledger().get(&quarantine_key(&fp))? else { continue };
+        let (count, found): (u64, Vec<BadRow>) =
+            serde_json::from_slice(&bytes).map_err(|error| EngineError::internal("the quarantine", error))?;
+        largest = largest.max(count);
+        rows.extend(found);
+    }
+    Ok((largest, rows))
+}
+
 fn build_key(identity: &str) -> String {
     format!("build/{identity}")
 }
@@ -415,19 +431,8 @@ impl<'a> Run<'a> {
 
     /// Rows that the stages of this plan left out, now or when they were run: a stage that is reused still lacks them.
     fn gather_quarantine(&mut self) -> Result<(), EngineError> {
-        let mut rows = BTreeSet::new();
-        let mut largest = 0;
-        for node in &self.graph.nodes {
-            let Some(bytes) =
-                self.ctx.store.ledger().get(&quarantine_key(&self.plan.fps[node.id.0 as usize]))?
-            else {
-                continue;
-            };
-            let (count, found): (u64, Vec<BadRow>) = serde_json::from_slice(&bytes)
-                .map_err(|error| EngineError::internal("the quarantine", error))?;
-            largest = largest.max(count);
-            rows.extend(found);
-        }
+        let fps = self.graph.nodes.iter().map(|node| self.plan.fps[node.id.0 as usize]);
+        let (largest, rows) = left_out(&self.ctx.store, fps)?;
         // The same bad rows of a source are met by every stage that reads it; beyond the rows kept only the count is known.
         self.report.quarantined = largest.max(rows.len() as u64);
         self.report.quarantine = rows.into_iter().collect();

@@ -10,7 +10,7 @@ use promptc_models::static_table::StaticTable;
 use crate::program::in_full;
 
 /// Changed whenever the same files would give other vectors: since 2, attention is computed in 8 bits.
-const NETWORK_FORMAT: &str = "promptc shipped encoder 2";
+const NETWORK_FORMAT: &str = "promptc shipped encoder 3";
 const CONFIG: &[u8] = include_bytes!("../data/encoder-384/config.json");
 const WEIGHTS: &[u8] = include_bytes!("../data/encoder-384/model.safetensors");
 const TABLE: &[u8] = include_bytes!("../data/static-256/model.safetensors");

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{SchemaError, TableReference};
-use datafusion::datasource::provider_as_source;
+use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::SessionContext;
@@ -21,11 +21,11 @@ use promptc_store::flows::Flow;
 use promptc_store::open::Store;
 use serde::Serialize;
 
-use crate::context::{Cancel, RunContext, Silent};
+use crate::context::{BadRow, Cancel, RunContext, Silent};
 use crate::error::EngineError;
 use crate::expressions::{Aggregated, lower};
 use crate::functions::rendered_keys;
-use crate::run::{RunOptions, run_graph, stream_file};
+use crate::run::{RunOptions, left_out, run_graph, stream_file};
 use crate::store_errors;
 
 /// Columns that an error names.
@@ -60,6 +60,38 @@ pub fn register_streams(
         }
     }
     Ok(names)
+}
+
+/// Registers the rows that the last build left out as the table `quarantine`, unless a stream has that name.
+///
+/// # Errors
+/// A store that cannot be read.
+pub fn register_quarantine(
+    session: &SessionContext,
+    store: &Store,
+    last: Option<&BuildRecord>,
+) -> Result<(), EngineError> {
+    let reference = TableReference::bare("quarantine");
+    if session.table_exist(reference.clone())? {
+        return Ok(());
+    }
+    let fps = last.map_or(&[][..], |last| &last.nodes).iter().map(|node| node.fp);
+    let (_, rows) = left_out(store, fps)?;
+    let text = |part: fn(&BadRow) -> &String| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(rows.iter().map(part)))
+    };
+    let columns: Vec<(&str, ArrayRef, bool)> = vec![
+        ("source", text(|row| &row.source), false),
+        ("file", text(|row| &row.file), false),
+        ("line", Arc::new(rows.iter().map(|row| row.line).collect::<UInt64Array>()), true),
+        ("offset", Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| row.offset))), false),
+        ("code", text(|row| &row.code), false),
+        ("message", text(|row| &row.message), false),
+        ("head", text(|row| &row.head), false),
+    ];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns)?;
+    session.register_table(reference, Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))?;
+    Ok(())
 }
 
 /// Registers the sources of a program that `sql` mentions; their files are read when the query runs.

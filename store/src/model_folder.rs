@@ -19,7 +19,7 @@ const WEIGHTS_BYTES_MAX: u64 = 4 << 30;
 /// Most bytes of a static table: a million pieces of 1,024 numbers.
 const TABLE_BYTES_MAX: u64 = 1 << 30;
 /// Key of the hash of a folder.
-const KEY: &str = "promptc 2026 encoder folder v1";
+const KEY: &str = "promptc 2026 encoder folder v2";
 
 /// Why a folder could not be read.
 #[derive(Debug, thiserror::Error)]

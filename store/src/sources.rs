@@ -246,7 +246,7 @@ impl SourceError {
                 "remove one of the rows, or choose a key that tells them apart".into()
             }
             Self::TooManyBad { .. } => {
-                "look at the table `quarantine`, or raise `max_bad` on the source".into()
+                "repair the rows; or raise `max_bad` on the source, and look at the table `quarantine` after the run".into()
             }
             Self::Column { .. } => "correct the column's name or type in the source's declaration".into(),
             Self::Unsupported { .. } => {

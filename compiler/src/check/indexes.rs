@@ -104,8 +104,12 @@ fn check_index(ctx: &mut Context<'_>, id: DeclarationId) -> Option<IndexInfo> {
             key: Vec::new(),
             class: Class::Artifact,
             effect: if *needs_seed { Effect::Seeded } else { Effect::Pure },
-            // The graph of `hnsw` is promptc's own since its second version.
-            version: if kind == "hnsw" { 2 } else { 1 },
+            // Vectors of zeros are left out since the second version; before it, the graph of `hnsw` became promptc's own.
+            version: match kind.as_str() {
+                "bm25" | "minhash" => 1,
+                "hnsw" => 3,
+                _ => 2,
+            },
             label: format!("index {}", declaration.name),
             span: declaration.span,
         })

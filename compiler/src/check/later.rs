@@ -331,9 +331,11 @@ pub(super) fn check_learn<'a>(
     let owner = format!("`learn {}`", name.name);
     let target = ast::Path { segments: vec![name.clone()], span: name.span };
     let kinds =
-        [DeclKind::Adapter, DeclKind::Scorer, DeclKind::Recursion, DeclKind::Embedder, DeclKind::Model];
-    ctx.expect(&target, &kinds);
+        [DeclKind::Scorer, DeclKind::Adapter, DeclKind::Recursion, DeclKind::Embedder, DeclKind::Model];
+    // Which fields it takes depends on what is learned.
+    let learned = ctx.expect(&target, &kinds);
     let stream = trained_on(ctx, from);
+    learned?;
     let fields = seeded_block(ctx, &owner, name, block, specs);
     let takes_steps = specs.iter().any(|spec| spec.name == "steps");
     let is_both = exclusive(ctx, &owner, &fields, "steps", "epochs");

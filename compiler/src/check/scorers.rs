@@ -7,7 +7,7 @@ use super::fields::{Fields, check_block, check_fields_of_kind};
 use super::indexes::index;
 use super::later::{self, tables};
 use super::operators::{absent_arm, check_arms};
-use super::tokenizers;
+use super::{taint, tokenizers};
 use crate::catalog::FieldSpec;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::graph::{Class, Effect, NodeId};
@@ -74,7 +74,7 @@ fn check_scorer(ctx: &mut Context<'_>, id: DeclarationId) -> Option<ScorerInfo> 
         later::missing(ctx, &owner, needed, block.span, &format!("a scorer of kind `{kind}` needs it"));
         is_right = false;
     }
-    let scored = Scored { owner: &owner, span: declaration.span };
+    let scored = Scored { owner: &owner, name: &declaration.name, span: declaration.span };
     if kind == "fusion" {
         return fusion(ctx, &scored, &fields, learns.first()).filter(|_| is_right);
     }
@@ -96,6 +96,8 @@ fn check_scorer(ctx: &mut Context<'_>, id: DeclarationId) -> Option<ScorerInfo> 
 /// The scorer that a `learn` is of.
 struct Scored<'a> {
     owner: &'a str,
+    /// Its name, with that of its module.
+    name: &'a str,
     span: Span,
 }
 
@@ -176,6 +178,9 @@ fn fusion(
         return Some(ScorerInfo { fitted: None, area: None, indexes: Some(ids) });
     };
     let (stream, fields, objective) = learned(ctx, scored, learn, tables::LEARN_FUSION, "retrieve")?;
+    for info in &infos {
+        taint::refuse_test_index(ctx, &info.stream, from.span);
+    }
     let (query, query_span) = objective.find("query").map(|(query, span)| (query.clone(), *span))?;
     let texts = Type::List(Box::new(Type::Text));
     let relevant = argument(ctx, &objective, "relevant", &texts)?;
@@ -190,7 +195,7 @@ fn fusion(
         }
     };
     let inputs = [stream.node].into_iter().chain(infos.iter().map(|info| info.node)).chain(tables);
-    let node = artifact(ctx, scored, learn, op, inputs.collect::<Option<Vec<NodeId>>>()?);
+    let node = artifact(ctx, scored, op, inputs.collect::<Option<Vec<NodeId>>>()?);
     Some(ScorerInfo { fitted: Some(node), area: None, indexes: Some(ids) })
 }
 
@@ -229,17 +234,11 @@ fn fit(ctx: &mut Context<'_>, scored: &Scored<'_>, learn: &Learn<'_>) -> Option<
         }),
     };
     let input = stream.node?;
-    Some(artifact(ctx, scored, learn, op, vec![input]))
+    Some(artifact(ctx, scored, op, vec![input]))
 }
 
 /// The node of what is learned.
-fn artifact(
-    ctx: &mut Context<'_>,
-    scored: &Scored<'_>,
-    learn: &Learn<'_>,
-    op: Op,
-    inputs: Vec<NodeId>,
-) -> NodeId {
+fn artifact(ctx: &mut Context<'_>, scored: &Scored<'_>, op: Op, inputs: Vec<NodeId>) -> NodeId {
     let node = ctx.add_node(NewNode {
         op,
         inputs,
@@ -248,10 +247,10 @@ fn artifact(
         class: Class::Artifact,
         effect: Effect::Seeded,
         version: 1,
-        label: scored.owner.to_owned(),
+        label: format!("scorer {}", scored.name),
         span: scored.span,
     });
-    ctx.graph.artifacts.push((learn.name.name.clone(), node));
+    ctx.graph.artifacts.push((scored.name.to_owned(), node));
     node
 }
 

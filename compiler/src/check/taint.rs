@@ -17,6 +17,11 @@ pub(crate) fn refuse_test(ctx: &mut Context<'_>, path: &ast::Path, stream: &Stre
     refuse(ctx, &path.text(), path.span, &stream.taint);
 }
 
+/// E0401 if the rows of an index that weights are learned for are test rows: the weights would be those of their scores.
+pub(crate) fn refuse_test_index(ctx: &mut Context<'_>, stream: &Stream, span: Span) {
+    refuse(ctx, &stream.name, span, &stream.taint);
+}
+
 fn refuse(ctx: &mut Context<'_>, shown: &str, span: Span, taint: &Taint) {
     let Some(split) = taint.get(TEST).copied() else { return };
     let label = format!("tainted `{TEST}` by the split at {}", ctx.place(split));

@@ -5,7 +5,7 @@
 //! query --every index--> candidates with all scores --id--> lesson --fit--> weights, or equal ones with the reason
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashSet};
 
 use arrow::array::{Array, ArrayRef, StringArray};
 use promptc_compiler::op::FitFusion;
@@ -33,6 +33,8 @@ pub struct FittedFusion {
     pub lessons: u64,
     /// Rows without, which taught nothing.
     pub skipped: u64,
+    /// What was said to be relevant and is not in the index.
+    pub unknown: u64,
 }
 
 impl FittedFusion {
@@ -40,7 +42,7 @@ impl FittedFusion {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let FusionWeights { weights, gain, error, is_learned } = &self.found;
-        let counts = [self.lessons, self.skipped, u64::from(*is_learned)].map(u64::to_le_bytes);
+        let counts = [self.lessons, self.skipped, self.unknown, u64::from(*is_learned)].map(u64::to_le_bytes);
         let numbers = weights.iter().chain([gain, error]).map(|number| number.to_le_bytes());
         counts.into_iter().chain(numbers).flatten().collect()
     }
@@ -49,7 +51,7 @@ impl FittedFusion {
     #[must_use]
     pub fn from_bytes(bytes: &[u8], arms: usize) -> Option<Self> {
         let (numbers, []) = bytes.as_chunks::<8>() else { return None };
-        let ([lessons, skipped, is_learned], numbers) = numbers.split_first_chunk()?;
+        let ([lessons, skipped, unknown, is_learned], numbers) = numbers.split_first_chunk()?;
         let numbers: Vec<f64> = numbers.iter().map(|number| f64::from_le_bytes(*number)).collect();
         let (weights, [gain, error]) = numbers.split_last_chunk()?;
         let is_right =
@@ -61,7 +63,8 @@ impl FittedFusion {
             is_learned: u64::from_le_bytes(*is_learned) == 1,
         };
         let count = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-        is_right.then(|| Self { found, lessons: count(lessons), skipped: count(skipped) })
+        let (lessons, skipped, unknown) = (count(lessons), count(skipped), count(unknown));
+        is_right.then_some(Self { found, lessons, skipped, unknown })
     }
 
     /// The weights in words, and what they gain: "words 1.24, near 0.76; nDCG@10 +0.006 ± 0.002 on rows they were not chosen on".
@@ -87,51 +90,99 @@ impl FittedFusion {
     }
 }
 
-/// The lessons of a batch: queries, and what is relevant for each. `None` for a row that teaches nothing.
-///
-/// # Errors
-/// What an index or embedder says; an interrupt; [`EngineError::Internal`] for columns of other types.
-pub fn lessons(
-    columns: &[ArrayRef],
-    params: &FitFusion,
-    arms: &[SearchArm],
-    ctx: &RunContext,
-    runtime: &tokio::runtime::Handle,
-) -> Result<Vec<Option<Lesson>>, EngineError> {
-    let [queries, relevant] = columns else {
-        return Err(EngineError::internal(PLACE, "a query and what is relevant were asked for"));
-    };
-    let lesson = |row: usize| -> Result<Option<Lesson>, EngineError> {
-        ctx.check_interrupt()?;
-        let wanted = arrays::row_texts(relevant, row, PLACE)?.unwrap_or_default();
-        let numbers: BTreeMap<String, u32> = wanted.into_iter().zip(0..).collect();
-        let query = Query::of_row(queries, row)?.filter(|_| !numbers.is_empty());
-        query.map_or(Ok(None), |query| lesson(&query, &numbers, params, arms, runtime))
-    };
-    (0..queries.len()).into_par_iter().map(lesson).collect()
+/// What a row says.
+#[derive(Debug)]
+pub enum Row {
+    /// It has no query, or names nothing relevant.
+    Empty,
+    /// Nothing that it names is in the index.
+    Unknown(Vec<String>),
+    /// A query with what is relevant for it, and what it names beside that.
+    Taught(Lesson, Vec<String>),
 }
 
-fn lesson(
-    query: &Query<'_>,
-    numbers: &BTreeMap<String, u32>,
-    params: &FitFusion,
-    arms: &[SearchArm],
-    runtime: &tokio::runtime::Handle,
-) -> Result<Option<Lesson>, EngineError> {
-    let found = ask(arms, query, candidate_count(arms.len(), DEPTH, false), None, true, runtime)?;
-    let lists: Vec<&[(u32, f64)]> = found.lists.iter().map(Vec::as_slice).collect();
-    let others: Vec<&[(u32, f64)]> = found.others.iter().map(Vec::as_slice).collect();
-    let fused = fusion::zscore_of_all(&lists, &others, &vec![1.0; arms.len()])
-        .map_err(|error| EngineError::internal(PLACE, error))?;
-    let mut ranks: Vec<u32> = fused.iter().map(|hit| hit.id).collect();
-    ranks.sort_unstable();
-    let columns = arms[0].index()?.rows(&ranks, std::slice::from_ref(&params.id))?;
-    let ids: &StringArray = arrays::downcast(&columns[0], PLACE)?;
-    let document = |rank: &u32| {
-        let place = ranks.binary_search(rank).ok()?;
-        ids.is_valid(place).then(|| numbers.get(ids.value(place)).copied()).flatten()
-    };
-    Ok(Lesson::new(&fused, document, numbers.len(), seed_of(query, params.seed)))
+/// Asks the indexes what weights are learned for.
+pub struct Teacher<'a> {
+    params: &'a FitFusion,
+    arms: &'a [SearchArm],
+    /// All that may be relevant.
+    known: HashSet<String>,
+    ctx: &'a RunContext,
+    runtime: &'a tokio::runtime::Handle,
+}
+
+impl<'a> Teacher<'a> {
+    /// `runtime` must be a multi-threaded one.
+    ///
+    /// # Errors
+    /// A damaged flow file.
+    pub fn new(
+        params: &'a FitFusion,
+        arms: &'a [SearchArm],
+        ctx: &'a RunContext,
+        runtime: &'a tokio::runtime::Handle,
+    ) -> Result<Self, EngineError> {
+        let index = arms[0].index()?;
+        index.prepare(std::slice::from_ref(&params.id))?;
+        let all: Vec<u32> = (0..index.row_count()).collect();
+        let columns = index.rows(&all, std::slice::from_ref(&params.id))?;
+        let ids: &StringArray = arrays::downcast(&columns[0], PLACE)?;
+        let known = ids.iter().flatten().map(str::to_owned).collect();
+        Ok(Self { params, arms, known, ctx, runtime })
+    }
+
+    /// The rows of a batch: queries, and what is relevant for each.
+    ///
+    /// # Errors
+    /// What an index or embedder says; an interrupt; [`EngineError::Internal`] for columns of other types.
+    pub fn rows(&self, columns: &[ArrayRef]) -> Result<Vec<Row>, EngineError> {
+        let [queries, relevant] = columns else {
+            return Err(EngineError::internal(PLACE, "a query and what is relevant were asked for"));
+        };
+        (0..queries.len()).into_par_iter().map(|row| self.row(queries, relevant, row)).collect()
+    }
+
+    fn row(&self, queries: &ArrayRef, relevant: &ArrayRef, row: usize) -> Result<Row, EngineError> {
+        self.ctx.check_interrupt()?;
+        let named = arrays::row_texts(relevant, row, PLACE)?.unwrap_or_default();
+        // A null among them names nothing.
+        let named: BTreeSet<String> = named.into_iter().filter(|id| !id.is_empty()).collect();
+        let Some(query) = Query::of_row(queries, row)?.filter(|_| !named.is_empty()) else {
+            return Ok(Row::Empty);
+        };
+        let (wanted, unknown): (Vec<String>, Vec<String>) =
+            named.into_iter().partition(|id| self.known.contains(id));
+        match self.lesson(&query, &wanted)? {
+            Some(lesson) => Ok(Row::Taught(lesson, unknown)),
+            None => Ok(Row::Unknown(unknown)),
+        }
+    }
+
+    /// `None` if nothing is wanted. `wanted` ascends.
+    fn lesson(&self, query: &Query<'_>, wanted: &[String]) -> Result<Option<Lesson>, EngineError> {
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let (arms, count) = (self.arms, candidate_count(self.arms.len(), DEPTH, false));
+        let found = ask(arms, query, count, None, true, self.runtime)?;
+        let lists: Vec<&[(u32, f64)]> = found.lists.iter().map(Vec::as_slice).collect();
+        let others: Vec<&[(u32, f64)]> = found.others.iter().map(Vec::as_slice).collect();
+        let fused = fusion::zscore_of_all(&lists, &others, &vec![1.0; arms.len()])
+            .map_err(|error| EngineError::internal(PLACE, error))?;
+        let mut ranks: Vec<u32> = fused.iter().map(|hit| hit.id).collect();
+        ranks.sort_unstable();
+        let columns = arms[0].index()?.rows(&ranks, std::slice::from_ref(&self.params.id))?;
+        let ids: &StringArray = arrays::downcast(&columns[0], PLACE)?;
+        let document = |rank: &u32| {
+            let place = ranks.binary_search(rank).ok().filter(|place| ids.is_valid(*place))?;
+            wanted.binary_search_by(|id| id.as_str().cmp(ids.value(place))).ok().map(|number| number as u32)
+        };
+        let seed = seed_of(query, self.params.seed);
+        Ok(Some(
+            Lesson::new(&fused, document, wanted.len(), seed)
+                .unwrap_or_else(|| Lesson::empty(arms.len(), wanted.len(), seed)),
+        ))
+    }
 }
 
 /// Decides the fold of a query: equal ones share it.
@@ -154,21 +205,34 @@ fn seed_of(query: &Query<'_>, seed: u64) -> u64 {
 /// Fits the weights.
 ///
 /// # Errors
-/// E2105 if there are more than [`LESSONS_MAX`] rows, or none that teaches anything.
-pub fn fitted(
-    name: &str,
-    params: &FitFusion,
-    rows: Vec<Option<Lesson>>,
-) -> Result<FittedFusion, EngineError> {
+/// E2105 if no row teaches anything.
+pub fn fitted(name: &str, params: &FitFusion, rows: Vec<Row>) -> Result<FittedFusion, EngineError> {
     let count = rows.len();
-    let lessons: Vec<Lesson> = rows.into_iter().flatten().collect();
-    if lessons.is_empty() {
-        let message = format!("`learn {name}`: none of {count} rows has a query and something relevant");
-        return Err(EngineError::Row { code: "E2105", message });
+    let (mut lessons, mut unknown, mut empty) = (Vec::new(), Vec::new(), 0);
+    for row in rows {
+        match row {
+            Row::Empty => empty += 1,
+            Row::Unknown(ids) => unknown.extend(ids),
+            Row::Taught(lesson, ids) => {
+                lessons.push(lesson);
+                unknown.extend(ids);
+            }
+        }
+    }
+    if lessons.is_empty() && count > 0 {
+        let why = match unknown.first() {
+            Some(id) => format!(
+                "nothing that {count} rows say is relevant is in column `{}` of the indexes, not even `{id}`; \
+                 `id = ...` of the scorer names another column",
+                params.id
+            ),
+            None => format!("none of {empty} rows has a query and something relevant"),
+        };
+        return Err(EngineError::Row { code: "E2105", message: format!("`learn {name}`: {why}") });
     }
     let skipped = (count - lessons.len()) as u64;
     let found = fit(&lessons, params.arms.len());
-    Ok(FittedFusion { found, lessons: lessons.len() as u64, skipped })
+    Ok(FittedFusion { found, lessons: lessons.len() as u64, skipped, unknown: unknown.len() as u64 })
 }
 
 /// E2105 for more rows than are fitted to.
@@ -192,16 +256,16 @@ mod tests {
     #[test]
     fn the_stored_form_gives_the_same_weights_and_refuses_what_is_none() {
         let found = FusionWeights { weights: vec![1.25, 0.75], gain: 0.01, error: 0.004, is_learned: true };
-        let fitted = FittedFusion { found, lessons: 300, skipped: 7 };
+        let fitted = FittedFusion { found, lessons: 300, skipped: 7, unknown: 2 };
         let mut bytes = fitted.to_bytes();
         assert_eq!(FittedFusion::from_bytes(&bytes, 2), Some(fitted));
         assert_eq!(FittedFusion::from_bytes(&bytes, 3), None);
         for end in 0..bytes.len() {
             assert_eq!(FittedFusion::from_bytes(&bytes[..end], 2), None);
         }
-        bytes[24..32].copy_from_slice(&f64::NAN.to_le_bytes());
+        bytes[32..40].copy_from_slice(&f64::NAN.to_le_bytes());
         assert_eq!(FittedFusion::from_bytes(&bytes, 2), None);
-        bytes[24..32].copy_from_slice(&(-1.0f64).to_le_bytes());
+        bytes[32..40].copy_from_slice(&(-1.0f64).to_le_bytes());
         assert_eq!(FittedFusion::from_bytes(&bytes, 2), None);
     }
 

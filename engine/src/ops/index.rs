@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array, ArrayRef, FixedSizeListArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
 use promptc_compiler::op::Index;
 use promptc_models::nearest::{GraphShape, Watch};
@@ -224,11 +224,13 @@ async fn vectors(target: &Target<'_>, flow: &Flow, state: &str) -> Result<Built,
             (Vec::new(), all, IndexChange { computed: flow.rows(), ..IndexChange::default() })
         }
     };
+    let by_angle = target.params.metric == "cosine";
     let batches: Result<Vec<RecordBatch>, EngineError> = Rows::new(target, flow, inserted, diff.is_none())?
         .map(|rows| {
             let rows = rows?;
             let list: &FixedSizeListArray = arrays::downcast(&rows.column, PLACE)?;
-            let valid: Vec<usize> = (0..list.len()).filter(|row| list.is_valid(*row)).collect();
+            let is_found = |row: &usize| list.is_valid(*row) && (!by_angle || has_direction(list, *row));
+            let valid: Vec<usize> = (0..list.len()).filter(is_found).collect();
             let indices = arrow::array::UInt32Array::from_iter_values(valid.iter().map(|row| *row as u32));
             let kept = arrow::compute::take(list, &indices, None)?;
             let kept: &FixedSizeListArray = arrays::downcast(&kept, PLACE)?;
@@ -240,6 +242,14 @@ async fn vectors(target: &Target<'_>, flow: &Flow, state: &str) -> Result<Built,
     index.update(&removed, &batches?, state).await.map_err(store_errors::vectors)?;
     let notices = index.notices();
     Ok((Searcher::Vector(Box::new(index)), change, notices))
+}
+
+/// Whether the vector of a row has an angle to others: one of zeros, as of an empty text, would be nearer than all that point away.
+fn has_direction(list: &FixedSizeListArray, row: usize) -> bool {
+    list.value(row)
+        .as_any()
+        .downcast_ref::<Float32Array>()
+        .is_none_or(|values| values.values().iter().any(|value| *value != 0.0))
 }
 
 fn vector_params(params: &Index, flow: &Flow) -> Result<VectorParams, EngineError> {

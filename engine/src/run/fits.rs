@@ -104,19 +104,13 @@ impl Run<'_> {
             Some(known) => known,
             None => {
                 let (arms, _) = self.planner().arms(node, &params.arms)?;
-                arms[0].index()?.prepare(std::slice::from_ref(&params.id))?;
+                let teacher = fit_fusion::Teacher::new(params, &arms, &self.ctx, &self.runtime)?;
                 let mut stream = self.rows_of(node.inputs[0], &[&params.query, &params.relevant]).await?;
                 let mut rows = Vec::new();
                 while let Some(batch) = stream.next().await {
                     let batch = batch?;
                     fit_fusion::check_count(&name, rows.len() + batch.num_rows())?;
-                    rows.extend(fit_fusion::lessons(
-                        batch.columns(),
-                        params,
-                        &arms,
-                        &self.ctx,
-                        &self.runtime,
-                    )?);
+                    rows.extend(teacher.rows(batch.columns())?);
                 }
                 let fitted = fit_fusion::fitted(&name, params, rows)?;
                 self.ctx.store.ledger().put_all(&[(key.as_str(), fitted.to_bytes().as_slice())])?;
@@ -125,7 +119,17 @@ impl Run<'_> {
         };
         if fitted.skipped > 0 {
             let rows = fitted.lessons + fitted.skipped;
-            let message = format!("`learn {name}`: {} of {rows} rows name nothing relevant", fitted.skipped);
+            let message = format!(
+                "`learn {name}`: {} of {rows} rows have no query, or name nothing relevant that is in the indexes",
+                fitted.skipped
+            );
+            self.warn("W2404", message);
+        }
+        if fitted.unknown > 0 {
+            let message = format!(
+                "`learn {name}`: {} of what rows say is relevant is not in column `{}` of the indexes",
+                fitted.unknown, params.id
+            );
             self.warn("W2404", message);
         }
         match fitted.why_equal() {

@@ -549,6 +549,7 @@ fn every_bench_of_the_repository_is_ready_to_be_measured() {
             "crate_hits",
             "survival",
             "with_shipped",
+            "learned_weights",
             "with_encoder",
             "vaswani_with_shipped",
             "vaswani_with_encoder",

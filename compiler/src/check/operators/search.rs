@@ -171,6 +171,11 @@ pub(crate) fn check_arms(
     let mut tables = Vec::new();
     for (idx, (info, id)) in infos.iter().zip(ids).enumerate() {
         let name = ctx.get(*id).name.clone();
+        if ids[..idx].contains(id) {
+            let message = format!("index `{name}` is named twice");
+            ctx.report(Diagnostic::new(Code::E0202, message, element_span(idx), "it would count twice"));
+            return None;
+        }
         if info.stream_key != infos[0].stream_key {
             let message = "indexes over different streams";
             let label = format!("over `{}`", info.stream.name);

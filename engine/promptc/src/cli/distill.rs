@@ -30,7 +30,7 @@ pub(super) struct DistillArgs {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Numbers of a vector
-    #[arg(long, default_value_t = DistillOptions::RECIPE.dim)]
+    #[arg(long, default_value_t = DistillOptions::RECIPE.dim, value_parser = parse_dim)]
     dim: usize,
     /// How often the texts are gone through
     #[arg(long, default_value_t = DistillOptions::RECIPE.epochs, value_parser = parse_epochs)]
@@ -46,6 +46,12 @@ const EPOCHS_MAX: usize = 100;
 fn parse_epochs(text: &str) -> Result<usize, String> {
     let epochs = text.parse().ok().filter(|epochs| (1..=EPOCHS_MAX).contains(epochs));
     epochs.ok_or_else(|| format!("expected a number from 1 to {EPOCHS_MAX}"))
+}
+
+/// As the field `dim` of an embedder takes it.
+fn parse_dim(text: &str) -> Result<usize, String> {
+    let dim = text.parse().ok().filter(|dim: &usize| (8..=4096).contains(dim));
+    dim.ok_or_else(|| "expected 8 to 4096".to_owned())
 }
 
 pub(super) fn distill(args: &DistillArgs, common: &Common) -> Outcome {

@@ -211,6 +211,7 @@ fn query_program(args: &QueryArgs, file: &Path, common: &Common) -> Outcome {
         session_of(&histories, None, program.folder())?
     };
     let tables = sql::register_streams(&session, &store, last.as_ref())?;
+    sql::register_quarantine(&session, &store, last.as_ref())?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let prepare = |session: &SessionContext, text: &str| {
         sql::register_sources(session, &program.checked.hir, &store, text, home.as_deref())

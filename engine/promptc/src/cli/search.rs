@@ -33,10 +33,10 @@ pub(super) struct SearchArgs {
     /// The program that declares the indexes
     file: PathBuf,
     /// An index, or several over one stream, as `bm25,ann`
-    #[arg(value_delimiter = ',', required = true, value_name = "INDEX[,INDEX]")]
-    index: Vec<String>,
+    #[arg(value_name = "INDEX[,INDEX]")]
+    index: String,
     /// What is searched for; an index with `positions = true` takes a phrase between quotation marks
-    #[arg(value_parser = parse_query)]
+    #[arg(value_parser = parse_query, allow_hyphen_values = true)]
     query: String,
     /// Value of a param, as `--set target=8x`; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_set)]
@@ -100,7 +100,8 @@ pub(super) fn search(args: &SearchArgs, common: &Common) -> Outcome {
         "max" => Some(Fusion::Max),
         scorer => Some(Fusion::Learned(scorer.to_owned())),
     };
-    let request = SearchRequest { indexes: &args.index, query: &args.query, k: args.k, fuse };
+    let indexes: Vec<String> = args.index.split(',').map(|name| name.trim().to_owned()).collect();
+    let request = SearchRequest { indexes: &indexes, query: &args.query, k: args.k, fuse };
     let options = common.run_options(&[], false);
     let found = runtime.block_on(ask(&program, store, &options, &request, events.clone(), cancel));
     events.finish();

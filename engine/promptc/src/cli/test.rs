@@ -39,7 +39,17 @@ pub(super) fn test(args: &TestArgs, common: &Common) -> Outcome {
             let report = runtime.block_on(run_test(&program.checked.hir, test, &scratch, &options));
             // What is left of a scratch folder harms nothing; the system clears it.
             let _ = std::fs::remove_dir_all(&scratch);
-            let report = report?;
+            // An interrupt ends everything; any other fault is of this test.
+            let report = match report {
+                Err(EngineError::Interrupted) => return Err(EngineError::Interrupted),
+                Err(fault) => {
+                    println!("test {}::{} ... FAILED", file.display(), test.name);
+                    println!("  error[{}]: {}", fault.code(), fault.to_string().replace('\n', "\n  "));
+                    failed += 1;
+                    continue;
+                }
+                Ok(report) => report,
+            };
             let verdict = if report.passed { "ok" } else { "FAILED" };
             println!("test {}::{} ... {verdict} ({:.0} ms)", file.display(), report.name, report.elapsed_ms);
             for failure in &report.failures {

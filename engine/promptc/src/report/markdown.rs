@@ -19,6 +19,9 @@ const BETTER_ROWS: usize = 4;
 /// Gates that are named when they did not pass.
 const GATE_LINES: usize = 4;
 
+/// Remarks that are shown.
+const NOTE_LINES: usize = 3;
+
 /// Longest comment, in bytes; code hosts refuse 65,536 characters.
 const BYTES_MAX: usize = 60_000;
 
@@ -29,6 +32,7 @@ const TEXT_CHARS: usize = 160;
 pub(crate) fn markdown(data: &ReportData) -> String {
     let mut lines = vec![heading(data), String::new(), facts(data)];
     lines.extend(gate_lines(data));
+    lines.extend(note_lines(data));
     let verdicts = rank::subjects_in_order(data);
     let of = |decisions: &[Decision]| -> Vec<&Verdict> {
         verdicts.iter().copied().filter(|verdict| decisions.contains(&verdict.decision)).collect()
@@ -90,6 +94,19 @@ fn gate_lines(data: &ReportData) -> Vec<String> {
     }
     if open.len() > GATE_LINES {
         lines.push(format!("- and {} more gates", grouped((open.len() - GATE_LINES) as i64)));
+    }
+    lines
+}
+
+/// What the reader must know about the data: measurements without a value, for example.
+fn note_lines(data: &ReportData) -> Vec<String> {
+    let mut lines: Vec<String> =
+        data.notes.iter().take(NOTE_LINES).map(|note| format!("- {}", plain(note))).collect();
+    if data.notes.len() > NOTE_LINES {
+        lines.push(format!("- and {} more remarks", grouped((data.notes.len() - NOTE_LINES) as i64)));
+    }
+    if !lines.is_empty() {
+        lines.insert(0, String::new());
     }
     lines
 }
@@ -237,6 +254,8 @@ mod tests {
 <code>3f2a1b9</code> against <code>a91b2c3</code>, run <code>01JZX3N5E8QK4T7W9YB2CDFGHJ</code>: **1 worse**, 1 undecided, 1 better, 1 unchanged; 2 of 3 measured targets met.
 
 - <code>paired</code> failed: 1 regression, 1 undecided of 4 benchmarks
+
+- The run was measured on a machine that others used at the same time.
 
 **Worse**
 

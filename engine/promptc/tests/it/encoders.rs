@@ -146,3 +146,33 @@ fn a_folder_says_how_its_model_is_pooled_and_how_much_it_reads() {
     let refused = says(folder.path(), 1, &["check", "p.promptc"]);
     assert!(refused.contains("E2202") && refused.contains("`Dense`"), "{refused}");
 }
+
+/// What has no words is found by no vector, and finds nothing.
+#[test]
+fn empty_texts_are_near_to_nothing() {
+    for embedder in
+        ["kind = bert, dir = \"model\"", "kind = static", "kind = hashed_ngram, dim = 64, seed = 1"]
+    {
+        let folder = folder();
+        let notes = r#"{"id":"a","text":"a cat sat"}
+{"id":"b","text":""}
+{"id":"c","text":" \n"}
+{"id":"d","text":"bread and butter"}
+"#;
+        std::fs::write(folder.path().join("notes.jsonl"), notes).unwrap();
+        let asks = "{\"qid\":\"q\",\"question\":\"stock market\"}\n{\"qid\":\"r\",\"question\":\"  \"}\n";
+        std::fs::write(folder.path().join("asks.jsonl"), asks).unwrap();
+        let program = PROGRAM.replace("kind = bert, dir = \"model\"", embedder).replace("k = 1", "k = 9");
+        std::fs::write(folder.path().join("p.promptc"), program).unwrap();
+        says(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+        let select =
+            "SELECT qid, array_to_string(array_sort(hits['id']), ' ') AS ids FROM search_found ORDER BY qid";
+        let select = select.replace("hits['id']", "array_agg(hit['id'])").replace(
+            "FROM search_found",
+            "FROM (SELECT qid, unnest(hits) AS hit FROM search_found) GROUP BY qid",
+        );
+        let found = says(folder.path(), 0, &["query", "p.promptc", "--format", "csv", "-c", &select]);
+        let rows: Vec<&str> = found.lines().skip(1).filter(|line| line.contains(',')).collect();
+        assert_eq!(rows, ["q,a d"], "{embedder}: {found}");
+    }
+}

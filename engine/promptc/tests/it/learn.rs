@@ -170,6 +170,32 @@ fn learned_weights_turn_down_an_index_that_misleads() {
 }
 
 #[test]
+fn the_order_of_the_lines_does_not_show_in_what_is_learned() {
+    let outputs: Vec<Vec<u8>> = [false, true]
+        .into_iter()
+        .map(|is_turned| {
+            let program = FUSION.replace(
+                "    -> found\n",
+                "    -> found\n  write found to jsonl(\"out/found.jsonl\", key = qid)\n",
+            );
+            let program = program.replace("select(qid, equal", "select(qid, scores = learned.score, equal");
+            let folder = judged(&program, 72);
+            let path = folder.path().join("asks.jsonl");
+            let asks = std::fs::read_to_string(&path).unwrap();
+            let mut lines: Vec<&str> = asks.lines().collect();
+            if is_turned {
+                lines.reverse();
+                lines.swap(3, 40);
+            }
+            std::fs::write(&path, lines.join("\n")).unwrap();
+            says(folder.path(), 0, &["run", "p.promptc", "--yes"]);
+            std::fs::read(folder.path().join("out/found.jsonl")).unwrap()
+        })
+        .collect();
+    assert!(!outputs[0].is_empty() && outputs[0] == outputs[1]);
+}
+
+#[test]
 fn few_judged_queries_leave_weights_equal_and_none_is_an_error() {
     let few = judged(
         &FUSION
@@ -195,4 +221,17 @@ fn few_judged_queries_leave_weights_equal_and_none_is_an_error() {
     std::fs::write(few.path().join("asks.jsonl"), nothing).unwrap();
     let refused = says(few.path(), 4, &["run", "p.promptc", "--yes"]);
     assert!(refused.contains("E2105") && refused.contains("none of 12 rows"), "{refused}");
+    // Names that are in no index: all of them is an error, some are counted.
+    let misspelt = asks.replace("\"good\":[\"d", "\"good\":[\"x");
+    std::fs::write(few.path().join("asks.jsonl"), &misspelt).unwrap();
+    let refused = says(few.path(), 4, &["run", "p.promptc", "--yes"]);
+    assert!(refused.contains("E2105") && refused.contains("not even `x"), "{refused}");
+    let half: String =
+        asks.lines().take(6).chain(misspelt.lines().skip(6)).map(|line| format!("{line}\n")).collect();
+    std::fs::write(few.path().join("asks.jsonl"), half).unwrap();
+    let counted = says(few.path(), 0, &["run", "p.promptc", "--yes", "--json"]);
+    assert!(counted.contains("6 of what rows say is relevant is not in column `id`"), "{counted}");
+    std::fs::write(few.path().join("asks.jsonl"), "").unwrap();
+    let none = says(few.path(), 0, &["run", "p.promptc", "--yes", "--json"]);
+    assert!(none.contains("W2405") && none.contains("0 rows teach"), "{none}");
 }
