@@ -85,7 +85,7 @@ impl Lesson {
         }
         let relevant: Vec<Option<u32>> = kept.iter().map(|candidate| document(&candidate.id)).collect();
         let parts = kept.iter().flat_map(|candidate| candidate.parts.iter().copied()).collect();
-        (wanted > 0).then(|| Self { parts, relevant, lists, wanted, seed })
+        (wanted > 0).then_some(Self { parts, relevant, lists, wanted, seed })
     }
 
     /// A query for which no index has a candidate.
