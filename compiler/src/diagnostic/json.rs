@@ -99,6 +99,17 @@ pub fn render_json(diagnostics: &[Diagnostic], sources: &SourceMap) -> String {
     lines
 }
 
+/// One line for a fault that has no place in a program, as one of a run or a store: the same fields, with an empty file and zeros.
+#[must_use]
+pub fn render_json_fault(code: &str, message: &str, help: Option<&str>) -> String {
+    let helps: Vec<&str> = help.into_iter().collect();
+    let line = serde_json::json!({
+        "code": code, "severity": Severity::Error, "message": message, "file": "", "start": 0, "end": 0, "line": 0, "column": 0,
+        "end_line": 0, "end_column": 0, "label": "", "secondary": [], "notes": [], "helps": helps, "edit": null,
+    });
+    format!("{line}\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,5 +138,11 @@ mod tests {
                 "end_line": 1, "end_column": 7, "replacement": "= ", "machine_applicable": true},
         });
         assert_eq!(line, expected);
+        let fault = render_json_fault("E2105", "nothing", Some("look"));
+        let fault: serde_json::Value = serde_json::from_str(&fault).unwrap();
+        let fields =
+            |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(fields(&fault), fields(&line), "a reader needs one shape");
+        assert_eq!((&fault["code"], &fault["helps"]), (&"E2105".into(), &serde_json::json!(["look"])));
     }
 }

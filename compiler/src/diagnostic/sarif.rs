@@ -10,9 +10,31 @@ use crate::source::{SourceMap, Span};
 use super::json::Place;
 use super::{Code, Diagnostic, Edit, Label, Severity};
 
-/// A whole log with one run; the rules are the codes that occur. Ends with a line break.
+/// A whole log of these runs. Ends with a line break.
 #[must_use]
-pub fn render_sarif(diagnostics: &[Diagnostic], sources: &SourceMap) -> String {
+pub fn render_sarif(runs: &[Value]) -> String {
+    let log = json!({ "$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": runs });
+    serde_json::to_string_pretty(&log).expect("invariant: texts and numbers always serialise") + "\n"
+}
+
+/// The run of a log that holds one fault without a place in a program, as one of a run or a store.
+#[must_use]
+pub fn sarif_fault(code: &str, message: &str, help: Option<&str>) -> Value {
+    let text: Vec<String> =
+        std::iter::once(message.to_owned()).chain(help.map(|help| format!("help: {help}"))).collect();
+    let rule = match Code::parse(code) {
+        Some(known) => json!({"id": code, "shortDescription": {"text": known.summary()}}),
+        None => json!({"id": code}),
+    };
+    let driver = json!({"name": "promptc", "version": env!("CARGO_PKG_VERSION"), "rules": [rule]});
+    let result =
+        json!({"ruleId": code, "ruleIndex": 0, "level": "error", "message": {"text": text.join("\n")}});
+    json!({"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": [result]})
+}
+
+/// One run of a log; the rules are the codes that occur.
+#[must_use]
+pub fn sarif_run(diagnostics: &[Diagnostic], sources: &SourceMap) -> Value {
     let mut codes: Vec<Code> = diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
     codes.sort_unstable();
     codes.dedup();
@@ -23,13 +45,7 @@ pub fn render_sarif(diagnostics: &[Diagnostic], sources: &SourceMap) -> String {
     let results: Vec<Value> =
         diagnostics.iter().map(|diagnostic| result(diagnostic, &codes, sources)).collect();
     let driver = json!({"name": "promptc", "version": env!("CARGO_PKG_VERSION"), "rules": rules});
-    let run = json!({"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results});
-    let log = json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [run],
-    });
-    serde_json::to_string_pretty(&log).expect("invariant: texts and numbers always serialise") + "\n"
+    json!({"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results})
 }
 
 fn result(diagnostic: &Diagnostic, codes: &[Code], sources: &SourceMap) -> Value {
@@ -118,7 +134,7 @@ mod tests {
             Diagnostic::new(Code::W0201, "unused", span, ""),
             Diagnostic::new(Code::E0101, "m", span, "here").note("n").help("write x").fix(span, "x"),
         ];
-        let log: Value = serde_json::from_str(&render_sarif(&found, &sources)).unwrap();
+        let log: Value = serde_json::from_str(&render_sarif(&[sarif_run(&found, &sources)])).unwrap();
         assert_eq!(log["version"], "2.1.0");
         let run = &log["runs"][0];
         assert_eq!(run["tool"]["driver"]["rules"][0]["id"], "E0101");

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use promptc_engine::compiler::diagnostic::json::render_json;
+use promptc_engine::compiler::diagnostic::json::{render_json, render_json_fault};
 use promptc_engine::compiler::diagnostic::render::{Style, render_all, summary};
-use promptc_engine::compiler::diagnostic::sarif::render_sarif;
+use promptc_engine::compiler::diagnostic::sarif::{render_sarif, sarif_fault, sarif_run};
 use promptc_engine::compiler::plan::Rules;
 use promptc_engine::error::EngineError;
 use promptc_engine::program::{Program, Settings, load};
@@ -61,9 +61,25 @@ struct Cli {
     common: Common,
 }
 
+/// Runs of a SARIF log. A log is one document: it is printed when everything is in it.
+#[derive(Debug, Default)]
+struct SarifLog(Mutex<Vec<serde_json::Value>>);
+
+impl SarifLog {
+    fn add(&self, run: serde_json::Value) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(run);
+    }
+
+    fn take(&self) -> Vec<serde_json::Value> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Flags of every verb.
 #[derive(Args)]
 pub(crate) struct Common {
+    #[arg(skip)]
+    log: SarifLog,
     /// Folder of caches, indexes and streams; default: `.promptc` beside the program
     #[arg(long, global = true, env = "PROMPTC_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -215,7 +231,12 @@ fn on_this_thread() -> ExitCode {
         Verb::Doctor(args) => doctor::doctor(&args, &common),
         Verb::Completions(args) => completions::completions(&args, &mut Cli::command()),
     };
-    outcome.unwrap_or_else(|error| report(&error)).into()
+    let exit = outcome.unwrap_or_else(|error| common.fault(&error));
+    let runs = common.log.take();
+    if !runs.is_empty() {
+        print!("{}", render_sarif(&runs));
+    }
+    exit.into()
 }
 
 /// Outcome of a verb; errors are printed in one place.
@@ -254,7 +275,7 @@ fn print_diagnostics(program: &Program, common: &Common) {
     let (diagnostics, sources) = (&checked.diagnostics, &checked.sources);
     match common.message_format {
         MessageFormat::Json => print!("{}", render_json(diagnostics, sources)),
-        MessageFormat::Sarif => println!("{}", render_sarif(diagnostics, sources)),
+        MessageFormat::Sarif => common.log.add(sarif_run(diagnostics, sources)),
         MessageFormat::Human if diagnostics.is_empty() => {}
         MessageFormat::Human => {
             eprint!("{}", render_all(diagnostics, sources, common.style()));
@@ -266,6 +287,18 @@ fn print_diagnostics(program: &Program, common: &Common) {
 }
 
 impl Common {
+    /// Says what ended a verb, in the format that was asked for.
+    fn fault(&self, error: &EngineError) -> Exit {
+        let (code, message, help) = (error.code(), error.to_string(), error.help());
+        match self.message_format {
+            _ if matches!(error, EngineError::Interrupted) => {}
+            MessageFormat::Json => print!("{}", render_json_fault(code, &message, help)),
+            MessageFormat::Sarif => self.log.add(sarif_fault(code, &message, help)),
+            MessageFormat::Human => {}
+        }
+        report(error)
+    }
+
     fn style(&self) -> Style {
         if self.is_colored(std::io::stderr().is_terminal()) { Style::Color } else { Style::Plain }
     }

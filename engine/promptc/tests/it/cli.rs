@@ -88,6 +88,30 @@ fn errors_of_the_text_end_with_1_and_point_at_the_place() {
     assert_eq!(code(&promptc(folder.path(), &["run", "demo/demo.promptc", "--yes"])), 1);
 }
 
+/// What ends a run is said in the format that was asked for, one document whatever was said before.
+#[test]
+fn faults_of_a_run_have_the_format_of_diagnostics() {
+    let folder = fresh();
+    let path = folder.path().join("demo/demo.promptc");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    for (program, expected, status) in [("demo/demo.promptc", "E2101", 4), ("missing.promptc", "E2101", 2)] {
+        let broken = whole.replace("jsonl(\"", "jsonl(\"no/such/");
+        assert_ne!(broken, whole);
+        std::fs::write(&path, broken).unwrap();
+        let json = promptc(folder.path(), &["run", program, "--yes", "--message-format", "json"]);
+        assert_eq!(code(&json), status);
+        let said = text(&json.stdout);
+        let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+        assert_eq!((&last["code"], &last["severity"]), (&expected.into(), &"error".into()), "{said}");
+        let sarif = promptc(folder.path(), &["run", program, "--yes", "--message-format", "sarif"]);
+        let log: serde_json::Value = serde_json::from_str(&text(&sarif.stdout)).unwrap();
+        let runs = log["runs"].as_array().unwrap();
+        let results: Vec<&serde_json::Value> =
+            runs.iter().flat_map(|run| run["results"].as_array().unwrap()).collect();
+        assert!(results.iter().any(|result| result["ruleId"] == expected), "{log}");
+    }
+}
+
 #[test]
 fn wrong_use_ends_with_2() {
     let folder = fresh();
