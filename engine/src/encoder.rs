@@ -86,7 +86,9 @@ impl Encoder {
         }
     }
 
-    /// The vectors of some texts, one after the other, and how many texts were cut.
+    /// The vectors of some texts, one after the other, and how many texts were cut. A text of which the tokenizer keeps nothing has a
+    /// vector of zeros, whatever a network makes of `[CLS]` and `[SEP]` alone: that would be nearer to many a text than texts of other
+    /// things are.
     ///
     /// # Errors
     /// E2202 for a vector that is not finite.
@@ -100,6 +102,18 @@ impl Encoder {
             Self::Bert(model) => {
                 let counts = model.embed(texts, &mut BertScratch::default(), &mut values);
                 let counts = counts.map_err(|error| unusable(in_full(&error)))?;
+                let mut pieces = Vec::new();
+                for (text, vector) in texts.iter().zip(values.chunks_exact_mut(model.dim())) {
+                    // Letters and digits are always kept.
+                    if text.chars().any(char::is_alphanumeric) {
+                        continue;
+                    }
+                    pieces.clear();
+                    model.tokenizer().pieces(text, &mut pieces);
+                    if pieces.is_empty() {
+                        vector.fill(0.0);
+                    }
+                }
                 Ok((values, counts.texts_cut))
             }
         }
@@ -179,7 +193,16 @@ fn usual_options(dir: &Path, folder: &model_folder::ModelFolder) -> Result<BertO
 fn bert(folder: &model_folder::ModelFolder, options: BertOptions, place: &str) -> Result<Bert, EngineError> {
     let tokenizer = tokenizer_file(&folder.tokenizer, folder.is_vocabulary);
     let files = BertFiles { config: &folder.config, weights: &folder.weights, tokenizer };
-    Bert::load(&files, options).map_err(|error| unusable(format!("{place}: {}", in_full(&error))))
+    let model =
+        Bert::load(&files, options).map_err(|error| unusable(format!("{place}: {}", in_full(&error))))?;
+    let settings = sentence_settings(Path::new(place)).map_err(unusable)?;
+    if settings.lower_case && !model.tokenizer().is_lower_case() {
+        let message = format!(
+            "{place}: sentence_bert_config.json says `do_lower_case`, and the tokenizer keeps capitals; choose a model whose tokenizer does it"
+        );
+        return Err(unusable(message));
+    }
+    Ok(model)
 }
 
 /// Reads the network of a folder for a distillation, and the name that its configuration gives.

@@ -138,11 +138,9 @@ pub fn identify(dir: &Path) -> Result<(Vec<u8>, String), ModelFolderError> {
 /// # Errors
 /// [`ModelFolderError`] for a file that is there and cannot be read, or is too large.
 pub fn sentence_files(dir: &Path) -> Result<SentenceFolder, ModelFolderError> {
-    let optional = |name: &str| match read_file(&dir.join(name), CONFIG_BYTES_MAX) {
-        Err(ModelFolderError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            Ok(None)
-        }
-        found => found.map(Some),
+    let optional = |name: &str| match dir.join(name) {
+        path if is_there(&path) => read_file(&path, CONFIG_BYTES_MAX).map(Some),
+        _ => Ok(None),
     };
     Ok(SentenceFolder {
         modules: optional("modules.json")?,
@@ -151,9 +149,14 @@ pub fn sentence_files(dir: &Path) -> Result<SentenceFolder, ModelFolderError> {
     })
 }
 
+/// Whether a folder has such a name. A link that leads nowhere is there: its file was meant to be, and cannot be read.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
 /// The name of the tokenizer's file, and whether it is a list of words alone.
 fn tokenizer_of(dir: &Path) -> (&'static str, bool) {
-    let is_vocabulary = !dir.join("tokenizer.json").exists() && dir.join("vocab.txt").exists();
+    let is_vocabulary = !is_there(&dir.join("tokenizer.json")) && is_there(&dir.join("vocab.txt"));
     (if is_vocabulary { "vocab.txt" } else { "tokenizer.json" }, is_vocabulary)
 }
 
@@ -225,6 +228,12 @@ mod tests {
         assert_eq!(found.pooling, Some(b"{}".to_vec()));
         std::fs::create_dir(dir.path().join("sentence_bert_config.json")).unwrap();
         assert!(sentence_files(dir.path()).unwrap_err().to_string().contains("no regular file"));
+        std::fs::remove_dir(dir.path().join("sentence_bert_config.json")).unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("sentence_bert_config.json")).unwrap();
+        assert!(
+            matches!(sentence_files(dir.path()), Err(ModelFolderError::Read { .. })),
+            "a link that leads nowhere"
+        );
         write("notes.md", "not looked at");
         assert_eq!(read(dir.path()).unwrap().hash, seen[3]);
         write("config.json", &" ".repeat(1 << 20 | 1));

@@ -45,7 +45,7 @@ fn check_index(ctx: &mut Context<'_>, id: DeclarationId) -> Option<IndexInfo> {
     let (_, is_vector, needs_seed, allowed) = INDEX_KINDS.iter().find(|(name, ..)| *name == kind)?;
     let mut is_right = !fields.has_errors & check_fields_of_kind(ctx, &owner, &kind, &fields, allowed);
     is_right &= check_index_column(ctx, &kind, *is_vector, &found, column.span);
-    is_right &= check_ranges(ctx, &owner, &fields);
+    is_right &= check_ranges(ctx, &owner, &fields, &found.ty);
     let title = check_title(ctx, &stream, &fields);
     is_right &= title.is_some();
     let seed = fields.u64("seed");
@@ -119,13 +119,26 @@ fn check_index(ctx: &mut Context<'_>, id: DeclarationId) -> Option<IndexInfo> {
 }
 
 /// A recall that no index reaches, or every one; a weight of nothing.
-fn check_ranges(ctx: &mut Context<'_>, owner: &str, fields: &Fields<'_>) -> bool {
+fn check_ranges(ctx: &mut Context<'_>, owner: &str, fields: &Fields<'_>, indexed: &Type) -> bool {
     let recall = fields.f64("recall").filter(|_| fields.has("recall"));
     if let (Some(recall), Some(span)) = (recall, fields.span("recall"))
         && !(recall > 0.0 && recall <= 1.0)
     {
         let message = format!("value of `recall` of {owner} is out of range");
         ctx.report(Diagnostic::new(Code::E0502, message, span, "expected more than 0 % and at most 100 %"));
+        return false;
+    }
+    if let (Some(bits @ 5..=7), Some(span)) = (fields.u32("bits"), fields.span("bits")) {
+        let message = format!("value of `bits` of {owner} is {bits}");
+        ctx.report(Diagnostic::new(Code::E0502, message, span, "expected 4 or 8"));
+        return false;
+    }
+    if let (Type::Vector { dim, .. }, Some(sub), Some(span)) =
+        (indexed.required(), fields.u32("sub"), fields.span("sub"))
+        && dim % sub.max(1) != 0
+    {
+        let message = format!("value of `sub` of {owner} does not divide vectors of {dim} numbers");
+        ctx.report(Diagnostic::new(Code::E0502, message, span, format!("expected a divisor of {dim}")));
         return false;
     }
     if let (Some(span), false) = (fields.span("title_weight"), fields.has("title")) {

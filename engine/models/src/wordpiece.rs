@@ -222,6 +222,11 @@ impl WordPiece {
         &self.identity
     }
 
+    /// Whether capitals and small letters are one.
+    pub fn is_lower_case(&self) -> bool {
+        self.settings.lower_case
+    }
+
     /// The largest id that a text can have.
     pub fn largest_id(&self) -> u32 {
         self.largest_id

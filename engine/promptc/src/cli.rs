@@ -289,6 +289,12 @@ fn print_diagnostics(program: &Program, common: &Common) {
 impl Common {
     /// Says what ended a verb, in the format that was asked for.
     fn fault(&self, error: &EngineError) -> Exit {
+        self.note_fault(error);
+        report(error)
+    }
+
+    /// Says a fault to programs that read diagnostics.
+    fn note_fault(&self, error: &EngineError) {
         let (code, message, help) = (error.code(), error.to_string(), error.help());
         match self.message_format {
             _ if matches!(error, EngineError::Interrupted) => {}
@@ -296,7 +302,6 @@ impl Common {
             MessageFormat::Sarif => self.log.add(sarif_fault(code, &message, help)),
             MessageFormat::Human => {}
         }
-        report(error)
     }
 
     fn style(&self) -> Style {

@@ -85,8 +85,7 @@ impl TextEmbedder {
         }
     }
 
-    /// The vectors of some texts, one after the other. A text without anything but blanks has a vector of zeros, whatever a model makes of
-    /// nothing: that would be nearer to many a text than texts of other things are.
+    /// The vectors of some texts, one after the other; of a text without words zeros.
     ///
     /// # Errors
     /// E2202 for a vector that is not finite.
@@ -94,11 +93,9 @@ impl TextEmbedder {
         let model = match &self.model {
             Model::Hashed(model) => model,
             Model::Encoder(model) => {
-                let (mut values, cut) =
+                let (values, cut) =
                     model.vectors(texts).map_err(|error| error.about(&format!("`{}`", self.label)))?;
                 self.ctx.tallies.add("W2201", &self.label, cut as u64);
-                let blank = texts.iter().zip(values.chunks_exact_mut(model.dim()));
-                blank.filter(|(text, _)| text.trim().is_empty()).for_each(|(_, vector)| vector.fill(0.0));
                 return Ok(values);
             }
         };

@@ -3,7 +3,7 @@
 //! ```text
 //!  modules.json ──────────────▶ Transformer, Pooling, Normalize; any other module is refused
 //!  1_Pooling/config.json ─────▶ mean or [CLS]; any other pooling is refused
-//!  sentence_bert_config.json ─▶ max_seq_length
+//!  sentence_bert_config.json ─▶ max_seq_length, do_lower_case
 //! ```
 //! Each file may be missing: a model that was not saved by sentence-transformers has none, and says nothing.
 
@@ -35,6 +35,8 @@ pub struct SentenceSettings {
     pub pooling: Option<Pooling>,
     /// Longest sequence in tokens, with `[CLS]` and `[SEP]`.
     pub max_tokens: Option<usize>,
+    /// Whether texts are put into lower case before the tokenizer sees them.
+    pub lower_case: bool,
 }
 
 /// Why the files were refused.
@@ -110,6 +112,7 @@ struct Module {
 #[derive(Deserialize)]
 struct Limits {
     max_seq_length: Option<u64>,
+    do_lower_case: Option<bool>,
 }
 
 /// The poolings by the names of their switches; the newest files name one instead.
@@ -144,11 +147,12 @@ impl SentenceSettings {
             .map(|bytes| parse("1_Pooling/config.json", bytes).and_then(|found| pooling(&found)));
         let limits: Option<Limits> =
             files.limits.map(|bytes| parse("sentence_bert_config.json", bytes)).transpose()?;
+        let lower_case = limits.as_ref().and_then(|limits| limits.do_lower_case).unwrap_or(false);
         let max_tokens = match limits.and_then(|limits| limits.max_seq_length) {
             Some(found @ 0..3) => return Err(SentenceError::Length { found }),
             found => found.map(|found| usize::try_from(found).unwrap_or(usize::MAX)),
         };
-        Ok(Self { pooling: pooling.transpose()?, max_tokens })
+        Ok(Self { pooling: pooling.transpose()?, max_tokens, lower_case })
     }
 }
 
@@ -220,17 +224,27 @@ mod tests {
         let mean = r#"{"word_embedding_dimension": 384, "pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true,
             "pooling_mode_max_tokens": false, "pooling_mode_mean_sqrt_len_tokens": false}"#;
         let found = settings(MODULES, mean, r#"{"max_seq_length": 256, "do_lower_case": false}"#);
-        assert_eq!(found, Ok(SentenceSettings { pooling: Some(Pooling::Mean), max_tokens: Some(256) }));
+        assert_eq!(
+            found,
+            Ok(SentenceSettings { pooling: Some(Pooling::Mean), max_tokens: Some(256), lower_case: false })
+        );
         let cls = r#"{"word_embedding_dimension": 384, "pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}"#;
         let found = settings(MODULES, cls, r#"{"max_seq_length": null}"#);
-        assert_eq!(found, Ok(SentenceSettings { pooling: Some(Pooling::Cls), max_tokens: None }));
+        assert_eq!(
+            found,
+            Ok(SentenceSettings { pooling: Some(Pooling::Cls), max_tokens: None, lower_case: false })
+        );
         let newest = settings(
             "",
             r#"{"embedding_dimension": 384, "pooling_mode": "cls", "include_prompt": true}"#,
             "",
         );
-        assert_eq!(newest, Ok(SentenceSettings { pooling: Some(Pooling::Cls), max_tokens: None }));
+        assert_eq!(
+            newest,
+            Ok(SentenceSettings { pooling: Some(Pooling::Cls), max_tokens: None, lower_case: false })
+        );
         assert_eq!(settings("", "", ""), Ok(SentenceSettings::default()));
+        assert!(settings("", "", r#"{"do_lower_case": true}"#).unwrap().lower_case);
     }
 
     #[test]
@@ -249,6 +263,7 @@ mod tests {
             ("", "", r#"{"max_seq_length": 2}"#, "`max_seq_length` 2"),
             ("", "", r#"{"max_seq_length": -1}"#, "sentence_bert_config.json"),
             ("", "", "not JSON", "sentence_bert_config.json"),
+            ("", "", r#"{"do_lower_case": "x"}"#, "sentence_bert_config.json"),
         ] {
             let found = settings(modules, pooling, limits).unwrap_err();
             assert!(found.contains(expected), "{found}");

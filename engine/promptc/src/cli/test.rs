@@ -45,6 +45,7 @@ pub(super) fn test(args: &TestArgs, common: &Common) -> Outcome {
                 Err(fault) => {
                     println!("test {}::{} ... FAILED", file.display(), test.name);
                     println!("  error[{}]: {}", fault.code(), fault.to_string().replace('\n', "\n  "));
+                    common.note_fault(&fault);
                     failed += 1;
                     continue;
                 }

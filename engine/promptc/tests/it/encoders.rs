@@ -156,7 +156,7 @@ fn empty_texts_are_near_to_nothing() {
         let folder = folder();
         let notes = r#"{"id":"a","text":"a cat sat"}
 {"id":"b","text":""}
-{"id":"c","text":" \n"}
+{"id":"c","text":" \n\u200b\u0301"}
 {"id":"d","text":"bread and butter"}
 "#;
         std::fs::write(folder.path().join("notes.jsonl"), notes).unwrap();
